@@ -1,0 +1,1 @@
+"""Django's mail API for any Python program, delivered in the background by Celery."""

@@ -1,0 +1,318 @@
+"""Settings: from Django when it is configured, from ``configure()``, or from the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
+
+from .errors import ImproperlyConfigured
+from .notation import parse_boolean, parse_duration, parse_schedule, parse_size
+
+T = TypeVar("T")
+_MISSING = object()
+_ENVIRONMENT_PREFIX = "MAILQUEUE_"
+# Variables of ours that are no settings: the embedded server's home, and the fault tests' switch.
+_OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT"}
+
+
+class Setting(Generic[T]):
+    """One setting: its default, and how its value is read and checked."""
+
+    def __init__(self, default: T, parse: Callable[[object], T], *, secret: bool = False) -> None:
+        self.default = default
+        self.parse = parse
+        self.secret = secret
+
+    def __set_name__(self, owner: type[_Section], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, section: None, owner: type[_Section]) -> Setting[T]: ...
+    @overload
+    def __get__(self, section: _Section, owner: type[_Section]) -> T: ...
+    def __get__(self, section: _Section | None, owner: type[_Section]) -> Setting[T] | T:
+        if section is None:
+            return self
+        raw, source = section.look_up(self.name)
+        if raw is _MISSING:
+            return self.default
+        try:
+            return self.parse(raw)
+        except (TypeError, ValueError) as error:
+            shown = "(not shown)" if self.secret else repr(raw)
+            raise ImproperlyConfigured(
+                f"{section.title(self.name)} = {shown}, from {source}: {error}"
+            ) from None
+
+
+def _text(value: object) -> str:
+    # Lazily translated strings are wanted as text too; bytes are always a mistake.
+    if value is None or isinstance(value, (bytes, bool, int)):
+        raise ValueError("must be a string")
+    return str(value)
+
+
+def _optional_text(value: object) -> str | None:
+    return None if value is None or value == "" else _text(value)
+
+
+def _path(value: object) -> str | None:
+    return None if value is None or value == "" else os.fspath(Path(str(value)))
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, (bool, float)):
+        raise ValueError("must be a whole number")
+    return int(str(value))
+
+
+def _positive(value: object) -> int:
+    number = _integer(value)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def _optional_seconds(value: object) -> float | None:
+    seconds: float | None = None if value is None or value == "" else parse_duration(value)
+    return seconds
+
+
+def _seconds_above_zero(value: object) -> float:
+    seconds = parse_duration(value)
+    if not seconds:
+        raise ValueError("must be more than 0 seconds")
+    return seconds
+
+
+def _addresses(value: object) -> list[Any]:
+    """A list of addresses; from the environment, separated by commas."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    raise ValueError("must be a list of addresses")
+
+
+def _mailers(value: object) -> dict[str, Any]:
+    """A dictionary of mailers; from the environment, as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError:
+            raise ValueError("is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a dictionary of mailers by alias")
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in choices:
+            raise ValueError("must be " + " or ".join(repr(choice) for choice in choices))
+        return str(value)
+
+    return parse
+
+
+def _name(value: object) -> str:
+    text = _text(value)
+    # The name becomes a part of Redis keys with a hash tag, and of AMQP queues.
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
+        raise ValueError("must be 1 to 100 letters, digits, '.', '_' or '-'")
+    return text
+
+
+class _Section:
+    """What the settings and the ``MAILQUEUE`` dictionary share: a look-up in the three sources."""
+
+    def look_up(self, name: str) -> tuple[object, str]:
+        raise NotImplementedError
+
+    def title(self, name: str) -> str:
+        return name
+
+    @classmethod
+    def names(cls) -> set[str]:
+        """The settings that exist."""
+        return {name for name, value in vars(cls).items() if isinstance(value, Setting)}
+
+
+class QueueSettings(_Section):
+    """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
+
+    BROKER_URL = Setting("", _text, secret=True)
+    JOURNAL_URL = Setting("", _text, secret=True)
+    BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", _text)
+    USING = Setting(None, _optional_text)
+    CELERY_APP = Setting("", _text)
+    QUEUE = Setting("mailqueue", _name)
+    BATCH_SIZE = Setting(100, _positive)
+    INLINE_LIMIT = Setting(64 * 1024, parse_size)
+    MAX_MESSAGE_SIZE = Setting(25 * 1024**2, parse_size)
+    RETRY = Setting(parse_schedule("1m, 5m, 15m, 1h*4, 4h*10"), parse_schedule)
+    MAX_AGE = Setting(parse_duration("5d"), _seconds_above_zero)
+    LEASE = Setting(60.0, _seconds_above_zero)
+    ENQUEUE_TIMEOUT = Setting(2.0, _seconds_above_zero)
+    IN_DOUBT = Setting("retry", _one_of("retry", "hold"))
+    DURABILITY = Setting("default", _one_of("default", "fsync"))
+    KEEP_SENT = Setting(parse_duration("7d"), parse_duration)
+    KEEP_FAILED = Setting(parse_duration("90d"), parse_duration)
+    CONNECTION_MAX_MESSAGES = Setting(1000, _positive)
+    CONNECTION_MAX_AGE = Setting(600.0, _seconds_above_zero)
+    CONNECTION_IDLE = Setting(30.0, _seconds_above_zero)
+
+    def __init__(self, parent: Settings) -> None:
+        self._parent = parent
+
+    def title(self, name: str) -> str:
+        return f"MAILQUEUE[{name!r}]"
+
+    def look_up(self, name: str) -> tuple[object, str]:
+        for mapping, source in self._parent.dictionaries("MAILQUEUE"):
+            self.check_names(mapping, source)
+            if name in mapping:
+                return mapping[name], source
+        self._check_environment()
+        variable = _ENVIRONMENT_PREFIX + name
+        return os.environ.get(variable, _MISSING), f"the environment variable {variable}"
+
+    def check_names(self, mapping: Mapping[str, object], source: str) -> None:
+        """Refuse keys that don't exist, so that a typing error is never silently a default."""
+        if not isinstance(mapping, Mapping):
+            raise ImproperlyConfigured(f"MAILQUEUE, from {source}, must be a dictionary")
+        unknown = sorted(str(key) for key in mapping if key not in self.names())
+        if unknown:
+            raise ImproperlyConfigured(
+                f"MAILQUEUE has the unknown key {unknown[0]!r}, from {source}; "
+                f"the keys are {', '.join(sorted(self.names()))}"
+            )
+
+    def _check_environment(self) -> None:
+        for variable in os.environ:
+            if variable.startswith(_ENVIRONMENT_PREFIX) and variable not in _OTHER_VARIABLES:
+                key = variable.removeprefix(_ENVIRONMENT_PREFIX)
+                if key not in self.names():
+                    raise ImproperlyConfigured(
+                        f"the environment variable {variable} names no setting; "
+                        f"the keys are {', '.join(sorted(self.names()))}"
+                    )
+
+
+class Settings(_Section):
+    """Django's mail settings, by Django's names and defaults, and ``MAILQUEUE``.
+
+    Every access looks the value up anew, so that overriding settings in a test just works. The
+    sources, in this order: Django's settings when Django is configured (then the settings that are
+    Django's own come from nowhere else), ``configure()``, the environment.
+    """
+
+    EMAIL_BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", _text)
+    EMAIL_HOST = Setting("localhost", _text)
+    EMAIL_PORT = Setting(25, _integer)
+    EMAIL_HOST_USER = Setting("", _text)
+    EMAIL_HOST_PASSWORD = Setting("", _text, secret=True)
+    EMAIL_USE_TLS = Setting(False, parse_boolean)
+    EMAIL_USE_SSL = Setting(False, parse_boolean)
+    EMAIL_TIMEOUT = Setting[float | None](None, _optional_seconds)
+    EMAIL_SSL_KEYFILE = Setting[str | None](None, _path)
+    EMAIL_SSL_CERTFILE = Setting[str | None](None, _path)
+    EMAIL_FILE_PATH = Setting[str | None](None, _path)
+    EMAIL_SUBJECT_PREFIX = Setting("[Django] ", _text)
+    EMAIL_USE_LOCALTIME = Setting(False, parse_boolean)
+    DEFAULT_FROM_EMAIL = Setting("webmaster@localhost", _text)
+    SERVER_EMAIL = Setting("root@localhost", _text)
+    ADMINS = Setting[list[Any]]([], _addresses)
+    MANAGERS = Setting[list[Any]]([], _addresses)
+    DEFAULT_CHARSET = Setting("utf-8", _text)
+    MAILERS = Setting[dict[str, Any]]({}, _mailers)
+
+    def __init__(self) -> None:
+        self.MAILQUEUE = QueueSettings(self)
+        self._configured: dict[str, Any] = {}
+
+    def configure(self, **values: Any) -> None:
+        """Set settings by name in code; ``MAILQUEUE`` is a dictionary, merged key by key.
+
+        Raises ImproperlyConfigured for a name that doesn't exist, a value that can't be read, or a
+        setting that belongs to Django while Django is configured.
+        """
+        unknown = sorted(values.keys() - self.names() - {"MAILQUEUE"})
+        if unknown:
+            raise ImproperlyConfigured(
+                f"configure() got {unknown[0]}, which is no setting; the settings are MAILQUEUE, "
+                f"{', '.join(sorted(self.names()))}"
+            )
+        of_django = sorted(values.keys() - {"MAILQUEUE"})
+        if of_django and django_settings() is not None:
+            raise ImproperlyConfigured(
+                f"configure() got {of_django[0]}, but Django is configured: set it in its settings"
+            )
+        before = self._configured
+        queue = values.get("MAILQUEUE", {})
+        self.MAILQUEUE.check_names(queue, "configure()")
+        self._configured = before | values
+        self._configured["MAILQUEUE"] = before.get("MAILQUEUE", {}) | queue
+        try:
+            self.check()
+        except ImproperlyConfigured:
+            self._configured = before
+            raise
+
+    def reset(self) -> None:
+        """Forget what ``configure()`` set. For tests."""
+        self._configured = {}
+
+    def check(self) -> None:
+        """Read every setting once; raise ImproperlyConfigured for the first that is wrong."""
+        for section in (self, self.MAILQUEUE):
+            for name in section.names():
+                getattr(section, name)
+
+    def look_up(self, name: str) -> tuple[object, str]:
+        django = django_settings()
+        if django is not None:
+            return getattr(django, name, _MISSING), "Django's settings"
+        if name in self._configured:
+            return self._configured[name], "configure()"
+        return os.environ.get(name, _MISSING), f"the environment variable {name}"
+
+    def dictionaries(self, name: str) -> list[tuple[Mapping[str, object], str]]:
+        """The dictionaries of that name, first source first."""
+        found = []
+        django = django_settings()
+        if django is not None:
+            found.append((getattr(django, name, {}), "Django's settings"))
+        found.append((self._configured.get(name, {}), "configure()"))
+        return found
+
+
+def django_settings() -> Any | None:
+    """Django's settings object when Django is configured, else None.
+
+    Configured means: ``settings.configure()`` was called, or ``DJANGO_SETTINGS_MODULE`` is set and
+    Django is installed.
+    """
+    if "django.conf" not in sys.modules:
+        if not os.environ.get("DJANGO_SETTINGS_MODULE") or find_spec("django") is None:
+            return None
+    django_conf = import_module("django.conf")
+    if django_conf.settings.configured or os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return django_conf.settings
+    return None
+
+
+def home() -> Path:
+    """The directory of the embedded server: ``MAILQUEUE_HOME``, default ``.mailqueue`` here."""
+    return Path(os.environ.get("MAILQUEUE_HOME") or ".mailqueue").absolute()
+
+
+settings = Settings()
+configure = settings.configure
