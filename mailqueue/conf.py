@@ -300,13 +300,11 @@ def django_settings() -> Any | None:
     Configured means: ``settings.configure()`` was called, or ``DJANGO_SETTINGS_MODULE`` is set and
     Django is installed.
     """
-    if "django.conf" not in sys.modules:
-        if not os.environ.get("DJANGO_SETTINGS_MODULE") or find_spec("django") is None:
-            return None
-    django_conf = import_module("django.conf")
-    if django_conf.settings.configured or os.environ.get("DJANGO_SETTINGS_MODULE"):
-        return django_conf.settings
-    return None
+    named = bool(os.environ.get("DJANGO_SETTINGS_MODULE"))
+    if "django.conf" not in sys.modules and not (named and find_spec("django")):
+        return None
+    django = import_module("django.conf").settings
+    return django if named or django.configured else None
 
 
 def home() -> Path:

@@ -1,0 +1,99 @@
+"""Where broker and journal are, in the spelling of the library that connects to them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from .conf import home, settings
+from .errors import ImproperlyConfigured
+
+_SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux), see unix(7)
+_JOURNAL_DATABASE = 0
+_BROKER_DATABASE = 1  # apart from the journal, so that flushing the broker costs no record
+_REDIS_SCHEMES = {"redis", "rediss", "unix"}
+
+
+def uses_embedded_server() -> bool:
+    """Whether nothing else is set, so that everything uses the embedded server."""
+    return not settings.MAILQUEUE.BROKER_URL
+
+
+def broker_url() -> str:
+    """The broker as Celery and kombu spell it."""
+    url = settings.MAILQUEUE.BROKER_URL
+    if not url:
+        return f"redis+socket://{socket_path()}?virtual_host={_BROKER_DATABASE}"
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        query = dict(parse_qsl(parts.query))
+        database = query.pop("db", "0")
+        query["virtual_host"] = database
+        return urlunsplit(parts._replace(scheme="redis+socket", query=urlencode(query)))
+    return url
+
+
+def journal_url() -> str:
+    """The journal as redis-py spells it.
+
+    Raises ImproperlyConfigured where the broker is no Redis and ``JOURNAL_URL`` isn't set.
+    """
+    url = settings.MAILQUEUE.JOURNAL_URL or settings.MAILQUEUE.BROKER_URL
+    if not url:
+        return f"unix://{socket_path()}?db={_JOURNAL_DATABASE}"
+    parts = urlsplit(url)
+    if parts.scheme == "redis+socket":
+        query = dict(parse_qsl(parts.query))
+        query["db"] = query.pop("virtual_host", "0")
+        return urlunsplit(parts._replace(scheme="unix", query=urlencode(query)))
+    if parts.scheme not in _REDIS_SCHEMES:
+        raise ImproperlyConfigured(
+            f"the journal needs Redis or Valkey, and {redacted(url)} is neither: set "
+            "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
+        )
+    return url
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for errors and logs."""
+    parts = urlsplit(url)
+    if parts.password is None and "password=" not in parts.query:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:***@{host}" if user else host
+    query = urlencode(
+        [(key, "***" if key == "password" else value) for key, value in parse_qsl(parts.query)],
+        safe="*/",
+    )
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
+def socket_path(directory: Path | None = None) -> Path:
+    """The embedded server's Unix socket under its home, or in a short private directory.
+
+    A path in a deep directory doesn't fit into a socket address; then the socket lies in the
+    temporary directory, under a name that derives from the home, so that all processes agree.
+    """
+    directory = directory or home()
+    path = directory / "valkey.sock"
+    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+        return path
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    return _private_directory() / f"{digest}.sock"
+
+
+def _private_directory() -> Path:
+    directory = Path(tempfile.gettempdir()) / f"mailqueue-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    # Somebody else's directory of that name would let them stand in for the server.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ImproperlyConfigured(
+            f"{directory} is not a private directory of this user: remove it, "
+            "or set MAILQUEUE_HOME to a shorter path"
+        )
+    return directory
