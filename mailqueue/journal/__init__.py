@@ -1,0 +1,20 @@
+"""The journal: one record for each message, which is the queue and the truth about it."""
+
+from .connection import connect
+from .journal import Journal, Policy, known_queues, now_on
+from .record import Attempt, Claim, Entry, Record, Result, Settlement, State
+
+__all__ = [
+    "Attempt",
+    "Claim",
+    "Entry",
+    "Journal",
+    "Policy",
+    "Record",
+    "Result",
+    "Settlement",
+    "State",
+    "connect",
+    "known_queues",
+    "now_on",
+]

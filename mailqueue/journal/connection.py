@@ -1,0 +1,75 @@
+"""Connections to the journal's server, and the one boundary where its errors become ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ..errors import EnqueueUnknown, JournalUnavailable
+from ..urls import redacted
+
+Client = redis.Redis
+
+
+@lru_cache(maxsize=8)
+def connect(url: str, timeout: float) -> Client:
+    """Return the process's client for that server; it connects when it is first used.
+
+    ``timeout`` (seconds) bounds each wait. The client may be shared by threads, and its pool opens
+    new connections after a fork. Nothing is retried behind the caller's back: a command that timed
+    out may have been carried out, and only the caller knows whether to repeat it.
+    """
+    client: Client = redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return client
+
+
+@contextmanager
+def errors_translated(client: Client, *, unknown: tuple[str, ...] = ()) -> Iterator[None]:
+    """Raise redis-py's errors as ours; with ``unknown`` ids, a lost answer is EnqueueUnknown."""
+    try:
+        yield
+    except (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError) as error:
+        raise JournalUnavailable(f"{_where(client)} refused: {error}", unknown) from error
+    except (redis.ConnectionError, redis.TimeoutError) as error:
+        if unknown:
+            raise EnqueueUnknown(
+                f"{_where(client)} did not answer ({error}): the message may have been accepted or "
+                "not. Sending the same message object again can't make a second copy of it.",
+                unknown,
+            ) from error
+        raise JournalUnavailable(
+            f"{_where(client)} can't be reached: {error}{_hint(client)}"
+        ) from error
+    except redis.RedisError as error:
+        raise JournalUnavailable(f"{_where(client)} failed: {error}", unknown) from error
+
+
+def ensure_connected(client: Client) -> None:
+    """Open a connection if there is none, so that a failure to do so is known as just that."""
+    with errors_translated(client):
+        pool = client.connection_pool
+        pool.release(pool.get_connection())
+
+
+def _where(client: Client) -> str:
+    arguments = client.connection_pool.connection_kwargs
+    if "path" in arguments:
+        return f"the journal at {redacted('unix://' + arguments['path'])}"
+    return f"the journal at {arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+
+
+def _hint(client: Client) -> str:
+    if "path" in client.connection_pool.connection_kwargs:
+        return ". Start the embedded server with `mailqueue up`, or set MAILQUEUE['BROKER_URL']"
+    return ". Start it, or correct MAILQUEUE['BROKER_URL'] or MAILQUEUE['JOURNAL_URL']"

@@ -1,0 +1,245 @@
+-- The journal's atomic operations: every change of a message's state is one call of this script.
+--
+-- Keys. <p> is KEYS[1], "mailqueue:{<queue>}": all keys of a queue share one hash tag, hence one
+-- slot of a cluster. Times are milliseconds on the server's own clock.
+--
+--   <p>:message:<id>   hash   state      one of the states of the drawing in docs/design.md
+--                             payload    JSON, dropped when the message is sent or cancelled
+--                             digest     SHA-256 of the payload, so that a task can't smuggle in another
+--                             summary    JSON for people: subject, from, to
+--                             results    JSON, address -> {"state": …, "reply": …}, settled ones only
+--                             attempts   how often it was claimed (and not given back)
+--                             tries_from attempts that don't count for the schedule: before `retry`
+--                             lost       how often its worker vanished while sending
+--                             token      fencing token of the newest claim
+--                             reply      the server's newest reply, or our reason
+--                             created, since, updated, due
+--                             log:<n>    "<time> <JSON>", what the n-th attempt came to
+--   <p>:due            zset   id -> when somebody has to look at it next; all but final states
+--   <p>:state:<state>  zset   id -> when it entered that state
+--   <p>:totals         hash   accepted, and how often each final state was reached, for ever
+--   <p>:fence          counter of fencing tokens
+--   <p>:tick           expires after a second: one worker's timer acts for all
+--
+-- ARGV[1] names the operation, the rest are its arguments; see the end of the file.
+
+local p = KEYS[1]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local FINAL = { sent = true, partial = true, failed = true, cancelled = true, expired = true }
+local DROPS_PAYLOAD = { sent = true, cancelled = true }
+local WAITING = { queued = true, retrying = true, scheduled = true, uncertain = true }
+local MAY_BE_RETRIED = { failed = true, partial = true, uncertain = true, retrying = true, expired = true }
+
+local function key(id) return p .. ':message:' .. id end
+
+local function get(id, field) return redis.call('HGET', key(id), field) end
+
+local function number(id, field) return tonumber(get(id, field) or '0') end
+
+-- The only place where a state changes. Without a due time nobody looks at the message again.
+local function enter(id, state, due)
+  local old = get(id, 'state')
+  if old then redis.call('ZREM', p .. ':state:' .. old, id) end
+  redis.call('ZADD', p .. ':state:' .. state, now, id)
+  redis.call('HSET', key(id), 'state', state, 'updated', now)
+  if due then
+    redis.call('ZADD', p .. ':due', due, id)
+    redis.call('HSET', key(id), 'due', due)
+  else
+    redis.call('ZREM', p .. ':due', id)
+    redis.call('HDEL', key(id), 'due')
+  end
+  if FINAL[state] then redis.call('HINCRBY', p .. ':totals', state, 1) end
+  if DROPS_PAYLOAD[state] then redis.call('HDEL', key(id), 'payload') end
+end
+
+local function note(id, attempt, text)
+  redis.call('HSET', key(id), 'log:' .. attempt, now .. ' ' .. text)
+end
+
+local function is_due(id) return number(id, 'due') <= now end
+
+local function owned(id, token)
+  local state = get(id, 'state')
+  return (state == 'sending' or state == 'committing') and get(id, 'token') == token
+end
+
+-- A claim whose lease has ended. Before the commit nothing can have been sent; after it, it may have.
+local function recover(id, max_lost, doubt)
+  local state = get(id, 'state')
+  local reason = state == 'committing' and 'the worker vanished after the final dot, before the reply was recorded'
+    or 'the worker vanished while sending'
+  local lost = redis.call('HINCRBY', key(id), 'lost', 1)
+  redis.call('HSET', key(id), 'reply', reason)
+  local next_state, due = 'queued', now
+  if lost >= max_lost then
+    next_state, due = 'failed', nil
+  elseif state == 'committing' then
+    next_state, due = 'uncertain', doubt >= 0 and now + doubt or nil
+  end
+  note(id, get(id, 'attempts'), cjson.encode({ state = next_state, reply = reason }))
+  enter(id, next_state, due)
+end
+
+local operations = {}
+
+-- Many: id, payload, digest, summary, send at (0: now). -> 1 where new, 0 where known already
+function operations.accept(arguments)
+  local grace, answer = tonumber(arguments[1]), {}
+  for i = 2, #arguments, 5 do
+    local id, send_at = arguments[i], tonumber(arguments[i + 4])
+    if redis.call('EXISTS', key(id)) == 1 then
+      answer[#answer + 1] = 0
+    else
+      redis.call('HSET', key(id), 'payload', arguments[i + 1], 'digest', arguments[i + 2],
+        'summary', arguments[i + 3], 'results', '{}', 'attempts', 0, 'tries_from', 0,
+        'lost', 0, 'created', now, 'since', now)
+      if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
+      redis.call('HINCRBY', p .. ':totals', 'accepted', 1)
+      answer[#answer + 1] = 1
+    end
+  end
+  return answer
+end
+
+local function claim(id, digest, lease)
+  local token = redis.call('INCR', p .. ':fence')
+  local attempt = redis.call('HINCRBY', key(id), 'attempts', 1)
+  redis.call('HSET', key(id), 'token', token)
+  enter(id, 'sending', now + lease)
+  local payload = get(id, 'digest') ~= digest and get(id, 'payload') or ''
+  return { id, token, attempt, attempt - number(id, 'tries_from'), now - number(id, 'since'),
+    get(id, 'results'), payload }
+end
+
+-- Many: id, digest of the payload in hand ('' if none). -> how many of them were looked at, then
+-- for each that is now the caller's: id, token, attempt, tries, age, results, and the payload ('' where
+-- the one in hand is the right one). A message that has lost a worker is claimed alone, so that it
+-- can't take others with it; then fewer are looked at than were asked for, and the caller asks again.
+function operations.claim(arguments)
+  local lease, max_lost, doubt = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
+  local answer = { 0 }
+  for i = 4, #arguments, 2 do
+    local id, state = arguments[i], get(arguments[i], 'state')
+    if (state == 'sending' or state == 'committing') and is_due(id) then
+      recover(id, max_lost, doubt)
+      state = get(id, 'state')
+    end
+    if state == 'queued' or (WAITING[state] and get(id, 'due') and is_due(id)) then
+      local suspect = number(id, 'lost') > 0
+      if suspect and #answer > 1 then return answer end
+      answer[#answer + 1] = claim(id, arguments[i + 1], lease)
+      answer[1] = answer[1] + 1
+      if suspect then return answer end
+    else
+      answer[1] = answer[1] + 1
+    end
+  end
+  return answer
+end
+
+-- Many: id, token: the lease is prolonged while the claim still holds. -> how many did
+function operations.renew(arguments)
+  local lease, renewed = tonumber(arguments[1]), 0
+  for i = 2, #arguments, 2 do
+    local id = arguments[i]
+    if get(id, 'state') == 'sending' and get(id, 'token') == arguments[i + 1] then
+      redis.call('ZADD', p .. ':due', now + lease, id)
+      redis.call('HSET', key(id), 'due', now + lease)
+      renewed = renewed + 1
+    end
+  end
+  return renewed
+end
+
+-- Just before the final dot. -> 1, or 0 where the claim is stale and the dot must not be sent
+function operations.commit(arguments)
+  local id, token, lease = arguments[1], arguments[2], tonumber(arguments[3])
+  if get(id, 'state') ~= 'sending' or get(id, 'token') ~= token then return 0 end
+  enter(id, 'committing', now + lease)
+  return 1
+end
+
+-- What an attempt came to. -> 1 (also when it was recorded already), or 0 where the claim is stale
+function operations.settle(arguments)
+  local id, token, state, delay = arguments[1], arguments[2], arguments[3], tonumber(arguments[4])
+  if not owned(id, token) then
+    return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
+  end
+  redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0)
+  note(id, get(id, 'attempts'), arguments[7])
+  enter(id, state, delay >= 0 and now + delay or nil)
+  return 1
+end
+
+-- The claim is handed back untried, at no cost to the message. -> 1, or 0 where it is stale
+function operations.give_back(arguments)
+  local id, token, delay, reply = arguments[1], arguments[2], tonumber(arguments[3]), arguments[4]
+  if get(id, 'state') ~= 'sending' or get(id, 'token') ~= token then return 0 end
+  redis.call('HINCRBY', key(id), 'attempts', -1)
+  if reply ~= '' then redis.call('HSET', key(id), 'reply', reply) end
+  enter(id, delay > 0 and 'retrying' or 'queued', now + delay)
+  return 1
+end
+
+-- What is due goes (back) to the queue. -> the ids for which a task should be published; each is
+-- looked at again after the grace, in case that task gets lost.
+function operations.release(arguments)
+  local tick, limit, grace = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
+  local max_lost, doubt = tonumber(arguments[4]), tonumber(arguments[5])
+  local answer = {}
+  if tick > 0 and not redis.call('SET', p .. ':tick', '1', 'NX', 'PX', tick) then return answer end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. ':due', '-inf', now, 'LIMIT', 0, limit)) do
+    local state = get(id, 'state')
+    if not state then
+      redis.call('ZREM', p .. ':due', id)
+    elseif state == 'sending' or state == 'committing' then
+      recover(id, max_lost, doubt)
+    end
+    if WAITING[get(id, 'state')] and get(id, 'due') and is_due(id) then
+      enter(id, 'queued', now + grace)
+      answer[#answer + 1] = id
+    end
+  end
+  return answer
+end
+
+-- An operator asks for another try; recipients that were refused are tried again, those that were
+-- served are not, and the schedule begins anew. -> the ids for which that was possible
+function operations.retry(arguments)
+  local grace, answer = tonumber(arguments[1]), {}
+  for i = 2, #arguments do
+    local id = arguments[i]
+    if MAY_BE_RETRIED[get(id, 'state')] and get(id, 'payload') then
+      local served = {}
+      for address, result in pairs(cjson.decode(get(id, 'results'))) do
+        if result.state == 'sent' then served[address] = result end
+      end
+      redis.call('HSET', key(id), 'results', next(served) and cjson.encode(served) or '{}',
+        'tries_from', get(id, 'attempts'), 'lost', 0, 'since', now)
+      enter(id, 'queued', now + grace)
+      answer[#answer + 1] = id
+    end
+  end
+  return answer
+end
+
+-- Records of that final state that are older than the given age are removed. -> how many
+function operations.trim(arguments)
+  local state, before, limit = arguments[1], now - tonumber(arguments[2]), tonumber(arguments[3])
+  if not FINAL[state] then return 0 end
+  local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', before, 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    redis.call('DEL', key(id))
+    redis.call('ZREM', p .. ':state:' .. state, id)
+  end
+  return #ids
+end
+
+local operation = operations[ARGV[1]]
+if not operation then return redis.error_reply('ERR unknown journal operation ' .. tostring(ARGV[1])) end
+local arguments = {}
+for i = 2, #ARGV do arguments[i - 1] = ARGV[i] end
+return operation(arguments)

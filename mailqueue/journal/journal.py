@@ -1,0 +1,265 @@
+"""The journal on Redis or Valkey: the messages of one queue, and what may be done with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from ..errors import EnqueueError, ImproperlyConfigured
+from .connection import Client, ensure_connected, errors_translated
+from .reading import read_record, read_results
+from .record import Claim, Entry, Record, Settlement, State
+
+_SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
+_QUEUES = "mailqueue:queues"
+_ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The journal's times in seconds, and how often a message may lose its worker.
+
+    ``grace`` is how long a queued message may go without a claim before a task is published for it
+    again. ``doubt`` is how long an uncertain message waits until it is sent again; None: for a
+    person. ``reply_wait`` covers the ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
+    """
+
+    lease: float = 60.0
+    grace: float = 5.0
+    regrace: float = 60.0
+    doubt: float | None = 3600.0
+    reply_wait: float = 660.0
+    max_lost: int = 5
+
+
+class Journal:
+    """The messages of one queue.
+
+    Each method is one atomic operation of ``journal.lua``, which documents keys and transitions.
+    All of them raise JournalUnavailable when the server can't be reached or refuses.
+    """
+
+    def __init__(self, client: Client, queue: str, policy: Policy | None = None) -> None:
+        self.queue = queue
+        self._client = client
+        self._policy = policy or Policy()
+        self._prefix = f"mailqueue:{{{queue}}}"
+        self._script = client.register_script(_SCRIPT)
+        self._announced = False
+
+    # -- the producer's side
+
+    def accept(self, entries: Sequence[Entry], *, fsync: bool = False) -> list[str]:
+        """Take the messages; return the ids that are new. Accepting an id again changes nothing.
+
+        With ``fsync`` it returns only when they are on the server's disk (``WAITAOF``).
+        Raises JournalUnavailable where nothing was accepted, and EnqueueUnknown where the answer
+        got lost. A failure in the middle of many carries the ids that are not known as accepted.
+        """
+        new: list[str] = []
+        for start in range(0, len(entries), _ACCEPT_AT_ONCE):
+            try:
+                new += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync)
+            except EnqueueError as error:
+                error.ids = tuple(entry.id for entry in entries[start:])
+                raise
+        return new
+
+    def _accept(self, entries: Sequence[Entry], fsync: bool) -> list[str]:
+        ensure_connected(self._client)
+        self._announce(fsync)
+        arguments: list[str | int] = [_ms(self._policy.grace)]
+        for entry in entries:
+            send_at = int(entry.send_at.timestamp() * 1000) if entry.send_at else 0
+            summary = json.dumps(entry.summary)
+            arguments += [entry.id, entry.payload, entry.digest, summary, send_at]
+        ids = tuple(entry.id for entry in entries)
+        with errors_translated(self._client, unknown=ids):
+            answer = (
+                self._call_durably("accept", arguments)
+                if fsync
+                else self._call("accept", arguments)
+            )
+        return [id_ for id_, is_new in zip(ids, answer, strict=True) if is_new]
+
+    def _announce(self, fsync: bool) -> None:
+        """Once: make the queue known to all workers' timers, and check the server."""
+        if self._announced:
+            return
+        with errors_translated(self._client):
+            if fsync and not self._client.info("persistence").get("aof_enabled"):
+                raise ImproperlyConfigured(
+                    "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal with an append-only file: "
+                    "set `appendonly yes` on the server"
+                )
+            self._client.sadd(_QUEUES, self.queue)
+        self._announced = True
+
+    # -- the worker's side
+
+    def claim(self, ids: Sequence[tuple[str, str]]) -> tuple[list[Claim], int]:
+        """Claim messages by id and digest of the payload in hand ('' for none).
+
+        Returns those that are now the caller's to send, and how many of ``ids`` were looked at: a
+        message that lost its worker before is claimed alone, so the caller asks again for the rest.
+        """
+        arguments: list[str | int] = [_ms(self._policy.lease), *self._recovery()]
+        for id_, digest in ids:
+            arguments += [id_, digest]
+        looked_at, *claims = self._checked("claim", arguments)
+        return [_read_claim(row) for row in claims], int(looked_at)
+
+    def renew(self, claims: Iterable[Claim]) -> int:
+        """Prolong the leases of claims that still hold; return how many did."""
+        pairs = [part for claim in claims for part in (claim.id, claim.token)]
+        return int(self._checked("renew", [_ms(self._policy.lease), *pairs])) if pairs else 0
+
+    def commit(self, claim: Claim) -> bool:
+        """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
+        wait = _ms(self._policy.reply_wait)
+        return bool(self._checked("commit", [claim.id, claim.token, wait]))
+
+    def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
+        """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
+        results = {a: {"state": r.state, "reply": r.reply} for a, r in settlement.results.items()}
+        line = {"state": settlement.state, "reply": settlement.reply, "worker": worker}
+        delay = -1 if settlement.delay is None else _ms(settlement.delay)
+        arguments = [claim.id, claim.token, settlement.state, delay]
+        arguments += [json.dumps(results), settlement.reply, json.dumps(line)]
+        return bool(self._checked("settle", arguments))
+
+    def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
+        """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
+        return bool(self._checked("give_back", [claim.id, claim.token, _ms(delay), reply]))
+
+    def release(self, limit: int = 1000, *, tick: float = 0) -> list[str]:
+        """Queue what is due: new without a task, retrying, scheduled, lease ended.
+
+        Returns the ids to publish a task for. With ``tick``, only the first of all the workers that
+        ask within so many seconds gets any.
+        """
+        recovery = self._recovery()
+        arguments = [_ms(tick), limit, _ms(self._policy.regrace), *recovery]
+        return [str(id_) for id_ in self._checked("release", arguments)]
+
+    def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
+        """Remove records of a final state that entered it more than so many seconds ago."""
+        return int(self._checked("trim", [state, _ms(older_than), limit]))
+
+    # -- the operator's side
+
+    def retry(self, ids: Sequence[str]) -> list[str]:
+        """Queue messages again that failed or wait for their next try; return which ones."""
+        arguments = [_ms(self._policy.grace), *ids]
+        return [str(id_) for id_ in self._checked("retry", arguments)] if ids else []
+
+    def counts(self) -> dict[State, int]:
+        """How many messages are in each state."""
+        with errors_translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for state in State:
+                pipeline.zcard(f"{self._prefix}:state:{state}")
+            return dict(zip(State, pipeline.execute(), strict=True))
+
+    def totals(self) -> dict[str, int]:
+        """How many were ever accepted, and how often each final state was reached."""
+        with errors_translated(self._client):
+            return {
+                name: int(n) for name, n in self._client.hgetall(f"{self._prefix}:totals").items()
+            }
+
+    def ids(self, state: State, *, newest_first: bool = False) -> Iterator[str]:
+        """The ids in that state, by the time when they entered it."""
+        start, page = 0, 500
+        while True:
+            with errors_translated(self._client):
+                key = f"{self._prefix}:state:{state}"
+                found = self._client.zrange(key, start, start + page - 1, desc=newest_first)
+            yield from map(str, found)
+            if len(found) < page:
+                return
+            start += page
+
+    def read(self, ids: Sequence[str]) -> list[Record]:
+        """The records of those ids that exist."""
+        with errors_translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for id_ in ids:
+                pipeline.hgetall(f"{self._prefix}:message:{id_}")
+            rows = pipeline.execute()
+        return [
+            read_record(id_, self.queue, row) for id_, row in zip(ids, rows, strict=True) if row
+        ]
+
+    def payload(self, id_: str) -> str | None:
+        """The payload as it was accepted, or None where it is gone."""
+        with errors_translated(self._client):
+            found = self._client.hget(f"{self._prefix}:message:{id_}", "payload")
+        return None if found is None else str(found)
+
+    # -- how it is done
+
+    def _recovery(self) -> list[int]:
+        doubt = self._policy.doubt
+        return [self._policy.max_lost, -1 if doubt is None else _ms(doubt)]
+
+    def _checked(self, operation: str, arguments: Sequence[str | int]) -> Any:
+        with errors_translated(self._client):
+            return self._call(operation, arguments)
+
+    def _call(self, operation: str, arguments: Sequence[str | int]) -> Any:
+        return self._script(keys=[self._prefix], args=[operation, *arguments])
+
+    def _call_durably(self, operation: str, arguments: Sequence[str | int]) -> Any:
+        # WAITAOF speaks of the writes of its own connection, hence one pipeline for both.
+        timeout = self._client.connection_pool.connection_kwargs["socket_timeout"]
+        for _ in range(2):
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.evalsha(self._script.sha, 1, self._prefix, operation, *arguments)
+            pipeline.waitaof(1, 0, _ms(timeout * 0.9))
+            answer, synced = pipeline.execute(raise_on_error=False)
+            if not isinstance(answer, redis.exceptions.NoScriptError):
+                break
+            self._client.script_load(_SCRIPT)
+        for reply in (answer, synced):
+            if isinstance(reply, Exception):
+                raise reply
+        if not synced[0]:
+            raise redis.TimeoutError("the append-only file was not synced in time")
+        return answer
+
+
+def known_queues(client: Client) -> set[str]:
+    """The queues that anything was ever accepted for."""
+    with errors_translated(client):
+        return {str(queue) for queue in client.smembers(_QUEUES)}
+
+
+def now_on(client: Client) -> datetime:
+    """The time on the server's clock, by which all due times are meant."""
+    with errors_translated(client):
+        seconds, microseconds = client.time()
+    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _read_claim(row: Sequence[Any]) -> Claim:
+    id_, token, attempt, tries, age, results, payload = row
+    return Claim(
+        id=id_,
+        token=str(token),
+        attempt=int(attempt),
+        tries=int(tries),
+        age=int(age) / 1000,
+        results=read_results(results),
+        payload=payload,
+    )

@@ -1,0 +1,111 @@
+"""The journal's values: what is accepted, what is claimed, what is settled, what is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """A message's state, spelled the same everywhere; the drawing is in ``docs/design.md``."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    COMMITTING = "committing"
+    RETRYING = "retrying"
+    UNCERTAIN = "uncertain"
+    HELD = "held"
+    SENT = "sent"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing happens to the message any more unless a person asks for it."""
+        return self in _FINAL
+
+
+_FINAL = {State.SENT, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recipient: ``sent`` or ``failed``, and the reply that said so."""
+
+    state: State
+    reply: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A message as ``accept`` takes it."""
+
+    id: str
+    payload: str
+    digest: str
+    summary: Mapping[str, object]
+    send_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message that is this worker's to send until the lease ends.
+
+    ``payload`` is empty where the one that came with the task is the right one. ``tries`` counts
+    this attempt and those before it, as far as they count for the retry schedule. ``age`` is in
+    seconds since the message was accepted, or since an operator last asked for a retry.
+    """
+
+    id: str
+    token: str
+    attempt: int
+    tries: int
+    age: float
+    results: Mapping[str, Result]
+    payload: str = ""
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What an attempt came to. ``delay`` is in seconds until the next look, None for never."""
+
+    state: State
+    reply: str
+    results: Mapping[str, Result] = field(default_factory=dict)
+    delay: float | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One line of a message's history."""
+
+    number: int
+    at: datetime
+    state: State
+    reply: str
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that the journal knows of one message."""
+
+    id: str
+    queue: str
+    state: State
+    subject: str
+    sender: str
+    recipients: tuple[str, ...]
+    results: Mapping[str, Result]
+    attempts: int
+    reply: str
+    created: datetime
+    updated: datetime
+    due: datetime | None
+    history: tuple[Attempt, ...]
+    has_payload: bool
