@@ -20,7 +20,7 @@ _REDIS_SCHEMES = {"redis", "rediss", "unix"}
 
 def uses_embedded_server() -> bool:
     """Whether nothing else is set, so that everything uses the embedded server."""
-    return not settings.MAILQUEUE.BROKER_URL
+    return not (settings.MAILQUEUE.BROKER_URL or settings.MAILQUEUE.CELERY_APP)
 
 
 def broker_url() -> str:
@@ -43,6 +43,11 @@ def journal_url() -> str:
     Raises ImproperlyConfigured where the broker is no Redis and ``JOURNAL_URL`` isn't set.
     """
     url = settings.MAILQUEUE.JOURNAL_URL or settings.MAILQUEUE.BROKER_URL
+    if not url and settings.MAILQUEUE.CELERY_APP:
+        raise ImproperlyConfigured(
+            "MAILQUEUE['CELERY_APP'] brings a broker of its own, so say where the journal is: set "
+            "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
+        )
     if not url:
         return f"unix://{socket_path()}?db={_JOURNAL_DATABASE}"
     parts = urlsplit(url)

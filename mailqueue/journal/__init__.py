@@ -2,6 +2,7 @@
 
 from .connection import connect
 from .journal import Journal, Policy, known_queues, now_on
+from .opening import open_journal, open_journals
 from .record import Attempt, Claim, Entry, Record, Result, Settlement, State
 
 __all__ = [
@@ -17,4 +18,6 @@ __all__ = [
     "connect",
     "known_queues",
     "now_on",
+    "open_journal",
+    "open_journals",
 ]

@@ -19,6 +19,7 @@
 --   <p>:state:<state>  zset   id -> when it entered that state
 --   <p>:totals         hash   accepted, and how often each final state was reached, for ever
 --   <p>:fence          counter of fencing tokens
+--   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
 --
 -- ARGV[1] names the operation, the rest are its arguments; see the end of the file.
@@ -204,6 +205,20 @@ function operations.release(arguments)
     end
   end
   return answer
+end
+
+-- A worker's timer says that it lives. Those that have been silent for a day are forgotten.
+function operations.beat(arguments)
+  redis.call('ZADD', p .. ':workers', now, arguments[1])
+  redis.call('ZREMRANGEBYSCORE', p .. ':workers', '-inf', now - 86400000)
+  return 1
+end
+
+-- Who beat within so many milliseconds, and how many messages are overdue by more than that.
+function operations.pulse(arguments)
+  local since = now - tonumber(arguments[1])
+  return { redis.call('ZRANGEBYSCORE', p .. ':workers', since, '+inf'),
+    redis.call('ZCOUNT', p .. ':due', '-inf', now - tonumber(arguments[2])) }
 end
 
 -- An operator asks for another try; recipients that were refused are tried again, those that were

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -48,7 +48,7 @@ class Journal:
     def __init__(self, client: Client, queue: str, policy: Policy | None = None) -> None:
         self.queue = queue
         self._client = client
-        self._policy = policy or Policy()
+        self.policy = policy or Policy()
         self._prefix = f"mailqueue:{{{queue}}}"
         self._script = client.register_script(_SCRIPT)
         self._announced = False
@@ -74,7 +74,7 @@ class Journal:
     def _accept(self, entries: Sequence[Entry], fsync: bool) -> list[str]:
         ensure_connected(self._client)
         self._announce(fsync)
-        arguments: list[str | int] = [_ms(self._policy.grace)]
+        arguments: list[str | int] = [_ms(self.policy.grace)]
         for entry in entries:
             send_at = int(entry.send_at.timestamp() * 1000) if entry.send_at else 0
             summary = json.dumps(entry.summary)
@@ -109,7 +109,7 @@ class Journal:
         Returns those that are now the caller's to send, and how many of ``ids`` were looked at: a
         message that lost its worker before is claimed alone, so the caller asks again for the rest.
         """
-        arguments: list[str | int] = [_ms(self._policy.lease), *self._recovery()]
+        arguments: list[str | int] = [_ms(self.policy.lease), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
         looked_at, *claims = self._checked("claim", arguments)
@@ -118,11 +118,11 @@ class Journal:
     def renew(self, claims: Iterable[Claim]) -> int:
         """Prolong the leases of claims that still hold; return how many did."""
         pairs = [part for claim in claims for part in (claim.id, claim.token)]
-        return int(self._checked("renew", [_ms(self._policy.lease), *pairs])) if pairs else 0
+        return int(self._checked("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
 
     def commit(self, claim: Claim) -> bool:
         """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
-        wait = _ms(self._policy.reply_wait)
+        wait = _ms(self.policy.reply_wait)
         return bool(self._checked("commit", [claim.id, claim.token, wait]))
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
@@ -130,7 +130,7 @@ class Journal:
         results = {a: {"state": r.state, "reply": r.reply} for a, r in settlement.results.items()}
         line = {"state": settlement.state, "reply": settlement.reply, "worker": worker}
         delay = -1 if settlement.delay is None else _ms(settlement.delay)
-        arguments = [claim.id, claim.token, settlement.state, delay]
+        arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
         arguments += [json.dumps(results), settlement.reply, json.dumps(line)]
         return bool(self._checked("settle", arguments))
 
@@ -144,19 +144,36 @@ class Journal:
         Returns the ids to publish a task for. With ``tick``, only the first of all the workers that
         ask within so many seconds gets any.
         """
-        recovery = self._recovery()
-        arguments = [_ms(tick), limit, _ms(self._policy.regrace), *recovery]
+        arguments = [_ms(tick), limit, _ms(self.policy.regrace), *self._recovery()]
         return [str(id_) for id_ in self._checked("release", arguments)]
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""
         return int(self._checked("trim", [state, _ms(older_than), limit]))
 
+    def beat(self, worker: str) -> None:
+        """Note that this worker's timer looks after the queue."""
+        self._checked("beat", [worker])
+
     # -- the operator's side
+
+    def pulse(self, *, alive_within: float, overdue_by: float) -> tuple[list[str], int]:
+        """Tell the workers whose timers looked lately, and how many messages they overlooked.
+
+        That is: within so many seconds, and due for more than so many seconds.
+        """
+        workers, overdue = self._checked("pulse", [_ms(alive_within), _ms(overdue_by)])
+        return [str(worker) for worker in workers], int(overdue)
+
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself: version, persistence, eviction."""
+        with errors_translated(self._client):
+            found: dict[str, Any] = self._client.info()
+        return found
 
     def retry(self, ids: Sequence[str]) -> list[str]:
         """Queue messages again that failed or wait for their next try; return which ones."""
-        arguments = [_ms(self._policy.grace), *ids]
+        arguments: list[str | int] = [_ms(self.policy.grace), *ids]
         return [str(id_) for id_ in self._checked("retry", arguments)] if ids else []
 
     def counts(self) -> dict[State, int]:
@@ -170,9 +187,8 @@ class Journal:
     def totals(self) -> dict[str, int]:
         """How many were ever accepted, and how often each final state was reached."""
         with errors_translated(self._client):
-            return {
-                name: int(n) for name, n in self._client.hgetall(f"{self._prefix}:totals").items()
-            }
+            found: Mapping[Any, Any] = self._client.hgetall(f"{self._prefix}:totals")
+        return {name: int(count) for name, count in found.items()}
 
     def ids(self, state: State, *, newest_first: bool = False) -> Iterator[str]:
         """The ids in that state, by the time when they entered it."""
@@ -206,8 +222,8 @@ class Journal:
     # -- how it is done
 
     def _recovery(self) -> list[int]:
-        doubt = self._policy.doubt
-        return [self._policy.max_lost, -1 if doubt is None else _ms(doubt)]
+        doubt = self.policy.doubt
+        return [self.policy.max_lost, -1 if doubt is None else _ms(doubt)]
 
     def _checked(self, operation: str, arguments: Sequence[str | int]) -> Any:
         with errors_translated(self._client):

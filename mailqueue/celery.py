@@ -1,0 +1,41 @@
+"""The Celery application of ``mailqueue worker`` and ``mailqueue up``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+from .conf import settings
+from .urls import broker_url
+
+
+def create_app() -> Celery:
+    """Make a Celery application that delivers mail, by the settings as they are at first use."""
+    app = Celery("mailqueue", include=["mailqueue.tasks"])
+    app.add_defaults(_options)
+    return app
+
+
+def _options() -> dict[str, Any]:
+    return {
+        "broker_url": broker_url(),
+        # A worker that starts before its broker waits for it.
+        "broker_connection_retry_on_startup": True,
+        # Without -Q, the worker takes mailqueue's queue and no other.
+        "task_default_queue": settings.MAILQUEUE.QUEUE,
+        # JSON and nothing else: a pickle from the broker would run its author's code here.
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        # The journal holds the results; a second copy in a result backend would only go stale.
+        "result_backend": None,
+        "task_ignore_result": True,
+        # Acknowledged when taken: what a dying worker held is found by the journal, within its
+        # lease, while a redelivery would wait for the broker's visibility timeout.
+        "task_acks_late": False,
+        # A long batch must not keep other batches waiting behind it in the same process.
+        "worker_prefetch_multiplier": 1,
+    }
+
+
+app = create_app()

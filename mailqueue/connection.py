@@ -1,0 +1,183 @@
+"""A worker's one open connection: opened when needed, kept between tasks, closed in time."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .conf import settings
+from .errors import ImproperlyConfigured
+from .housekeeper import housekeeper
+from .mailers import get_connection, import_backend, mailers
+from .outcome import Outcome, ServerTrouble
+from .rendering import Outgoing
+from .smtp import SmtpTransport
+from .transport import BackendTransport, Transport
+
+_OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
+_QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an open connection is closed: after so many messages, or so many seconds."""
+
+    max_messages: int
+    max_age: float
+    idle: float
+
+
+class Connection:
+    """The open connection of one thread to whatever delivers; usable by that thread only.
+
+    After trouble with the server it stays away from it for a while, longer each time, and
+    ``deliver`` raises ServerTrouble without trying.
+    """
+
+    def __init__(
+        self,
+        open_transport: Callable[[], Transport],
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_transport = open_transport
+        self._limits = limits
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._transport: Transport | None = None
+        self._opened = self._used = 0.0
+        self._messages = 0
+        self._failures = 0
+        self._not_before = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the server may be tried again."""
+        return max(0.0, self._not_before - self._clock())
+
+    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+        """Send one message, over a new connection where the open one turns out to be lost."""
+        with self._lock:
+            if self.pause:
+                raise ServerTrouble(f"the server is left alone for another {self.pause:.0f} s")
+            try:
+                outcome = self._deliver(outgoing, commit)
+            except ServerTrouble:
+                self._back_off()
+                raise
+            self._failures = 0
+            return outcome
+
+    def _deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+        reused = self._transport is not None
+        try:
+            return self._attempt(outgoing, commit)
+        except ServerTrouble:
+            # A server may close a kept connection at any time; only a new one that fails is news.
+            if not reused:
+                raise
+            return self._attempt(outgoing, commit)
+
+    def _attempt(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+        transport = self._ready_transport()
+        try:
+            return transport.deliver(outgoing, commit)
+        except BaseException:
+            # Whatever it was: a connection on which anything went wrong is never used again.
+            self._transport = None
+            transport.drop()
+            raise
+        finally:
+            self._used = self._clock()
+            self._messages += 1
+
+    def _ready_transport(self) -> Transport:
+        if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
+            self.close()
+        if self._transport is None:
+            self._transport = self._open_transport()
+            self._opened = self._used = self._clock()
+            self._messages = 0
+        return self._transport
+
+    def _is_worn_out(self) -> bool:
+        return (
+            self._messages >= self._limits.max_messages
+            or self._clock() - self._opened >= self._limits.max_age
+        )
+
+    def _back_off(self) -> None:
+        pause = min(_FIRST_BACKOFF * 2**self._failures, _LONGEST_BACKOFF)
+        self._failures += 1
+        self._not_before = self._clock() + pause
+
+    def close_if_idle(self) -> None:
+        """Close when nothing was sent for too long; called from another thread."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._transport is not None and self._clock() - self._used >= self._limits.idle:
+                self.close()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close, politely; the next message opens anew."""
+        with self._lock:
+            transport, self._transport = self._transport, None
+            if transport is not None:
+                transport.close()
+
+
+_of_this_thread = threading.local()
+_open: dict[int, list[Connection]] = {}  # by process: a fork's child must leave its parent's alone
+
+
+def current_connection() -> Connection:
+    """Return this thread's connection, made on first use; it never crosses a fork."""
+    process = os.getpid()
+    if getattr(_of_this_thread, "process", None) != process:
+        connection = Connection(open_transport, _limits())
+        housekeeper.add(connection.close_if_idle)
+        _open.setdefault(process, []).append(connection)
+        _of_this_thread.process, _of_this_thread.connection = process, connection
+    found: Connection = _of_this_thread.connection
+    return found
+
+
+def close_connections() -> None:
+    """Close all connections of this process, at its end."""
+    for connection in _open.get(os.getpid(), []):
+        connection.close()
+
+
+def open_transport() -> Transport:
+    """Open what delivers: the mailer ``USING``, or the backend ``BACKEND``.
+
+    Raises ServerTrouble when the server can't be reached, ImproperlyConfigured when what is set
+    would only queue the message again.
+    """
+    queue = settings.MAILQUEUE
+    if queue.USING is not None:
+        backend = mailers[queue.USING]
+    elif queue.BACKEND == _OWN_SMTP_BACKEND:
+        backend = get_connection(_OWN_SMTP_BACKEND)
+    else:
+        backend = get_connection(queue.BACKEND)
+    if isinstance(backend, import_backend(_QUEUE_BACKEND)):
+        raise ImproperlyConfigured(
+            "MAILQUEUE['BACKEND'] or ['USING'] names the queue backend, which would queue what it "
+            "should deliver: name the backend that sends, such as " + _OWN_SMTP_BACKEND
+        )
+    if type(backend) is import_backend(_OWN_SMTP_BACKEND):
+        return SmtpTransport(backend, settings.EMAIL_TIMEOUT)
+    return BackendTransport(backend)
+
+
+def _limits() -> Limits:
+    queue = settings.MAILQUEUE
+    return Limits(queue.CONNECTION_MAX_MESSAGES, queue.CONNECTION_MAX_AGE, queue.CONNECTION_IDLE)

@@ -1,0 +1,149 @@
+"""Deliver a batch, message by message: claim, rebuild, send, decide, settle."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from . import payload
+from .connection import Connection
+from .errors import JournalUnavailable, MailqueueError
+from .housekeeper import housekeeper
+from .journal import Claim, Journal, Settlement, State
+from .outcome import Outcome, ServerTrouble, StaleClaim
+from .rendering import Outgoing
+from .retry import RetryPolicy, decide
+
+_log = logging.getLogger(__name__)
+# So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
+_CLAIM_AT_ONCE = 10
+
+
+@dataclass(frozen=True)
+class Item:
+    """A message as a task names it: by id, with the payload inline where it is small enough."""
+
+    id: str
+    payload: str = ""
+
+
+class Delivery:
+    """One worker's way of delivering what tasks name."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        connection: Connection,
+        policy: RetryPolicy,
+        *,
+        worker: str = "",
+        stopping: Callable[[], bool] = lambda: False,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._journal = journal
+        self._connection = connection
+        self._policy = policy
+        self._worker = worker
+        self._stopping = stopping
+        self._chance = chance
+
+    def run(self, items: Iterable[Item]) -> Counter[str]:
+        """Deliver the items that are still to be sent; return how many came to which state.
+
+        Items that are not this worker's to send (sent already, claimed by another, unknown) are
+        passed over. When the worker is to stop or the server is in trouble, the rest stays queued.
+        """
+        waiting = list({item.id: item for item in items}.values())
+        tally: Counter[str] = Counter()
+        while waiting and not self._stopping():
+            batch = waiting[:_CLAIM_AT_ONCE]
+            inline = {item.id: item.payload for item in batch}
+            digests = [(id_, payload.digest(text) if text else "") for id_, text in inline.items()]
+            claims, looked_at = self._journal.claim(digests)
+            with self._leases_kept(claims):
+                tally.update(self._deliver_claims(claims, inline))
+            if self._connection.pause:
+                break
+            waiting = waiting[looked_at:]
+        return tally
+
+    @contextmanager
+    def _leases_kept(self, claims: Sequence[Claim]) -> Iterator[None]:
+        def duty() -> None:
+            self._journal.renew(claims)
+
+        housekeeper.add(duty)
+        try:
+            yield
+        finally:
+            housekeeper.remove(duty)
+
+    def _deliver_claims(self, claims: Sequence[Claim], inline: dict[str, str]) -> Iterator[str]:
+        for position, claim in enumerate(claims):
+            if self._stopping() or self._connection.pause:
+                self._give_back(claims[position:], "")
+                return
+            try:
+                yield self._deliver(claim, claim.payload or inline[claim.id])
+            except ServerTrouble as trouble:
+                _log.warning("the mail server is in trouble: %s", trouble.reply)
+                self._give_back(claims[position:], trouble.reply)
+                return
+
+    def _deliver(self, claim: Claim, text: str) -> str:
+        """Deliver one claimed message and record what came of it."""
+        try:
+            message = payload.loads(text)
+            recipients = tuple(dict.fromkeys(message.recipients()))
+            outgoing = Outgoing(claim.id, message, self._to_be_tried(recipients, claim))
+            outcome = self._connection.deliver(outgoing, lambda: self._journal.commit(claim))
+        except StaleClaim:
+            _log.warning("message %s was taken over by another worker before its end", claim.id)
+            return "stale"
+        except (ServerTrouble, JournalUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
+            return self._settle(claim, self._undeliverable(claim, error))
+        return self._settle(claim, self._decide(claim, outcome, recipients))
+
+    def _to_be_tried(self, recipients: Sequence[str], claim: Claim) -> tuple[str, ...]:
+        return tuple(recipient for recipient in recipients if recipient not in claim.results)
+
+    def _decide(self, claim: Claim, outcome: Outcome, recipients: Sequence[str]) -> Settlement:
+        return decide(
+            outcome,
+            claim.results,
+            recipients,
+            tries=claim.tries,
+            age=claim.age,
+            policy=self._policy,
+            chance=self._chance(),
+        )
+
+    def _undeliverable(self, claim: Claim, error: Exception) -> Settlement:
+        """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
+        reason = str(error) if isinstance(error, MailqueueError) else _described(error)
+        _log.error("message %s can't be sent: %s", claim.id, reason)
+        return Settlement(State.FAILED, reason, claim.results)
+
+    def _settle(self, claim: Claim, settlement: Settlement) -> str:
+        if not self._journal.settle(claim, settlement, self._worker):
+            _log.warning("message %s: its claim ended before its result was recorded", claim.id)
+            return "stale"
+        _log.info(
+            "message %s: %s after attempt %d: %s",
+            claim.id, settlement.state, claim.attempt, settlement.reply,
+        )  # fmt: skip
+        return settlement.state.value
+
+    def _give_back(self, claims: Sequence[Claim], reply: str) -> None:
+        for claim in claims:
+            self._journal.give_back(claim, self._connection.pause, reply)
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

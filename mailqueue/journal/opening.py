@@ -1,0 +1,25 @@
+"""The journal as the settings say it."""
+
+from __future__ import annotations
+
+from ..conf import settings
+from ..urls import journal_url
+from .connection import connect
+from .journal import Journal, Policy, known_queues
+
+_DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since it probably arrived
+
+
+def open_journal(queue: str | None = None) -> Journal:
+    """Return the journal of that queue, by default of the queue in the settings."""
+    options = settings.MAILQUEUE
+    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
+    doubt = _DOUBT if options.IN_DOUBT == "retry" else None
+    return Journal(client, queue or options.QUEUE, Policy(lease=options.LEASE, doubt=doubt))
+
+
+def open_journals() -> list[Journal]:
+    """Return the journals of all queues that are known, the settings' own first."""
+    options = settings.MAILQUEUE
+    known = known_queues(connect(journal_url(), options.ENQUEUE_TIMEOUT))
+    return [open_journal(queue) for queue in (options.QUEUE, *sorted(known - {options.QUEUE}))]

@@ -1,0 +1,158 @@
+"""The queue as plain data: what the command line, and whoever else watches, shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from ..addresses import domain_of
+from ..errors import JournalError, MailqueueError
+from ..journal import Journal, Record, State, open_journals
+
+_PAGE = 200
+_ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
+_OVERDUE_BY = 60.0  # seconds; a timer publishes a lost task's messages again after that
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which messages to list; None leaves a field open."""
+
+    state: State | None = None
+    to: str | None = None
+    domain: str | None = None
+
+    def matches(self, record: Record) -> bool:
+        """Whether the record is one of those asked for."""
+        if self.to is not None and not any(self.to.lower() in a.lower() for a in record.recipients):
+            return False
+        return self.domain is None or any(
+            domain_of(a) == self.domain.lower() for a in record.recipients
+        )
+
+
+def status() -> dict[str, Any]:
+    """How many messages are in each state, who works on them, and how many were ever accepted."""
+    return {"queues": [_status_of(journal) for journal in open_journals()]}
+
+
+def _status_of(journal: Journal) -> dict[str, Any]:
+    workers, overdue = journal.pulse(alive_within=_ALIVE_WITHIN, overdue_by=_OVERDUE_BY)
+    return {
+        "queue": journal.queue,
+        "states": {state.value: count for state, count in journal.counts().items()},
+        "totals": journal.totals(),
+        "overdue": overdue,
+        "workers": workers,
+    }
+
+
+def find(wanted: Filter, limit: int | None = None) -> list[dict[str, Any]]:
+    """The messages that match, the newest change first within each state."""
+    return [as_data(record) for record in islice(_matching(wanted), limit)]
+
+
+def _matching(wanted: Filter) -> Iterator[Record]:
+    for journal in open_journals():
+        for state in [wanted.state] if wanted.state else State:
+            for page in _pages(journal.ids(state, newest_first=True)):
+                yield from filter(wanted.matches, journal.read(page))
+
+
+def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(ids)
+    while page := list(islice(iterator, _PAGE)):
+        yield page
+
+
+def show(id_: str) -> dict[str, Any]:
+    """All that is known of one message. Raises JournalError where there is none of that id."""
+    for journal in open_journals():
+        for record in journal.read([id_]):
+            return as_data(record)
+    raise JournalError(f"there is no message {id_!r}; `mailqueue list` shows those there are")
+
+
+def retry(ids: Iterable[str]) -> list[str]:
+    """Queue these messages again; return those for which that was possible."""
+    wanted = list(ids)
+    return [id_ for journal in open_journals() for id_ in journal.retry(wanted)]
+
+
+def retry_matching(wanted: Filter) -> list[str]:
+    """Queue again all failed and partly failed messages that match."""
+    states = [State.FAILED, State.PARTIAL]
+    chosen = [Filter(state, wanted.to, wanted.domain) for state in states]
+    return retry([record.id for one in chosen for record in _matching(one)])
+
+
+def health() -> dict[str, Any]:
+    """Whether mail is moving: journal reachable and safe, a worker alive, nothing overdue."""
+    problems: list[str] = []
+    try:
+        for journal in open_journals():
+            problems += _problems_of(journal)
+    except MailqueueError as error:
+        problems.append(str(error))
+    return {"ok": not problems, "problems": problems}
+
+
+def _problems_of(journal: Journal) -> Iterator[str]:
+    server = journal.server()
+    policy = server.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield (
+            "the journal's server may evict messages: "
+            f"set its maxmemory-policy to noeviction instead of {policy}"
+        )
+    if not server.get("aof_enabled"):
+        yield "the journal's server keeps no append-only file: set its appendonly to yes"
+    found = _status_of(journal)
+    if not found["workers"]:
+        yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"
+    if found["overdue"]:
+        yield (
+            f"{found['overdue']} messages of the queue {journal.queue!r} are overdue by more than "
+            f"{_OVERDUE_BY:.0f} s"
+        )
+
+
+def as_data(record: Record) -> dict[str, Any]:
+    """Turn a record into what JSON can carry; times are in ISO 8601, UTC."""
+    return {
+        "id": record.id,
+        "queue": record.queue,
+        "state": record.state.value,
+        "subject": record.subject,
+        "from": record.sender,
+        "attempts": record.attempts,
+        "reply": record.reply,
+        "created": _iso(record.created),
+        "updated": _iso(record.updated),
+        "due": _iso(record.due),
+        "recipients": [_recipient(record, address) for address in record.recipients],
+        "history": [
+            {
+                "attempt": attempt.number,
+                "at": _iso(attempt.at),
+                "state": attempt.state.value,
+                "reply": attempt.reply,
+                "worker": attempt.worker,
+            }
+            for attempt in record.history
+        ],
+    }
+
+
+def _recipient(record: Record, address: str) -> dict[str, Any]:
+    result = record.results.get(address)
+    if result is None:
+        return {"address": address, "state": "waiting", "reply": ""}
+    return {"address": address, "state": result.state.value, "reply": result.reply}
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="milliseconds")

@@ -1,0 +1,82 @@
+"""Reports as text for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_WIDEST_CELL = 60
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns, each as wide as its widest cell; long cells are cut."""
+    cells = [[_cell(value) for value in row] for row in (headings, *rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(_padded(*pair) for pair in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def status(found: Mapping[str, Any]) -> str:
+    """The counts of each queue; states in which there is nothing are left out."""
+    return "\n\n".join(_queue_status(queue) for queue in found["queues"])
+
+
+def _queue_status(queue: Mapping[str, Any]) -> str:
+    counts = [(state, count) for state, count in queue["states"].items() if count]
+    workers = ", ".join(queue["workers"]) or "none"
+    lines = [f"queue {queue['queue']}, workers: {workers}"]
+    lines += [table(("state", "messages"), counts)] if counts else ["no messages"]
+    if queue["overdue"]:
+        lines.append(f"overdue: {queue['overdue']}")
+    return "\n".join(lines)
+
+
+def messages(found: Sequence[Mapping[str, Any]]) -> str:
+    """One line for each message."""
+    rows = [
+        (m["id"], m["state"], m["attempts"], _recipients(m), m["subject"], m["reply"])
+        for m in found
+    ]
+    return table(("id", "state", "attempts", "to", "subject", "last reply"), rows)
+
+
+def message(found: Mapping[str, Any]) -> str:
+    """All that is known of one message."""
+    facts = ["id", "queue", "state", "subject", "from", "attempts", "created", "updated", "due"]
+    lines = [
+        f"{name + ':':10} {_cell(found[name], 500)}" for name in facts if found[name] is not None
+    ]
+    recipients = [(r["address"], r["state"], r["reply"]) for r in found["recipients"]]
+    history = [
+        (h["attempt"], h["at"], h["state"], h["reply"], h["worker"]) for h in found["history"]
+    ]
+    lines += ["", table(("recipient", "state", "reply"), recipients)]
+    if history:
+        lines += ["", table(("attempt", "at", "state", "reply", "worker"), history)]
+    return "\n".join(lines)
+
+
+def health(found: Mapping[str, Any]) -> str:
+    """One line, or one for each problem."""
+    return "ok" if found["ok"] else "\n".join(f"problem: {p}" for p in found["problems"])
+
+
+def _recipients(found: Mapping[str, Any]) -> str:
+    addresses = [recipient["address"] for recipient in found["recipients"]]
+    more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+    return f"{addresses[0]}{more}" if addresses else ""
+
+
+def _cell(value: object, limit: int = _WIDEST_CELL) -> str:
+    # A subject or a server's reply may hold anything; a terminal must not obey it.
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

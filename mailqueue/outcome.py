@@ -1,0 +1,72 @@
+"""What an attempt to deliver a message came to, recipient by recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .errors import MailqueueError
+
+
+class Verdict(StrEnum):
+    """What a reply means (RFC 5321 4.2.1), and what it means that there was none."""
+
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"  # 4yz: refused for now
+    REFUSED = "refused"  # 5yz: refused for good
+    IN_DOUBT = "in doubt"  # the final dot was sent, and no reply came
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's reply, or our own reason in the same form."""
+
+    code: int
+    text: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the reply's first digit says; 252 accepts like any 2yz."""
+        if 200 <= self.code < 300:
+            return Verdict.ACCEPTED
+        return Verdict.REFUSED if 500 <= self.code < 600 else Verdict.DEFERRED
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".strip()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict on one recipient, and the reply that it rests on."""
+
+    verdict: Verdict
+    reply: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answers to one attempt, for each recipient that was tried."""
+
+    answers: Mapping[str, Answer]
+
+    @classmethod
+    def for_all(cls, recipients: Iterable[str], verdict: Verdict, reply: str) -> Outcome:
+        """The same answer for every recipient: a reply to MAIL, DATA or the final dot."""
+        return cls({recipient: Answer(verdict, reply) for recipient in recipients})
+
+
+class ServerTrouble(MailqueueError):
+    """The server can't be used now: connect, TLS, banner, EHLO, AUTH, a 421, a lost connection.
+
+    It is nobody's fault that the message at hand could have mended, so it costs it no attempt. The
+    final dot was not sent. ``reply`` says what happened.
+    """
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class StaleClaim(MailqueueError):
+    """The message was taken over by another worker: the final dot must not be sent."""

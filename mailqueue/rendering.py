@@ -1,0 +1,90 @@
+"""From a message object to the envelope and the bytes that go over the wire."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from email.generator import BytesGenerator
+from email.message import Message
+from io import BytesIO
+from typing import Any
+
+from .addresses import envelope_address
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message to be delivered, to those of its recipients who are still to get it."""
+
+    id: str
+    message: Any  # ours, Django's or anybody's: from_email, recipients(), message()
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """Who a message is from and for, as SMTP commands carry it, and its content with CRLF ends.
+
+    ``originals`` maps each recipient to the spelling under which the message knows it.
+    """
+
+    sender: str
+    originals: dict[str, str]
+    data: bytes
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The recipients, each once."""
+        return tuple(self.originals)
+
+    def original(self, recipient: str) -> str:
+        """The message's own spelling of that recipient."""
+        return self.originals[recipient]
+
+    @property
+    def is_8bit(self) -> bool:
+        """Whether the content needs 8BITMIME (RFC 6152)."""
+        return not self.data.isascii()
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether an address needs SMTPUTF8 (RFC 6531)."""
+        return not all(address.isascii() for address in (self.sender, *self.originals))
+
+
+def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
+    """Render the message; ``seven_bit`` encodes content that a server without 8BITMIME can't take.
+
+    Each attempt gives the same bytes: boundaries derive from the message's id. Raises ValueError
+    for a header or an address that must not reach the wire.
+    """
+    message = outgoing.message
+    return Envelope(
+        sender=envelope_address(message.from_email) if message.from_email else "",
+        originals={envelope_address(recipient): recipient for recipient in outgoing.recipients},
+        data=rendered_bytes(message, outgoing.id, seven_bit=seven_bit),
+    )
+
+
+def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False) -> bytes:
+    """The message's content with CRLF line ends, and boundaries that derive from ``id_``."""
+    built: Message = message.message()
+    _set_boundaries(built, id_)
+    policy = built.policy.clone(linesep="\r\n")
+    if seven_bit:
+        policy = policy.clone(cte_type="7bit")
+    buffer = BytesIO()
+    # mangle_from_ would turn "From " at the start of a line into ">From ": that is for mbox files.
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)
+    data = _LINE_END.sub(b"\r\n", buffer.getvalue())
+    return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def _set_boundaries(built: Message, id_: str) -> None:
+    digest = hashlib.sha256(id_.encode()).hexdigest()[:24]
+    for number, part in enumerate(built.walk()):
+        if part.get_content_maintype() == "multipart" and part.get_boundary() is None:
+            part.set_boundary(f"=_{digest}_{number}")

@@ -1,0 +1,89 @@
+"""What becomes of a message after an attempt: a pure decision, returned as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .journal import Result, Settlement, State
+from .outcome import Answer, Outcome, Verdict
+
+JITTER = (
+    0.1  # each delay is spread by ±10 %, so that a thousand refused at once don't return at once
+)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """When to try again. All times are in seconds.
+
+    ``delays`` are the waits before the second, third, … attempt; ``max_age`` is how long a message
+    is tried at all; ``doubt`` is the wait before a message whose reply never came is sent again
+    (RFC 5321 6.1 puts loss above repetition), None for never.
+    """
+
+    delays: Sequence[float]
+    max_age: float
+    doubt: float | None
+
+
+def decide(
+    outcome: Outcome,
+    earlier: Mapping[str, Result],
+    recipients: Sequence[str],
+    *,
+    tries: int,
+    age: float,
+    policy: RetryPolicy,
+    chance: float,
+) -> Settlement:
+    """Decide the message's next state from what its recipients were answered.
+
+    ``earlier`` are the results on record from former attempts, ``recipients`` all of the message's
+    recipients, ``tries`` the attempts including this one, ``age`` the seconds since the message was
+    accepted, ``chance`` a number from 0 to 1 that picks the jitter.
+    """
+    delay = _delay(tries, age, policy, chance)
+    results = dict(earlier)
+    for recipient, answer in outcome.answers.items():
+        result = _result(answer, may_wait=delay is not None)
+        if result is not None:
+            results[recipient] = result
+    reply = _telling_reply(outcome)
+    if any(answer.verdict is Verdict.IN_DOUBT for answer in outcome.answers.values()):
+        # Without a retry left it waits for a person, as with IN_DOUBT = "hold".
+        doubt = policy.doubt if delay is not None else None
+        return Settlement(State.UNCERTAIN, reply, results, doubt)
+    if any(recipient not in results for recipient in recipients):
+        return Settlement(State.RETRYING, reply, results, delay)
+    return Settlement(_final_state(results), reply, results)
+
+
+def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float | None:
+    """Seconds until the next attempt, or None where the schedule or the age ends it."""
+    if tries > len(policy.delays):
+        return None
+    delay = policy.delays[tries - 1] * (1 - JITTER + 2 * JITTER * chance)
+    return delay if age + delay <= policy.max_age else None
+
+
+def _result(answer: Answer, *, may_wait: bool) -> Result | None:
+    if answer.verdict is Verdict.ACCEPTED:
+        return Result(State.SENT, answer.reply)
+    if answer.verdict is Verdict.REFUSED or (answer.verdict is Verdict.DEFERRED and not may_wait):
+        return Result(State.FAILED, answer.reply)
+    return None
+
+
+def _final_state(results: Mapping[str, Result]) -> State:
+    states = {result.state for result in results.values()}
+    if states == {State.SENT}:
+        return State.SENT
+    return State.PARTIAL if State.SENT in states else State.FAILED
+
+
+def _telling_reply(outcome: Outcome) -> str:
+    """The reply to show for the message: of the recipient who fared worst."""
+    severity = [Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED, Verdict.IN_DOUBT]
+    answers = sorted(outcome.answers.values(), key=lambda answer: severity.index(answer.verdict))
+    return answers[-1].reply if answers else ""

@@ -1,0 +1,38 @@
+"""The Celery task that delivers mail; importing it also gives a worker its timer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import shared_task
+
+from .conf import settings
+from .connection import current_connection
+from .delivery import Delivery, Item
+from .journal import open_journal
+from .publisher import TASK
+from .retry import RetryPolicy
+from .worker import stopping
+
+
+@shared_task(name=TASK, ignore_result=True, acks_late=False, max_retries=0)  # type: ignore[untyped-decorator]
+def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Deliver the messages that the task names and that are still to be sent.
+
+    The task may be lost, late, doubled or forged: the journal says what may be sent, and holds the
+    digest of what was accepted. Returns how many messages came to which state.
+    """
+    journal = open_journal(str(queue))
+    options = settings.MAILQUEUE
+    delivery = Delivery(
+        journal,
+        current_connection(),
+        RetryPolicy(options.RETRY, options.MAX_AGE, journal.policy.doubt),
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        stopping=stopping.is_set,
+    )
+    items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
+    return dict(delivery.run(items))

@@ -1,0 +1,88 @@
+"""The seam between delivery and whatever carries the mail, and the carrier for any backend."""
+
+from __future__ import annotations
+
+import smtplib
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from .outcome import Answer, Outcome, Reply, ServerTrouble, StaleClaim, Verdict
+from .rendering import Outgoing
+
+
+class Transport(Protocol):
+    """An open connection that messages are delivered over, one at a time."""
+
+    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+        """Send one message; ask ``commit`` at the last moment where it can still be stopped."""
+
+    def is_usable(self) -> bool:
+        """Whether the connection, after a pause, still is what it was."""
+
+    def close(self) -> None:
+        """Take leave of the server."""
+
+    def drop(self) -> None:
+        """Close without a word."""
+
+
+class BackendTransport:
+    """Any Django-style backend as the carrier, with the guarantees that its exceptions allow.
+
+    A backend says of a message only that it was sent, or raises. What an exception doesn't say is
+    read as a refusal for now.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._failed = False
+        self._name = f"{type(backend).__module__}.{type(backend).__qualname__}"
+        try:
+            backend.open()
+        except (OSError, smtplib.SMTPException) as error:
+            raise ServerTrouble(f"can't connect: {error}") from error
+
+    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+        """Send one message to those of its recipients who are still to get it."""
+        if not commit():
+            raise StaleClaim("another worker has taken the message over")
+        message = outgoing.message
+        # Backends ask the message for its recipients; this attempt is for the rest of them only.
+        message.recipients = lambda: list(outgoing.recipients)
+        try:
+            sent = self._backend.send_messages([message])
+        except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
+            self._failed = True
+            return _outcome_of(error, outgoing.recipients)
+        if sent:
+            return Outcome.for_all(outgoing.recipients, Verdict.ACCEPTED, f"sent by {self._name}")
+        reason = f"{self._name} reported nothing as sent"
+        return Outcome.for_all(outgoing.recipients, Verdict.DEFERRED, reason)
+
+    def is_usable(self) -> bool:
+        """Whether it has raised nothing; what its connection is worth after that, nobody knows."""
+        return not self._failed
+
+    def close(self) -> None:
+        """Close the backend's connection."""
+        self._backend.close()
+
+    def drop(self) -> None:
+        """Close the backend's connection; there is no other way than politely."""
+        self._backend.close()
+
+
+def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return Outcome({a: _refusal(*reply) for a, reply in error.recipients.items()})
+    if isinstance(error, smtplib.SMTPResponseException):
+        answer = _refusal(error.smtp_code, error.smtp_error)
+        return Outcome(dict.fromkeys(recipients, answer))
+    return Outcome.for_all(recipients, Verdict.DEFERRED, f"{type(error).__name__}: {error}")
+
+
+def _refusal(code: int, text: bytes | str) -> Answer:
+    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    reply = Reply(code, shown)
+    refused = reply.verdict is Verdict.REFUSED
+    return Answer(Verdict.REFUSED if refused else Verdict.DEFERRED, str(reply))

@@ -1,0 +1,169 @@
+"""Everything in one foreground command: embedded server, worker, catch-all inbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .conf import django_settings, home, settings
+from .embedded import EmbeddedServer
+from .errors import MailqueueError
+from .inbox import Inbox
+from .journal import open_journal
+from .urls import broker_url, redacted, uses_embedded_server
+
+DEFAULT_APP = "mailqueue"
+_READY_WITHIN = 30.0  # seconds
+_WORKER_STOPS_WITHIN = 60.0  # seconds; a message whose end is under way is finished
+
+
+class WorkerError(MailqueueError):
+    """The worker process did not start, or ended by itself."""
+
+
+def worker_command(app: str, options: Sequence[str] = ()) -> list[str]:
+    """Return the command line of a Celery worker for that application."""
+    return [sys.executable, "-m", "celery", "--app", app, "worker", *options]
+
+
+def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+    """Start everything, say where it is, and stop it all in order on SIGINT or SIGTERM.
+
+    The order of the end: the worker finishes the message in hand, then the inbox stops, then the
+    server, so that nothing that was accepted or delivered goes unrecorded. Raises WorkerError when
+    the worker ends by itself.
+    """
+    with ExitStack() as stack:
+        stop = stack.enter_context(until_stopped())
+        if uses_embedded_server():
+            stack.enter_context(EmbeddedServer(home()))
+        inbox = stack.enter_context(Inbox(home() / "Maildir", port=inbox_port))
+        command = worker_command(app, options)
+        worker = stack.enter_context(_process(command, _mail_settings(inbox)))
+        if _wait_until_ready(worker, stop):
+            say(introduction(inbox))
+        while not stop.wait(0.2):
+            _check_alive(worker)
+        say("stopping: the worker finishes the message in hand")
+
+
+def introduction(inbox: Inbox) -> str:
+    """What to put into one's settings to send through what is running here."""
+    environment = os.environ.get("MAILQUEUE_HOME")
+    lines = [
+        "mailqueue is up. Ctrl-C stops it; what is queued stays queued.",
+        "",
+        f"  broker   {redacted(broker_url())}",
+        f"  inbox    127.0.0.1:{inbox.port}, keeps what it gets in {home() / 'Maildir'}",
+        "",
+        "Send through it, in Django's settings or by mailqueue.configure(…):",
+        "",
+        '  EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"',
+    ]
+    if uses_embedded_server() and (environment or Path.cwd() / ".mailqueue" != home()):
+        lines += ["", "and in the environment of programs that run elsewhere:", ""]
+        lines += [f"  MAILQUEUE_HOME={home()}"]
+    if django_settings() is not None:
+        lines += ["", "The worker delivers by this Django project's EMAIL_HOST and EMAIL_PORT:", ""]
+        lines += [f"  {settings.EMAIL_HOST}:{settings.EMAIL_PORT}"]
+        lines += ["", "To deliver into the inbox instead, set", ""]
+        lines += ['  EMAIL_HOST = "127.0.0.1"', f"  EMAIL_PORT = {inbox.port}"]
+    lines += ["", "Watch it with `mailqueue status`, `mailqueue list`, `mailqueue show ID`."]
+    return "\n".join(lines)
+
+
+def _mail_settings(inbox: Inbox) -> dict[str, str]:
+    """The worker delivers to the inbox, unless Django's settings say where to."""
+    return {"EMAIL_HOST": "127.0.0.1", "EMAIL_PORT": str(inbox.port)}
+
+
+@contextmanager
+def _process(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
+        command,
+        env={**os.environ, **environment, "MAILQUEUE_HOME": str(home())},
+        # Out of the terminal's process group: Ctrl-C is for `up`, which stops things in order.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_WORKER_STOPS_WITHIN)
+    # Whatever is left of it, such as a pool whose main process was killed.
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    process.wait()
+
+
+def _wait_until_ready(worker: subprocess.Popen[bytes], stop: threading.Event) -> bool:
+    """Whether a worker looks after the queue; False when it is to stop before."""
+    deadline = time.monotonic() + _READY_WITHIN
+    journal = open_journal()
+    while not stop.wait(0.1):
+        _check_alive(worker)
+        if journal.pulse(alive_within=2, overdue_by=60)[0]:
+            return True
+        if time.monotonic() > deadline:
+            raise WorkerError(f"the worker was not ready within {_READY_WITHIN:.0f} s")
+    return False
+
+
+def _check_alive(worker: subprocess.Popen[bytes]) -> None:
+    if worker.poll() is not None:
+        raise WorkerError(f"the worker ended by itself, with exit status {worker.returncode}")
+
+
+def run_worker(command: Sequence[str]) -> int:
+    """Run a worker in the foreground, pass it the signal to stop, return its exit status."""
+    with until_stopped() as stop, _process(command, {}) as process:
+        while process.poll() is None and not stop.wait(0.2):
+            pass
+        _stop(process)
+        return process.returncode
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens on that port of this machine."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def until_stopped() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of ending the process, while this lasts."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,128 @@
+"""What a Celery worker does besides tasks: the timer, the clean end, its own queue.
+
+Importing this module connects it to Celery's signals, whoever's application the worker runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from celery import signals
+
+from .conf import settings
+from .connection import close_connections
+from .errors import MailqueueError
+from .journal import Journal, State, open_journals
+from .publisher import publish_ids
+
+_log = logging.getLogger(__name__)
+_SECONDS_BETWEEN_ROUNDS = 1.0
+_SECONDS_BETWEEN_TRIMS = 60.0
+
+# Set in the worker's main process when it is to stop. The processes of its pool are forked from
+# there and see it too: a batch looks at it between two messages.
+stopping = multiprocessing.get_context("fork").Event()
+
+
+class Timer:
+    """A thread in the worker's main process that looks every second for what is due.
+
+    It publishes tasks for messages that are new without a task, retrying, scheduled, or left behind
+    by a worker that vanished; of all workers' timers one acts in each second. It also removes
+    records that have been kept long enough.
+    """
+
+    def __init__(self, journals: Callable[[], list[Journal]] = open_journals) -> None:
+        self._journals = journals
+        self._stop = threading.Event()
+        self._next_trim = 0.0
+        self._in_trouble = False
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the round that is under way, which takes a few seconds at the very most."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.round()
+                self._in_trouble = False
+            except MailqueueError as error:
+                if not self._in_trouble:  # once for each outage, not every second
+                    _log.error("the timer can't do its work: %s", error)
+                self._in_trouble = True
+            except Exception:  # noqa: BLE001 - one failed round must not end all later ones
+                _log.exception("the timer failed in this round, and tries again in the next")
+            self._stop.wait(_SECONDS_BETWEEN_ROUNDS)
+
+    def round(self) -> None:
+        """Look once at every queue."""
+        trims = time.monotonic() >= self._next_trim
+        for journal in self._journals():
+            journal.beat(self._name)
+            publish_ids(journal.queue, journal.release(tick=_SECONDS_BETWEEN_ROUNDS * 0.9))
+            if trims:
+                _trim(journal)
+        if trims:
+            self._next_trim = time.monotonic() + _SECONDS_BETWEEN_TRIMS
+
+
+def _trim(journal: Journal) -> None:
+    options = settings.MAILQUEUE
+    for state in State:
+        if state.final:
+            journal.trim(state, options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED)
+
+
+_timers: list[Timer] = []
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def consume_own_queue(instance: Any, **_: Any) -> None:
+    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
+    queues = instance.app.amqp.queues
+    if queues._consume_from is None:  # set by -Q; Celery has no public name for it
+        queues.select_add(settings.MAILQUEUE.QUEUE)
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def start_timer(**_: Any) -> None:
+    """Start the timer in the worker's main process."""
+    stopping.clear()
+    timer = Timer()
+    _timers.append(timer)
+    timer.start()
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def finish_message_in_hand(**_: Any) -> None:
+    """Tell the pool to end after the message in hand; the rest of each batch stays queued."""
+    stopping.set()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def stop_timer(**_: Any) -> None:
+    """Stop the timer, and close what a pool of threads has open."""
+    while _timers:
+        _timers.pop().stop()
+    close_connections()
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def say_quit(**_: Any) -> None:
+    """Close the connections of a process of the pool."""
+    close_connections()
