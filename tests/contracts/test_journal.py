@@ -1,0 +1,396 @@
+"""The journal's contract, on every server that it is said to run on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+
+from mailqueue.journal import Entry, Journal, Policy, Result, Settlement, State, connect, known_queues
+from tests.support import wait_until
+
+REDIS_SERVER = shutil.which("redis-server")
+# Times for tests: long enough that nothing ends by itself, unless a test makes it short.
+POLICY = Policy(lease=30, grace=30, regrace=30, doubt=30, reply_wait=30, max_lost=3)
+NOW = Policy(lease=0, grace=0, regrace=0, doubt=0, reply_wait=0, max_lost=3)
+
+
+@pytest.fixture(scope="session")
+def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis, on a Unix socket."""
+    directory: Path = tmp_path_factory.mktemp("redis")
+    path = directory / "redis.sock"
+    command = [REDIS_SERVER, "--port", "0", "--unixsocket", path, "--dir", directory]
+    with subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as server:
+        client = redis.Redis(unix_socket_path=str(path))
+
+        def answers() -> bool:
+            try:
+                return client.ping()
+            except redis.ConnectionError:
+                return False
+
+        wait_until(answers, 10)
+        client.close()
+        yield f"unix://{path}"
+        server.terminate()
+
+
+@pytest.fixture(
+    params=[
+        "valkey",
+        pytest.param(
+            "redis",
+            marks=pytest.mark.needs(
+                "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
+            ),
+        ),
+        "fakeredis",
+    ]
+)
+def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """An empty database on the server that the parameter names."""
+    if request.param == "fakeredis":
+        # It differs in this: nothing is kept on a disk (WAITAOF), and a script isn't atomic
+        # against other threads, so that the tests of either stay with the real servers.
+        yield fakeredis.FakeRedis(decode_responses=True)
+        return
+    fixture = {"valkey": "redis_url", "redis": "real_redis"}[request.param]
+    found = connect(request.getfixturevalue(fixture), 2.0)
+    found.flushall()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def journal(client: redis.Redis) -> Journal:
+    """A journal whose times never end by themselves."""
+    return Journal(client, "q", POLICY)
+
+
+def hasty(journal: Journal) -> Journal:
+    """The same journal, with all times at an end at once."""
+    return Journal(journal._client, journal.queue, NOW)
+
+
+def entry(id_: str, **changes: object) -> Entry:
+    summary = {"subject": f"about {id_}", "from": "a@x", "to": ["b@x", "c@x"]}
+    values = {"id": id_, "payload": f"payload of {id_}", "digest": f"digest of {id_}", "summary": summary}
+    return Entry(**{**values, **changes})
+
+
+def accepted(journal: Journal, *ids: str) -> None:
+    assert journal.accept([entry(id_) for id_ in ids]) == list(ids)
+
+
+def claimed(journal: Journal, id_: str):
+    claims, _ = journal.claim([(id_, "")])
+    assert [claim.id for claim in claims] == [id_]
+    return claims[0]
+
+
+def state(journal: Journal, id_: str) -> State:
+    return journal.read([id_])[0].state
+
+
+SENT = Settlement(State.SENT, "250 ok", {"b@x": Result(State.SENT, "250 ok")})
+
+
+def test_an_accepted_message_is_on_record(journal, client):
+    """Accepting makes one record, queued, with a due time; its queue is known from then on."""
+    accepted(journal, "m")
+    (record,) = journal.read(["m"])
+    assert (record.state, record.subject, record.sender) == (State.QUEUED, "about m", "a@x")
+    assert record.recipients == ("b@x", "c@x")
+    assert (record.attempts, record.history, record.results) == (0, (), {})
+    assert record.due is not None
+    assert journal.counts()[State.QUEUED] == 1
+    assert journal.totals() == {"accepted": 1}
+    assert known_queues(client) == {"q"}
+
+
+def test_accepting_an_id_again_changes_nothing(journal):
+    """Accept is idempotent by id, in one call and in the next, also after the message's end."""
+    accepted(journal, "m")
+    assert journal.accept([entry("m", payload="other"), entry("n")]) == ["n"]
+    claim = claimed(journal, "m")
+    assert claim.payload == "payload of m"
+    journal.settle(claim, SENT)
+    assert journal.accept([entry("m")]) == []
+    assert state(journal, "m") is State.SENT
+    assert journal.totals() == {"accepted": 2, "sent": 1}
+
+
+def test_more_messages_than_one_call_takes_are_all_accepted(journal):
+    """A large batch is accepted in several calls, in order."""
+    ids = [f"m{n}" for n in range(1201)]
+    accepted(journal, *ids)
+    assert journal.counts()[State.QUEUED] == 1201
+    assert sorted(journal.ids(State.QUEUED)) == sorted(ids)
+
+
+def test_a_claim_counts_the_attempt_and_brings_what_is_needed(journal):
+    """The claim holds token, attempt and payload; the payload only where the task's differs."""
+    accepted(journal, "m", "n")
+    (one, other), looked_at = journal.claim([("m", "digest of m"), ("n", "forged")])
+    assert looked_at == 2
+    assert (one.attempt, one.tries, one.payload) == (1, 1, "")
+    assert other.payload == "payload of n"
+    assert one.token != other.token
+    assert state(journal, "m") is State.SENDING
+
+
+def test_a_message_has_one_owner(journal):
+    """What is claimed can't be claimed again; unknown ids are passed over."""
+    accepted(journal, "m")
+    claimed(journal, "m")
+    assert journal.claim([("m", ""), ("unknown", "")]) == ([], 2)
+
+
+def test_a_sent_message_is_final_and_gives_up_its_payload(journal):
+    """After settling as sent there is no due time, no payload, and no way to claim it."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert journal.commit(claim)
+    assert state(journal, "m") is State.COMMITTING
+    assert journal.settle(claim, SENT, "worker 1")
+    (record,) = journal.read(["m"])
+    assert (record.state, record.due, record.reply) == (State.SENT, None, "250 ok")
+    assert record.results == {"b@x": Result(State.SENT, "250 ok")}
+    assert [(a.number, a.state, a.reply, a.worker) for a in record.history] == [
+        (1, State.SENT, "250 ok", "worker 1")
+    ]
+    assert journal.payload("m") is None
+    assert journal.claim([("m", "")]) == ([], 1)
+
+
+def test_settling_twice_is_settling_once(journal):
+    """A settlement whose answer got lost may be repeated."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert journal.settle(claim, SENT)
+    assert journal.settle(claim, SENT)
+    assert journal.totals() == {"accepted": 1, "sent": 1}
+
+
+def test_a_stale_claim_can_do_nothing(journal):
+    """Once the lease has ended and another owns the message, the first token opens no door."""
+    accepted(journal, "m")
+    (first,), _ = hasty(journal).claim([("m", "")])
+    second = claimed(journal, "m")
+    assert second.token != first.token
+    assert not journal.commit(first)
+    assert not journal.settle(first, SENT)
+    assert not journal.give_back(first)
+    assert journal.renew([first]) == 0
+    assert journal.commit(second)
+
+
+def test_a_renewed_lease_goes_on(journal):
+    """Renewing moves the due time of what is being sent."""
+    accepted(journal, "m")
+    (claim,), _ = hasty(journal).claim([("m", "")])
+    assert journal.renew([claim]) == 1
+    assert journal.release() == []
+    assert journal.commit(claim)
+
+
+def test_a_lease_that_ended_before_the_commit_is_safe_to_send_again(journal):
+    """The message goes back to the queue, the attempt counts, and the record says why."""
+    accepted(journal, "m")
+    hasty(journal).claim([("m", "")])
+    assert journal.release() == ["m"]
+    (record,) = journal.read(["m"])
+    assert (record.state, record.attempts) == (State.QUEUED, 1)
+    assert record.reply == "the worker vanished while sending"
+    assert record.history[0].state is State.QUEUED
+
+
+def test_a_lease_that_ended_after_the_commit_leaves_the_message_uncertain(journal):
+    """Nobody knows whether the dot arrived: it waits, and is sent again only when that is due."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    assert journal.release() == []
+    assert state(journal, "m") is State.UNCERTAIN
+    assert journal.read(["m"])[0].due is not None
+    assert journal.claim([("m", "")]) == ([], 1)
+
+
+def test_uncertain_messages_may_wait_for_a_person(client):
+    """With no delay for doubt there is no due time, and only `retry` sends it again."""
+    journal = Journal(client, "q", Policy(doubt=None))
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    assert journal.release() == []
+    assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
+    assert journal.retry(["m"]) == ["m"]
+    claimed(journal, "m")
+
+
+def test_a_message_that_kills_its_workers_ends_in_failed(journal):
+    """After a few lost workers it fails, keeps its payload, and stops nobody any more."""
+    accepted(journal, "m")
+    for _ in range(POLICY.max_lost):
+        hasty(journal).claim([("m", "")])
+    assert journal.release() == []
+    assert state(journal, "m") is State.FAILED
+    assert journal.payload("m") == "payload of m"
+    assert journal.claim([("m", "")]) == ([], 1)
+
+
+def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
+    """It can't take others with it if it does so again."""
+    accepted(journal, "a", "bad", "b")
+    hasty(journal).claim([("bad", "")])
+    journal.release()
+    ids = [("a", ""), ("bad", ""), ("b", "")]
+    claims, looked_at = journal.claim(ids)
+    assert ([claim.id for claim in claims], looked_at) == (["a"], 1)
+    claims, looked_at = journal.claim(ids[1:])
+    assert ([claim.id for claim in claims], looked_at) == (["bad"], 1)
+    claims, looked_at = journal.claim(ids[2:])
+    assert ([claim.id for claim in claims], looked_at) == (["b"], 1)
+
+
+def test_a_message_retries_when_it_is_due_and_not_before(journal):
+    """A delay is a due time in the journal; neither a task nor the timer can hurry it."""
+    accepted(journal, "m")
+    later = Settlement(State.RETRYING, "451 later", {}, delay=30)
+    journal.settle(claimed(journal, "m"), later)
+    assert journal.release() == []
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert state(journal, "m") is State.RETRYING
+
+
+def test_what_is_due_is_released_once_for_each_grace(journal):
+    """Released messages are queued, and not released again while their task is under way."""
+    accepted(journal, "m")
+    journal.settle(claimed(journal, "m"), Settlement(State.RETRYING, "451 later", {}, delay=0))
+    assert journal.release() == ["m"]
+    assert state(journal, "m") is State.QUEUED
+    assert journal.release() == []
+    assert hasty(journal).release() == []  # the grace it was given has not ended
+
+
+def test_a_message_whose_task_got_lost_is_released(client):
+    """Accepted and never published: the timer finds it after the grace."""
+    journal = Journal(client, "q", NOW)
+    accepted(journal, "m")
+    assert journal.release() == ["m"]
+
+
+def test_only_one_timer_acts_in_each_tick(client):
+    """Of all the workers that ask within the tick, the first gets what is due."""
+    journal = Journal(client, "q", NOW)
+    accepted(journal, "m")
+    assert journal.release(tick=30) == ["m"]
+    accepted(journal, "n")
+    assert journal.release(tick=30) == []
+
+
+def test_release_takes_no_more_than_its_limit(client):
+    """The rest comes in the next round."""
+    journal = Journal(client, "q", Policy(grace=0, regrace=30))
+    accepted(journal, "a", "b", "c")
+    assert [len(journal.release(limit=2)), len(journal.release(limit=2))] == [2, 1]
+
+
+def test_a_scheduled_message_waits_for_its_time(journal):
+    """With `send_at` in the future it is scheduled, not queued."""
+    at = datetime.now(UTC) + timedelta(hours=1)
+    journal.accept([entry("m", send_at=at)])
+    (record,) = journal.read(["m"])
+    assert record.state is State.SCHEDULED
+    assert abs(record.due - at) < timedelta(milliseconds=1)
+    assert journal.claim([("m", "")]) == ([], 1)
+
+
+def test_a_claim_given_back_costs_no_attempt(journal):
+    """At the worker's end it is queued at once; in the server's trouble it waits a while."""
+    accepted(journal, "m")
+    assert journal.give_back(claimed(journal, "m"))
+    (record,) = journal.read(["m"])
+    assert (record.state, record.attempts) == (State.QUEUED, 0)
+    claim = claimed(journal, "m")
+    assert claim.attempt == 1
+    assert journal.give_back(claim, 30, "421 too busy")
+    (record,) = journal.read(["m"])
+    assert (record.state, record.attempts, record.reply) == (State.RETRYING, 0, "421 too busy")
+
+
+def test_retry_tries_those_refused_and_spares_those_served(journal):
+    """An operator's retry begins the schedule anew and keeps the results of who got the message."""
+    accepted(journal, "m")
+    served, refused = Result(State.SENT, "250 ok"), Result(State.FAILED, "550 no")
+    results = {"b@x": served, "c@x": refused}
+    journal.settle(claimed(journal, "m"), Settlement(State.PARTIAL, "550 no", results))
+    assert journal.retry(["m", "unknown"]) == ["m"]
+    claim = claimed(journal, "m")
+    assert (claim.attempt, claim.tries, claim.results) == (2, 1, {"b@x": served})
+
+
+def test_retry_leaves_sent_messages_alone(journal):
+    """Nothing is sent twice by our doing."""
+    accepted(journal, "m")
+    journal.settle(claimed(journal, "m"), SENT)
+    assert journal.retry(["m"]) == []
+
+
+def test_old_final_records_are_trimmed_and_others_are_not(journal):
+    """Retention removes what has ended; the totals stay."""
+    accepted(journal, "m", "n", "o")
+    journal.settle(claimed(journal, "m"), SENT)
+    journal.settle(claimed(journal, "n"), Settlement(State.FAILED, "550 no"))
+    assert journal.trim(State.SENT, 3600) == 0
+    assert journal.trim(State.SENT, 0) == 1
+    assert journal.trim(State.QUEUED, 0) == 0
+    assert [record.id for record in journal.read(["m", "n", "o"])] == ["n", "o"]
+    assert journal.counts()[State.SENT] == 0
+    assert journal.totals() == {"accepted": 3, "sent": 1, "failed": 1}
+
+
+def test_the_pulse_tells_workers_and_overdue_messages(journal):
+    """A worker that beats is alive; a message nobody looked at after it was due is overdue."""
+    assert journal.pulse(alive_within=10, overdue_by=0) == ([], 0)
+    journal.beat("worker 1")
+    hasty(journal).accept([entry("m")])
+    assert journal.pulse(alive_within=10, overdue_by=0) == (["worker 1"], 1)
+    assert journal.pulse(alive_within=10, overdue_by=10) == (["worker 1"], 0)
+
+
+def test_accepting_durably_waits_for_the_disk(redis_url):
+    """With fsync, accept returns when the append-only file holds the messages."""
+    journal = Journal(connect(redis_url, 2.0), "q")
+    assert journal.accept([entry("m"), entry("n")], fsync=True) == ["m", "n"]
+    assert journal.accept([entry("m")], fsync=True) == []
+    assert journal.server()["aof_enabled"] == 1
+
+
+def test_ten_thousand_ids_have_one_owner_each(redis_url):
+    """Two workers that claim at once share the messages, and no message has two owners."""
+    ids = [f"m{n}" for n in range(10_000)]
+    client = connect(redis_url, 5.0)
+    accepted(Journal(client, "q", POLICY), *ids)
+    owned: list[list[str]] = [[], []]
+
+    def work(own: list[str]) -> None:
+        journal = Journal(client, "q", POLICY)
+        for start in range(0, len(ids), 10):
+            claims, _ = journal.claim([(id_, "") for id_ in ids[start : start + 10]])
+            own.extend(claim.id for claim in claims)
+
+    threads = [threading.Thread(target=work, args=[own]) for own in owned]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(owned[0] + owned[1]) == sorted(ids)
