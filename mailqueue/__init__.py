@@ -1,1 +1,54 @@
 """Django's mail API for any Python program, delivered in the background by Celery."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+from typing import Any
+
+from .api import mail_admins, mail_managers, send_mail, send_mass_mail
+from .conf import configure, settings
+from .errors import BadHeaderError
+from .mailers import get_connection, mailers
+from .message import (
+    DNS_NAME,
+    EmailAlternative,
+    EmailAttachment,
+    EmailMessage,
+    EmailMultiAlternatives,
+    make_msgid,
+)
+
+# The messages that the locmem backend took; it exists once such a backend has been made.
+outbox: list[Any]
+
+# ``outbox`` and ``SMTPConnection`` are not listed: ``from mailqueue import *`` would fail for the
+# one and warn for the other.
+__all__ = [
+    "DNS_NAME",
+    "BadHeaderError",
+    "EmailAlternative",
+    "EmailAttachment",
+    "EmailMessage",
+    "EmailMultiAlternatives",
+    "configure",
+    "get_connection",
+    "mail_admins",
+    "mail_managers",
+    "mailers",
+    "make_msgid",
+    "send_mail",
+    "send_mass_mail",
+    "settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SMTPConnection":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "SMTPConnection is deprecated. Use get_connection() instead.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return import_module(f"{__name__}.backends.smtp").EmailBackend

@@ -1,0 +1,159 @@
+"""The functions of Django's mail API: one message, many, and those to the people of the site."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .conf import settings
+from .deprecation import accept_positional
+from .errors import ImproperlyConfigured
+from .mailers import get_connection, mailers, refuse_combination
+from .message import EmailMessage, EmailMultiAlternatives
+
+
+@accept_positional(
+    "fail_silently", "auth_user", "auth_password", "connection", "html_message", after=4
+)
+def send_mail(
+    subject: Any,
+    message: Any,
+    from_email: str | None,
+    recipient_list: Iterable[str],
+    *,
+    fail_silently: bool = False,
+    auth_user: str | None = None,
+    auth_password: str | None = None,
+    connection: Any = None,
+    html_message: Any = None,
+    using: str | None = None,
+) -> int:
+    """Send one message to all of ``recipient_list``; return the number of messages sent, 0 or 1.
+
+    Raises ``smtplib.SMTPException`` or another OSError unless ``fail_silently``, ValueError for a
+    newline in a header, TypeError for arguments that exclude each other.
+    """
+    backend = _backend(
+        using=using,
+        connection=connection,
+        fail_silently=fail_silently,
+        auth_user=auth_user,
+        auth_password=auth_password,
+    )
+    mail = EmailMultiAlternatives(subject, message, from_email, recipient_list, connection=backend)
+    if html_message:
+        mail.attach_alternative(html_message, "text/html")
+    return mail.send()
+
+
+@accept_positional("fail_silently", "auth_user", "auth_password", "connection", after=1)
+def send_mass_mail(
+    datatuple: Iterable[tuple[Any, Any, str | None, Iterable[str]]],
+    *,
+    fail_silently: bool = False,
+    auth_user: str | None = None,
+    auth_password: str | None = None,
+    connection: Any = None,
+    using: str | None = None,
+) -> int:
+    """Send a message for each ``(subject, message, from_email, recipient_list)``.
+
+    They go over one connection. Returns the number of messages sent.
+    """
+    backend = _backend(
+        using=using,
+        connection=connection,
+        fail_silently=fail_silently,
+        auth_user=auth_user,
+        auth_password=auth_password,
+    )
+    messages = [
+        EmailMessage(subject, message, sender, recipients, connection=backend)
+        for subject, message, sender, recipients in datatuple
+    ]
+    return backend.send_messages(messages) or 0
+
+
+@accept_positional("fail_silently", "connection", "html_message", after=2)
+def mail_admins(
+    subject: Any,
+    message: Any,
+    *,
+    fail_silently: bool = False,
+    connection: Any = None,
+    html_message: Any = None,
+    using: str | None = None,
+) -> None:
+    """Send a message to the addresses of the setting ``ADMINS``, from ``SERVER_EMAIL``."""
+    backend = _backend(using=using, connection=connection, fail_silently=fail_silently)
+    _mail_people("ADMINS", settings.ADMINS, subject, message, html_message, backend)
+
+
+@accept_positional("fail_silently", "connection", "html_message", after=2)
+def mail_managers(
+    subject: Any,
+    message: Any,
+    *,
+    fail_silently: bool = False,
+    connection: Any = None,
+    html_message: Any = None,
+    using: str | None = None,
+) -> None:
+    """Send a message to the addresses of the setting ``MANAGERS``, from ``SERVER_EMAIL``."""
+    backend = _backend(using=using, connection=connection, fail_silently=fail_silently)
+    _mail_people("MANAGERS", settings.MANAGERS, subject, message, html_message, backend)
+
+
+def _backend(
+    *,
+    using: str | None,
+    connection: Any,
+    fail_silently: bool,
+    auth_user: str | None = None,
+    auth_password: str | None = None,
+) -> Any:
+    refuse_combination(
+        using=using,
+        connection=connection,
+        fail_silently=fail_silently,
+        auth_user=auth_user,
+        auth_password=auth_password,
+    )
+    if using is not None:
+        return mailers[using]
+    login = {"username": auth_user, "password": auth_password}
+    given = {name: value for name, value in login.items() if value is not None}
+    return connection or get_connection(fail_silently=fail_silently, **given)
+
+
+def _mail_people(
+    setting: str, people: Sequence[Any], subject: Any, message: Any, html: Any, backend: Any
+) -> None:
+    mail = EmailMultiAlternatives(
+        f"{settings.EMAIL_SUBJECT_PREFIX}{subject}",
+        message,
+        settings.SERVER_EMAIL,
+        [_address(setting, person) for person in people],
+        connection=backend,
+    )
+    if html:
+        mail.attach_alternative(html, "text/html")
+    mail.send()
+
+
+def _address(setting: str, person: Any) -> str:
+    if isinstance(person, (tuple, list)) and len(person) == 2:
+        warnings.warn(
+            f"Using (name, address) pairs in the {setting} setting is deprecated. "
+            "Replace with a list of email address strings.",
+            DeprecationWarning,
+            stacklevel=5,
+        )
+        person = person[1]
+    if isinstance(person, (bytes, tuple, list, dict, int)) or person is None:
+        raise ImproperlyConfigured(
+            f"The {setting} setting must be a list of email address strings. "
+            f"One of them is {person!r}"
+        )
+    return str(person)

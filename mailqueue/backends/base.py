@@ -1,0 +1,56 @@
+"""The contract of every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from ..errors import InvalidMailer
+
+
+class BaseEmailBackend:
+    """What takes messages and sees to them.
+
+    A subclass overrides ``send_messages()``, and ``open()`` and ``close()`` if it has something to
+    keep open between calls. ``alias`` is that of the mailer in ``MAILERS``, or None; with an alias,
+    a keyword argument that reaches this class is an option that nobody knows: InvalidMailer.
+    """
+
+    def __init__(
+        self, fail_silently: bool = False, *, alias: str | None = None, **kwargs: Any
+    ) -> None:
+        if alias is not None and kwargs:
+            unknown = ", ".join(repr(name) for name in sorted(kwargs))
+            raise InvalidMailer(f"MAILERS[{alias!r}]: Unknown options {unknown}.")
+        self.alias = alias
+        self.fail_silently = fail_silently
+
+    def open(self) -> bool | None:
+        """Open what is needed to send; True if this call opened it, so that its caller closes."""
+        return None
+
+    def close(self) -> None:
+        """Close what ``open()`` opened; nothing happens if it isn't open."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def send_messages(self, email_messages: Iterable[Any]) -> int:
+        """Send the messages; return how many were sent."""
+        raise NotImplementedError(
+            "subclasses of BaseEmailBackend must override send_messages() method"
+        )

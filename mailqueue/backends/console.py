@@ -1,0 +1,53 @@
+"""The backend that prints messages instead of sending them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from ..mime import flatten
+from .base import BaseEmailBackend
+
+_RULE = "-" * 79
+
+
+class EmailBackend(BaseEmailBackend):
+    """Writes messages to ``stream``, which is the standard output unless another is given."""
+
+    def __init__(self, fail_silently: bool = False, *, stream: Any = None, **kwargs: Any) -> None:
+        super().__init__(fail_silently, **kwargs)
+        # Looked up anew for each backend: tests and servers replace sys.stdout.
+        self.stream: Any = sys.stdout if stream is None else stream
+        self._lock = threading.RLock()
+
+    def write_message(self, message: Any) -> None:
+        """Write one message to the stream, and a line under it."""
+        data = flatten(message, utf8=True)
+        self.stream.write(f"{data.decode(_charset(message), 'backslashreplace')}\n{_RULE}\n")
+
+    def send_messages(self, email_messages: Iterable[Any]) -> int:
+        messages = list(email_messages or ())
+        with self._lock:
+            try:
+                return self._write(messages)
+            except Exception:
+                if not self.fail_silently:
+                    raise
+                return 0
+
+    def _write(self, messages: list[Any]) -> int:
+        opened = self.open() if messages else False
+        try:
+            for message in messages:
+                self.write_message(message)
+                self.stream.flush()
+        finally:
+            if opened:
+                self.close()
+        return len(messages)
+
+
+def _charset(message: Any) -> str:
+    return str(message.message().get_content_charset() or "utf-8")

@@ -1,0 +1,225 @@
+"""Header fields that survive folding: Python's own, checked, and mended where they go wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from email.header import Header
+from email.headerregistry import (
+    Address,
+    AddressHeader,
+    BaseHeader,
+    Group,
+    HeaderRegistry,
+    UnstructuredHeader,
+)
+from email.policy import EmailPolicy, Policy
+from typing import Any
+
+from .addresses import ascii_domain, refuse_line_ends
+from .errors import BadHeaderError
+
+_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the colon
+_ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
+_ENCODED_IN_QUOTES = re.compile(r'"[^"]*=\?[^"]*\?=[^"]*"')
+_MAX_LINE = 998  # RFC 5322, 2.1.1, without the line's end
+# Where RFC 2047 (section 5) allows an encoded word for any text. In any other field that Python
+# has no grammar for, the reader need not decode it.
+_TEXT_FIELDS = {"subject", "comments", "content-description"}
+
+
+class SafeHeader(BaseHeader):
+    """What every header of ours is: a header of Python's whose folding is checked.
+
+    Python's folding loses the quotes around a long name, so that ``"Doe, Jane" <jane@…>`` turns
+    into two addresses (CPython issues 80222 and 121284, security fixes of 3.12.9 and others),
+    loses or adds spaces between encoded words (92081), and writes a long ``List-Unsubscribe`` URL
+    or JSON value as encoded words, which no reader decodes there (85725). A field that reads back
+    as it was written is left as Python folded it.
+    """
+
+    def fold(self, *, policy: Policy[Any]) -> str:
+        """Return the field with its name, folded, ending with the policy's line separator."""
+        header: Any = self
+        if _is_addresses(header) and not getattr(policy, "utf8", False):
+            _refuse_non_ascii_local_parts(header)
+        folded: str = super().fold(policy=policy)
+        body = folded.removesuffix(policy.linesep)
+        if policy.linesep not in body and "=?" not in body:
+            return folded
+        if _is_addresses(header):
+            return folded if _reads_back(header, body, policy) else _fold_addresses(header, policy)
+        if isinstance(header, UnstructuredHeader):
+            return self._checked_text(folded, body, policy)
+        return folded
+
+    def _checked_text(self, folded: str, body: str, policy: Policy[Any]) -> str:
+        if self.name.lower() not in _TEXT_FIELDS and str(self).isascii() and "=?" not in self:
+            plain = _fold_words(f"{self.name}: {self}", policy)
+            if plain is not None:
+                return plain
+        if _reads_back(self, body, policy) or getattr(policy, "utf8", False):
+            return folded
+        limit = policy.max_line_length or _MAX_LINE
+        header = Header(str(self), "utf-8", maxlinelen=limit, header_name=self.name)
+        return f"{self.name}: {header.encode(linesep=policy.linesep)}{policy.linesep}"
+
+
+class _SafeRegistry(HeaderRegistry):
+    """Python's registry of header classes, over SafeHeader; a class is made once, not each time."""
+
+    def __init__(self) -> None:
+        super().__init__(base_class=SafeHeader)
+        self._classes: dict[type, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        kind = self.registry.get(name.lower(), self.default_class)
+        if kind not in self._classes:
+            self._classes[kind] = super().__getitem__(name)
+        return self._classes[kind]
+
+
+_registry = _SafeRegistry()
+
+
+def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
+    """Make the header; BadHeaderError for newlines, ValueError for what can't be a header."""
+    if not _NAME.fullmatch(name):
+        raise BadHeaderError(f"Header names may only have printable ASCII characters, not {name!r}")
+    if not hasattr(value, "utctimetuple"):  # a date is formatted by its header
+        value = _as_text(value)
+        refuse_line_ends(value, name)
+    header = _parsed(name, value, policy)
+    # An encoded word may hide a newline that folding would write out (CVE-2024-6923).
+    refuse_line_ends(str(header), name)
+    if _is_addresses(header) and not policy.utf8 and not str(header).isascii():
+        return _with_ascii_domains(header, policy)
+    return header
+
+
+def _is_addresses(header: Any) -> bool:
+    return isinstance(header, AddressHeader)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_as_text(item) for item in value)
+    if isinstance(value, bytes):
+        return value.decode()
+    text = "" if value is None else str(value)
+    if not text.isascii():
+        text.encode()  # a lone surrogate can't be sent; better said here than in the worker
+    return text
+
+
+def _parsed(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
+    factory: Any = _registry
+    if type(policy.header_factory) is not HeaderRegistry:
+        factory = policy.header_factory  # somebody's own: theirs to answer for
+    try:
+        return factory(name, value)
+    except Exception as error:
+        # The parser fails with IndexError, AttributeError, … on inputs such as "To: ann@".
+        raise ValueError(f"{name} can't be read: {value!r}") from error
+
+
+def _with_ascii_domains(header: Any, policy: EmailPolicy[Any]) -> Any:
+    if all(address.domain.isascii() for address in header.addresses):
+        return header
+    groups = [
+        Group(group.display_name, tuple(_ascii_address(address) for address in group.addresses))
+        for group in header.groups
+    ]
+    return _parsed(header.name, ", ".join(str(group) for group in groups), policy)
+
+
+def _ascii_address(address: Address) -> Address:
+    return Address(address.display_name, address.username, ascii_domain(address.domain))
+
+
+def _refuse_non_ascii_local_parts(header: Any) -> None:
+    for address in header.addresses:
+        if not address.username.isascii():
+            # Python would write an encoded word here, which RFC 2047 (section 5) forbids.
+            raise ValueError(
+                f"Invalid address {address.addr_spec!r}: local-part contains non-ASCII characters; "
+                "a policy with utf8=True writes it, for servers with SMTPUTF8"
+            )
+
+
+def _reads_back(header: Any, folded: str, policy: Policy[Any]) -> bool:
+    """Whether a reader would find in the folded field what the header says."""
+    value = folded.partition(":")[2].replace(policy.linesep, "").removeprefix(" ")
+    try:
+        again = _registry[header.name](header.name, value)
+    except Exception:  # noqa: BLE001 - what the parser can't read is not read back
+        return False
+    if _is_addresses(header):
+        encoded_in_quotes = "=?" in value and _ENCODED_IN_QUOTES.search(value)
+        return not encoded_in_quotes and _content(again) == _content(header)
+    return bool(str(again) == str(header))
+
+
+def _content(header: Any) -> list[tuple[str | None, list[tuple[str, str, str]]]]:
+    return [
+        (group.display_name, [(a.display_name, a.username, a.domain) for a in group.addresses])
+        for group in header.groups
+    ]
+
+
+def _fold_addresses(header: Any, policy: Policy[Any]) -> str:
+    """Fold with our own hands: between addresses and words, never within quotes."""
+    words: list[str] = []
+    for number, group in enumerate(header.groups):
+        if number:
+            words[-1] += ","
+        words += _group_words(group, policy)
+    return _packed(f"{header.name}:", (f" {word}" for word in words), policy)
+
+
+def _group_words(group: Group, policy: Policy[Any]) -> list[str]:
+    words: list[str] = []
+    for number, address in enumerate(group.addresses):
+        if number:
+            words[-1] += ","
+        words += _address_words(address, policy)
+    if group.display_name is None:
+        return words
+    name = _phrase_words(group.display_name, policy)
+    name[-1] += ":"
+    return [*name, *words[:-1], (words[-1] if words else "") + ";"]
+
+
+def _address_words(address: Address, policy: Policy[Any]) -> list[str]:
+    if not address.display_name:
+        return [address.addr_spec]
+    return [*_phrase_words(address.display_name, policy), f"<{address.addr_spec}>"]
+
+
+def _phrase_words(name: str, policy: Policy[Any]) -> list[str]:
+    quoted = '"' + name.replace("\\", r"\\").replace('"', r"\"") + '"'
+    if not (name.isascii() or getattr(policy, "utf8", False)) or len(quoted) > _MAX_LINE - 10:
+        encoded = Header(name, "utf-8", maxlinelen=75, header_name="").encode(linesep="\n")
+        return encoded.split("\n ")
+    return name.split(" ") if _ATEXT_WORDS.fullmatch(name) and "  " not in name else [quoted]
+
+
+def _fold_words(field: str, policy: Policy[Any]) -> str | None:
+    """Fold at the spaces that are there; None if a word is too long for any line."""
+    name, _, value = field.partition(":")
+    words = re.findall(r"[ \t]*[^ \t]+|[ \t]+$", value)
+    if any(len(word) + len(name) >= _MAX_LINE for word in words):
+        return None
+    return _packed(f"{name}:", words, policy)
+
+
+def _packed(line: str, words: Iterable[str], policy: Policy[Any]) -> str:
+    limit = policy.max_line_length or _MAX_LINE
+    lines = []
+    for number, word in enumerate(words):
+        # The first word stays: a first line with nothing but the name is read wrongly by some.
+        if number and word.strip() and len(line) + len(word) > limit:
+            lines.append(line)
+            line = ""
+        line += word
+    return policy.linesep.join([*lines, line]) + policy.linesep

@@ -1,0 +1,352 @@
+"""Composing: the message classes of Django's mail API."""
+
+from __future__ import annotations
+
+import email.message
+import email.policy
+import email.utils
+import mimetypes
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.charset import Charset
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .addresses import refuse_line_ends
+from .conf import settings
+from .deprecation import accept_positional
+from .headers import make_header
+from .mailers import get_connection, mailers, refuse_combination
+from .mime import attach_part, content_arguments, split_type, text_or_binary
+
+_ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
+_DEFAULT_TYPE = "application/octet-stream"
+
+
+class _DnsName:
+    """The name of this host in mail; looked up at first use, because a look-up can be slow."""
+
+    def __str__(self) -> str:
+        return self.get_fqdn()
+
+    def get_fqdn(self) -> str:
+        """The fully qualified name, in ASCII."""
+        return self._name
+
+    @cached_property
+    def _name(self) -> str:
+        name = socket.getfqdn()
+        try:
+            return name.encode("idna").decode("ascii")
+        except UnicodeError:
+            return "localhost"
+
+
+DNS_NAME = _DnsName()
+
+
+def make_msgid(idstring: str | None = None, domain: str | None = None) -> str:
+    """Make a new Message-ID, with its angle brackets; the domain is this host's by default."""
+    return email.utils.make_msgid(idstring, domain or str(DNS_NAME))
+
+
+class EmailAttachment(NamedTuple):
+    """An attachment: the name it has in the mail, its content, its MIME type."""
+
+    filename: str | None
+    content: Any
+    mimetype: str | None
+
+
+class EmailAlternative(NamedTuple):
+    """Another version of the body."""
+
+    content: Any
+    mimetype: str
+
+
+class EmailMessage:
+    """A message to be sent: what the mail says, and to whom it goes.
+
+    All parameters are optional, and all attributes may be set until ``send()``. Raises TypeError
+    where a string is given for a list of addresses.
+    """
+
+    content_subtype = "plain"
+    mixed_subtype = "mixed"
+    encoding: str | Charset | None = None  # None: the setting DEFAULT_CHARSET
+
+    @accept_positional(
+        "bcc", "connection", "attachments", "headers", "cc", "reply_to",
+        after=4, name="EmailMessage",
+    )  # fmt: skip
+    def __init__(
+        self,
+        subject: Any = "",
+        body: Any = "",
+        from_email: str | None = None,
+        to: Iterable[str] | None = None,
+        *,
+        bcc: Iterable[str] | None = None,
+        connection: Any = None,
+        attachments: Iterable[Any] | None = None,
+        headers: Mapping[str, Any] | None = None,
+        cc: Iterable[str] | None = None,
+        reply_to: Iterable[str] | None = None,
+    ) -> None:
+        self.subject = subject
+        self.body = body or ""
+        self.from_email = from_email or settings.DEFAULT_FROM_EMAIL
+        self.to = _address_list(to, "to")
+        self.cc = _address_list(cc, "cc")
+        self.bcc = _address_list(bcc, "bcc")
+        self.reply_to = _address_list(reply_to, "reply_to")
+        self.attachments: list[Any] = []
+        for attachment in attachments or ():
+            self._attach_given(attachment)
+        self.extra_headers: dict[str, Any] = headers or {}  # type: ignore[assignment]
+        self.connection = connection
+
+    def message(
+        self, *, policy: email.policy.EmailPolicy[Any] = email.policy.default
+    ) -> email.message.EmailMessage:
+        """Build the message that will be sent.
+
+        Raises ValueError (BadHeaderError) for a header that has a newline or can't be written.
+        """
+        built = email.message.EmailMessage(policy=policy)
+        self._add_bodies(built)
+        self._add_attachments(built)
+        if "MIME-Version" not in built:
+            # Nothing but attachments or alternatives: Python sets it with a body only, and without
+            # it no reader need look for parts (RFC 2045, 4).
+            built["MIME-Version"] = "1.0"
+        for name, value in self._headers():
+            built[name] = make_header(name, value, policy)
+        return built
+
+    def recipients(self) -> list[str]:
+        """Everyone the message goes to: ``to``, ``cc`` and ``bcc``, without the empty ones."""
+        for name in ("to", "cc", "bcc"):
+            _refuse_string(getattr(self, name), name)
+        return [address for address in [*self.to, *self.cc, *self.bcc] if address]
+
+    def send(self, fail_silently: bool = False, *, using: str | None = None) -> int:
+        """Send the message; return 1, or 0 if there is nobody to send it to or it failed silently.
+
+        ``using`` is the alias of a mailer. Raises TypeError for parameters that exclude each other.
+        """
+        refuse_combination(using=using, connection=self.connection, fail_silently=fail_silently)
+        if not self.recipients():
+            # Before anything is opened: an empty list of recipients is no error.
+            return 0
+        return self._backend(fail_silently, using).send_messages([self]) or 0
+
+    def attach(
+        self, filename: Any = None, content: Any = None, mimetype: str | None = None
+    ) -> None:
+        """Attach ``content`` under that name, or a finished ``email.message.MIMEPart``.
+
+        The type is guessed from the name. Binary text that isn't UTF-8 becomes
+        ``application/octet-stream``. Raises ValueError where content or type can't be used.
+        """
+        if isinstance(filename, email.message.Message):
+            self._attach_part(filename, content, mimetype)
+            return
+        if content is None:
+            raise ValueError("content must be provided.")
+        mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or _DEFAULT_TYPE
+        split_type(mimetype)
+        content, mimetype = text_or_binary(content, mimetype)
+        self.attachments.append(EmailAttachment(filename, content, mimetype))
+
+    def attach_file(self, path: Any, mimetype: str | None = None) -> None:
+        """Attach a file under its own name; OSError if it can't be read."""
+        path = Path(path)
+        self.attach(path.name, path.read_bytes(), mimetype)
+
+    def _backend(self, fail_silently: bool, using: str | None) -> Any:
+        if using is not None:
+            return mailers[using]
+        return self.connection or get_connection(fail_silently=fail_silently)
+
+    def _attach_given(self, attachment: Any) -> None:
+        if isinstance(attachment, email.message.Message):
+            self.attach(attachment)
+        elif isinstance(attachment, (tuple, list)):
+            self.attach(*attachment)
+        else:
+            raise TypeError(
+                "each of the attachments must be a tuple (filename, content, mimetype), an "
+                f"EmailAttachment or an email.message.MIMEPart, not {attachment!r:.100}"
+            )
+
+    def _attach_part(self, part: Any, content: Any, mimetype: Any) -> None:
+        if content is not None or mimetype is not None:
+            raise ValueError(
+                "content and mimetype must not be given when a MIMEPart instance is provided."
+            )
+        if not isinstance(part, email.message.MIMEPart):
+            warnings.warn(
+                "MIMEBase attachments are deprecated. Use an email.message.MIMEPart instead.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+        self.attachments.append(part)
+
+    @property
+    def _charset(self) -> str | Charset:
+        return self.encoding or settings.DEFAULT_CHARSET
+
+    def _add_bodies(self, built: email.message.EmailMessage) -> None:
+        if self.body or not self.attachments:
+            self._set_body(built)
+
+    def _set_body(self, built: email.message.EmailMessage) -> None:
+        mimetype = f"text/{self.content_subtype}"
+        content, options = content_arguments(self.body, mimetype, self._charset, _policy_of(built))
+        built.set_content(content, **options)
+
+    def _add_attachments(self, built: email.message.EmailMessage) -> None:
+        for attachment in self.attachments:
+            if isinstance(attachment, email.message.Message):
+                attach_part(built, attachment)
+            else:
+                self._add_attachment(built, *attachment)
+        if self.attachments:
+            _change_subtype(built, "mixed", self.mixed_subtype)
+
+    def _add_attachment(
+        self,
+        built: email.message.EmailMessage,
+        filename: str | None,
+        content: Any,
+        mimetype: str | None,
+    ) -> None:
+        # The list may have been filled by hand, past attach().
+        mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or _DEFAULT_TYPE
+        content, mimetype = text_or_binary(content, mimetype)
+        content, options = content_arguments(content, mimetype, self._charset, _policy_of(built))
+        if filename is not None:
+            refuse_line_ends(str(filename), "Content-Disposition")
+            options["filename"] = str(filename)
+        built.add_attachment(content, **options)
+
+    def _headers(self) -> Iterator[tuple[str, Any]]:
+        """The header fields in their order; ``extra_headers`` take precedence."""
+        given = {name.lower(): value for name, value in self.extra_headers.items()}
+        if "bcc" in given:
+            raise ValueError(
+                "Bcc is not a valid email header. "
+                'Use the "bcc" argument to specify blind carbon copy recipients.'
+            )
+        yield "Subject", self.subject
+        yield "From", given.get("from", self.from_email)
+        yield from self._address_headers(given)
+        if "date" not in given:
+            yield "Date", _now()
+        if "message-id" not in given:
+            yield "Message-ID", make_msgid()
+        taken = {"from", *(header.lower() for header in _ADDRESS_LISTS.values())}
+        yield from ((n, v) for n, v in self.extra_headers.items() if n.lower() not in taken)
+
+    def _address_headers(self, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        for attribute, header in _ADDRESS_LISTS.items():
+            addresses = getattr(self, attribute)
+            _refuse_string(addresses, attribute)
+            value = given.get(header.lower(), [address for address in addresses if address])
+            if value:
+                yield header, value
+        for address in self.bcc:
+            # It is in no header, but must be found out here, before anything is sent.
+            refuse_line_ends(str(address or ""), "Bcc")
+
+
+class EmailMultiAlternatives(EmailMessage):
+    """A message whose body comes in more than one version, such as text and HTML."""
+
+    alternative_subtype = "alternative"
+
+    @accept_positional(
+        "bcc", "connection", "attachments", "headers", "alternatives", "cc", "reply_to",
+        after=4, name="EmailMultiAlternatives",
+    )  # fmt: skip
+    def __init__(
+        self,
+        subject: Any = "",
+        body: Any = "",
+        from_email: str | None = None,
+        to: Iterable[str] | None = None,
+        *,
+        bcc: Iterable[str] | None = None,
+        connection: Any = None,
+        attachments: Iterable[Any] | None = None,
+        headers: Mapping[str, Any] | None = None,
+        alternatives: Iterable[Sequence[Any]] | None = None,
+        cc: Iterable[str] | None = None,
+        reply_to: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__(
+            subject, body, from_email, to,
+            bcc=bcc, connection=connection, attachments=attachments, headers=headers,
+            cc=cc, reply_to=reply_to,
+        )  # fmt: skip
+        self.alternatives = [EmailAlternative(*given) for given in alternatives or ()]
+
+    def attach_alternative(self, content: Any, mimetype: str) -> None:
+        """Add a version of the body; ValueError without content or type."""
+        if content is None or mimetype is None:
+            raise ValueError("Both content and mimetype must be provided.")
+        split_type(mimetype)
+        self.alternatives.append(EmailAlternative(content, mimetype))
+
+    def body_contains(self, text: str) -> bool:
+        """Whether the body and every alternative of a type ``text/*`` contain ``text``."""
+        versions = [
+            content.decode() if isinstance(content, bytes) else str(content)
+            for content, mimetype in self.alternatives
+            if mimetype.startswith("text/")
+        ]
+        return all(text in version for version in [str(self.body), *versions])
+
+    def _add_bodies(self, built: email.message.EmailMessage) -> None:
+        if self.body or not (self.alternatives or self.attachments):
+            self._set_body(built)
+        for content, mimetype in self.alternatives:
+            content, options = content_arguments(
+                content, mimetype, self._charset, _policy_of(built)
+            )
+            built.add_alternative(content, **options)
+        if self.alternatives:
+            _change_subtype(built, "alternative", self.alternative_subtype)
+
+
+def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:
+    _refuse_string(addresses, name)
+    return list(addresses or ())
+
+
+def _refuse_string(addresses: object, name: str) -> None:
+    # A string would be taken for a list of addresses of one letter each.
+    if isinstance(addresses, (str, bytes)) or not isinstance(addresses or (), Iterable):
+        raise TypeError(f'"{name}" argument must be a list or tuple')
+
+
+def _change_subtype(built: email.message.EmailMessage, usual: str, wanted: str) -> None:
+    if wanted != usual:
+        built.replace_header("Content-Type", f"multipart/{wanted}")
+
+
+def _policy_of(built: email.message.EmailMessage) -> email.policy.EmailPolicy[Any]:
+    policy = built.policy
+    if not isinstance(policy, email.policy.EmailPolicy):
+        raise TypeError(f"policy must be an email.policy.EmailPolicy, not {policy!r}")
+    return policy
+
+
+def _now() -> str:
+    now = datetime.now(UTC)
+    return email.utils.format_datetime(now.astimezone() if settings.EMAIL_USE_LOCALTIME else now)

@@ -1,0 +1,133 @@
+"""MIME parts: how a body, an alternative or an attachment becomes a part of a message."""
+
+from __future__ import annotations
+
+import codecs
+import inspect
+import re
+from email import message_from_bytes, message_from_string
+from email.charset import BASE64, QP, Charset
+from email.generator import BytesGenerator
+from email.message import EmailMessage, Message
+from email.policy import EmailPolicy, Policy
+from io import BytesIO
+from typing import Any
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_DEFAULT_TYPE = "application/octet-stream"
+
+
+def split_type(mimetype: str) -> tuple[str, str]:
+    """Split ``text/plain; format=flowed`` at its slash; ValueError where there is none."""
+    maintype, slash, subtype = mimetype.partition("/")
+    if not (maintype and slash and subtype):
+        raise ValueError(f"mimetype must look like 'text/plain', not {mimetype!r}")
+    return maintype, subtype
+
+
+def content_arguments(
+    content: Any, mimetype: str, charset: str | Charset, policy: EmailPolicy[Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The arguments of ``set_content()`` and its kind for that content of that type."""
+    maintype, subtype = split_type(mimetype)
+    if maintype == "text":
+        text = content.decode() if isinstance(content, (bytes, bytearray)) else str(content)
+        return _text_arguments(text, subtype, charset)
+    if maintype == "message":
+        return _message_arguments(content, subtype, policy)
+    data = bytes(content) if _is_binary(content) else str(content).encode()
+    return data, {"maintype": maintype, "subtype": subtype}
+
+
+def text_or_binary(content: Any, mimetype: str) -> tuple[Any, str]:
+    """Decode binary text; where it isn't UTF-8, keep the bytes and call them what they are."""
+    if not (mimetype.startswith("text/") and _is_binary(content)):
+        return content, mimetype
+    try:
+        return bytes(content).decode(), mimetype
+    except UnicodeDecodeError:
+        return content, _DEFAULT_TYPE
+
+
+def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:
+    """Attach a part as it is, making the message ``multipart/mixed`` if it isn't yet."""
+    if message.get_content_type() != "multipart/mixed":
+        message.make_mixed()
+    message.attach(part)  # type: ignore[arg-type] # any Message will do
+
+
+def flatten(
+    message: Any, *, linesep: str = "\n", seven_bit: bool = False, utf8: bool = False
+) -> bytes:
+    """The bytes of anybody's message object: ours, Django's, or one with ``message()`` its own."""
+    changes: dict[str, Any] = {"linesep": linesep, "cte_type": "7bit" if seven_bit else "8bit"}
+    policy: Policy[Any] = EmailPolicy(**changes, utf8=utf8)
+    if "policy" in inspect.signature(message.message).parameters:
+        built: Message[Any, Any] = message.message(policy=policy)
+    else:
+        built = message.message()
+        policy = built.policy.clone(**changes)
+    buffer = BytesIO()
+    # mangle_from_ would turn "From " at the start of a line into ">From ": that is for mbox files.
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)
+    # A part that was made elsewhere may have other line ends than the policy's.
+    return _LINE_END.sub(linesep.encode(), buffer.getvalue())
+
+
+def needs_smtputf8(addresses: list[str]) -> bool:
+    """Whether an envelope with these addresses needs SMTPUTF8 (RFC 6531)."""
+    return not all(address.isascii() for address in addresses)
+
+
+def _is_binary(content: Any) -> bool:
+    return isinstance(content, (bytes, bytearray, memoryview))
+
+
+def _text_arguments(
+    text: str, subtype: str, charset: str | Charset
+) -> tuple[str | bytes, dict[str, Any]]:
+    arguments: dict[str, Any] = {"subtype": subtype}
+    if isinstance(charset, Charset):
+        cte = {QP: "quoted-printable", BASE64: "base64"}.get(charset.body_encoding or 0)
+        arguments |= {"cte": cte} if cte else {}
+        charset = charset.output_charset or charset.input_charset
+    if _is_line_transparent(charset):
+        return text, arguments | {"charset": charset}
+    # Python splits the encoded bytes into lines, which cuts UTF-16 and UTF-32 in the middle of
+    # characters; as bytes they go through base64 whole.
+    data = text.encode(charset)
+    return data, arguments | {"maintype": "text", "cte": "base64", "params": {"charset": charset}}
+
+
+def _is_line_transparent(charset: str) -> bool:
+    return codecs.lookup(charset).name.split("-")[0] != "utf" or _encodes_ascii_as_ascii(charset)
+
+
+def _encodes_ascii_as_ascii(charset: str) -> bool:
+    return "a\n".encode(charset) == b"a\n"
+
+
+def _message_arguments(
+    content: Any, subtype: str, policy: EmailPolicy[Any]
+) -> tuple[Any, dict[str, Any]]:
+    if subtype != "rfc822" and not isinstance(content, Message):
+        # Delivery reports and the like: Python would parse and write them anew.
+        text = bytes(content) if _is_binary(content) else str(content).encode()
+        return text, {"maintype": "message", "subtype": subtype, "cte": "7bit"}
+    return _as_message(content, policy), {"subtype": subtype}
+
+
+def _as_message(content: Any, policy: EmailPolicy[Any]) -> Message[Any, Any]:
+    if not isinstance(content, Message) and hasattr(content, "message"):
+        built = content.message
+        takes_policy = "policy" in inspect.signature(built).parameters
+        content = built(policy=policy) if takes_policy else built()
+    if isinstance(content, Message):
+        if isinstance(content.policy, EmailPolicy):
+            return content
+        # A message of the older policy would have its headers written by the newer, which it
+        # can't be: they are plain strings, maybe not ASCII.
+        content = content.as_bytes()
+    if _is_binary(content):
+        return message_from_bytes(bytes(content), policy=policy)
+    return message_from_string(str(content), policy=policy)
