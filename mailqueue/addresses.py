@@ -93,11 +93,11 @@ def domain_of(address: str) -> str:
 
 def _is_fault(defect: Exception) -> bool:
     # Obsolete is not wrong: "John Q. Public <john@example.com>" has a period that RFC 5322 would
-    # rather see quoted. A local part outside ASCII is what SMTPUTF8 is for.
-    return (
-        not isinstance(defect, ObsoleteHeaderDefect)
-        and "non-ascii" not in str(defect).lower()
-        and type(defect).__name__ != "NonASCIILocalPartDefect"
+    # rather see quoted. No domain means a local user, and a local part outside ASCII is what
+    # SMTPUTF8 is for.
+    harmless = ("local part with no domain", "non-ascii characters")
+    return not isinstance(defect, ObsoleteHeaderDefect) and not any(
+        text in str(defect).lower() for text in harmless
     )
 
 

@@ -306,7 +306,7 @@ class EmailMultiAlternatives(EmailMessage):
     def body_contains(self, text: str) -> bool:
         """Whether the body and every alternative of a type ``text/*`` contain ``text``."""
         versions = [
-            content.decode() if isinstance(content, bytes) else str(content)
+            content.decode(errors="replace") if isinstance(content, bytes) else str(content)
             for content, mimetype in self.alternatives
             if mimetype.startswith("text/")
         ]

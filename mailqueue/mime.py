@@ -34,7 +34,7 @@ def content_arguments(
         text = content.decode() if isinstance(content, (bytes, bytearray)) else str(content)
         return _text_arguments(text, subtype, charset)
     if maintype == "message":
-        return _message_arguments(content, subtype, policy)
+        return _as_message(content, policy), {"subtype": subtype}
     data = bytes(content) if _is_binary(content) else str(content).encode()
     return data, {"maintype": maintype, "subtype": subtype}
 
@@ -74,6 +74,14 @@ def flatten(
     return _LINE_END.sub(linesep.encode(), buffer.getvalue())
 
 
+def flatten_for_reading(message: Any) -> bytes:
+    """The bytes of a message that no server gets; with raw UTF-8 only if it can't be sent else."""
+    try:
+        return flatten(message)
+    except ValueError:
+        return flatten(message, utf8=True)
+
+
 def needs_smtputf8(addresses: list[str]) -> bool:
     """Whether an envelope with these addresses needs SMTPUTF8 (RFC 6531)."""
     return not all(address.isascii() for address in addresses)
@@ -105,16 +113,6 @@ def _is_line_transparent(charset: str) -> bool:
 
 def _encodes_ascii_as_ascii(charset: str) -> bool:
     return "a\n".encode(charset) == b"a\n"
-
-
-def _message_arguments(
-    content: Any, subtype: str, policy: EmailPolicy[Any]
-) -> tuple[Any, dict[str, Any]]:
-    if subtype != "rfc822" and not isinstance(content, Message):
-        # Delivery reports and the like: Python would parse and write them anew.
-        text = bytes(content) if _is_binary(content) else str(content).encode()
-        return text, {"maintype": "message", "subtype": subtype, "cte": "7bit"}
-    return _as_message(content, policy), {"subtype": subtype}
 
 
 def _as_message(content: Any, policy: EmailPolicy[Any]) -> Message[Any, Any]:

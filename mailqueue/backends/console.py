@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from ..mime import flatten
+from ..mime import flatten_for_reading
 from .base import BaseEmailBackend
 
 _RULE = "-" * 79
@@ -24,7 +24,7 @@ class EmailBackend(BaseEmailBackend):
 
     def write_message(self, message: Any) -> None:
         """Write one message to the stream, and a line under it."""
-        data = flatten(message, utf8=True)
+        data = flatten_for_reading(message)
         self.stream.write(f"{data.decode(_charset(message), 'backslashreplace')}\n{_RULE}\n")
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:

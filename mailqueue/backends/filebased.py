@@ -10,7 +10,7 @@ from typing import Any
 
 from ..conf import settings
 from ..errors import ImproperlyConfigured, InvalidMailer
-from ..mime import flatten
+from ..mime import flatten_for_reading
 from . import console
 
 _RULE = b"-" * 79
@@ -41,7 +41,7 @@ class EmailBackend(console.EmailBackend):
             stream.close()
 
     def write_message(self, message: Any) -> None:
-        self.stream.write(flatten(message, utf8=True) + b"\n" + _RULE + b"\n")
+        self.stream.write(flatten_for_reading(message) + b"\n" + _RULE + b"\n")
 
 
 def _file_name() -> str:
