@@ -33,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     os.environ.update(ENVIRONMENT)
     with running_system() as log:
-        print(log.read_text())
+        print("\nmailqueue is up" + log.read_text().partition("mailqueue is up")[2])
         before, started = delivered(), datetime.now(UTC)
         say("sending: examples/newsletter.py")
         newsletter = Path(__file__).with_name("newsletter.py")
@@ -96,7 +96,7 @@ def messages_since(started: datetime) -> list[dict]:
 
 def show_fates(started: datetime, delivered_now: int) -> bool:
     """Print the table; tell whether everything came out as it should."""
-    fates = sorted(messages_since(started), key=lambda m: (m["state"], m["created"], m["id"]))
+    fates = sorted(messages_since(started), key=lambda m: (m["state"], m["updated"]))
     print()
     print(text.messages(fates))
     print()

@@ -32,7 +32,7 @@ class WorkerError(MailqueueError):
 
 def worker_command(app: str, options: Sequence[str] = ()) -> list[str]:
     """Return the command line of a Celery worker for that application."""
-    return [sys.executable, "-m", "celery", "--app", app, "worker", *options]
+    return [sys.executable, "-m", "celery", "--quiet", "--app", app, "worker", *options]
 
 
 def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
