@@ -16,7 +16,7 @@ demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
 django-demo: $(VENV)/test.stamp
-	$(BIN)/python examples/django_project/demo.py
+	$(BIN)/python examples/django_project/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

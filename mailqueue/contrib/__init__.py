@@ -1,0 +1,1 @@
+"""What joins mailqueue to other software."""

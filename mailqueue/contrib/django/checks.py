@@ -1,0 +1,133 @@
+"""System checks: what is wrong with the mail settings, said before the first message is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's names
+
+from mailqueue.conf import settings
+from mailqueue.errors import ImproperlyConfigured
+from mailqueue.mailers import import_backend
+from mailqueue.publisher import import_app
+from mailqueue.urls import journal_url, uses_embedded_server
+
+_QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
+_DEFAULT_BACKEND = "mailqueue.backends.smtp.EmailBackend"
+
+
+def check_mail_settings(**_: Any) -> list[CheckMessage]:
+    """Return all that is wrong; while a setting can't be read, nothing else is looked at."""
+    unreadable = list(_check_readable())
+    if unreadable:
+        return unreadable
+    return [*_check_delivery(), *_check_celery_app(), *_check_journal(), *_check_server()]
+
+
+def _check_readable() -> Iterator[CheckMessage]:
+    # An unknown key spoils the look-up of every other one, with the same text: once is enough.
+    for text in dict.fromkeys(_unreadable()):
+        yield Error(
+            text,
+            hint="Correct it where it comes from: Django's settings or the environment.",
+            id="mailqueue.E001",
+        )
+
+
+def _unreadable() -> Iterator[str]:
+    for section in (settings, settings.MAILQUEUE):
+        for name in sorted(section.names()):
+            try:
+                getattr(section, name)
+            except ImproperlyConfigured as error:
+                yield str(error)
+
+
+def _check_delivery() -> Iterator[CheckMessage]:
+    """Check that what delivers exists, and isn't the queue again."""
+    path, source = _delivering_backend()
+    if path is None:
+        yield Error(
+            f"{source} names a mailer that MAILERS doesn't define.",
+            hint="Add an entry of that alias to MAILERS, or name one that is there.",
+            id="mailqueue.E003",
+        )
+        return
+    try:
+        backend = import_backend(path)
+    except ImportError as error:
+        yield Error(
+            f"{source} leads to the backend {path!r}, which can't be imported: {error}",
+            hint="Name the class by its full path, and install the package that brings it.",
+            id="mailqueue.E003",
+        )
+        return
+    if _is_queue(backend):
+        yield Error(
+            f"{source} leads back to the queue backend: mail would be queued for ever.",
+            hint=f"Name the backend that sends, such as {_DEFAULT_BACKEND!r}.",
+            id="mailqueue.E002",
+        )
+
+
+def _delivering_backend() -> tuple[str | None, str]:
+    """The path of the backend by which a worker delivers, and the setting that names it."""
+    queue = settings.MAILQUEUE
+    if queue.USING is None:
+        return queue.BACKEND, "MAILQUEUE['BACKEND']"
+    source = f"MAILQUEUE['USING'] = {queue.USING!r}"
+    if queue.USING == "default" and not settings.MAILERS:
+        return settings.EMAIL_BACKEND, source
+    return _path_of(settings.MAILERS.get(queue.USING)), source
+
+
+def _path_of(mailer: Any) -> str | None:
+    return mailer.get("BACKEND", _DEFAULT_BACKEND) if isinstance(mailer, dict) else None
+
+
+def _is_queue(backend: Any) -> bool:
+    return isinstance(backend, type) and issubclass(backend, import_backend(_QUEUE_BACKEND))
+
+
+def _check_celery_app() -> Iterator[CheckMessage]:
+    path = settings.MAILQUEUE.CELERY_APP
+    if not path:
+        return
+    try:
+        import_app(path)
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint="Name the project's Celery app as 'package.module:attribute'.",
+            id="mailqueue.E004",
+        )
+
+
+def _check_journal() -> Iterator[CheckMessage]:
+    try:
+        journal_url()
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint="The journal is what keeps accepted mail; give it a Redis or Valkey.",
+            id="mailqueue.E005",
+        )
+
+
+def _check_server() -> Iterator[CheckMessage]:
+    """Check that a site in production doesn't queue into its own working directory."""
+    if django_settings.DEBUG or not uses_embedded_server() or not _sends_to_queue():
+        return
+    yield Warning(
+        "DEBUG is False, and mail is queued on the embedded server, which is for development.",
+        hint="Set MAILQUEUE = {'BROKER_URL': 'redis://…'} to the Redis or Valkey of this machine.",
+        id="mailqueue.W001",
+    )
+
+
+def _sends_to_queue() -> bool:
+    mailers = settings.MAILERS.values()
+    paths = [_path_of(mailer) for mailer in mailers] if mailers else [settings.EMAIL_BACKEND]
+    return _QUEUE_BACKEND in paths
