@@ -27,8 +27,8 @@ import sys, time
 from pathlib import Path
 from mailqueue.embedded import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1])):
-    print("running", flush=True)
     try:
+        print("running", flush=True)
         sys.stdin.read()
     except KeyboardInterrupt:
         print("interrupted", flush=True)

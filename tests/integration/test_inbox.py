@@ -250,8 +250,8 @@ import sys
 from pathlib import Path
 from mailqueue.inbox import Inbox
 with Inbox(Path(sys.argv[1])) as inbox:
-    print(inbox.port, flush=True)
     try:
+        print(inbox.port, flush=True)
         inbox.serve_forever()
     except KeyboardInterrupt:
         print("stopping", flush=True)
