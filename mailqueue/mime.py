@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import inspect
 import re
-from email import message_from_bytes, message_from_string
+from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
 from email.generator import BytesGenerator
 from email.message import EmailMessage, Message
@@ -126,6 +126,6 @@ def _as_message(content: Any, policy: EmailPolicy[Any]) -> Message[Any, Any]:
         # A message of the older policy would have its headers written by the newer, which it
         # can't be: they are plain strings, maybe not ASCII.
         content = content.as_bytes()
-    if _is_binary(content):
-        return message_from_bytes(bytes(content), policy=policy)
-    return message_from_string(str(content), policy=policy)
+    # Always from bytes: one that is parsed from text outside ASCII can't be written again.
+    data = bytes(content) if _is_binary(content) else str(content).encode()
+    return message_from_bytes(data, policy=policy)

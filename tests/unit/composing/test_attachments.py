@@ -1,0 +1,298 @@
+"""Attachments: triples, named tuples, parts, files, messages."""
+
+from __future__ import annotations
+
+import email.message
+import email.utils
+from email import message_from_bytes, policy
+from email.message import MIMEPart
+from email.mime.image import MIMEImage
+from email.mime.text import MIMEText
+
+import pytest
+
+from mailqueue import EmailAttachment, EmailMessage, EmailMultiAlternatives
+
+
+def parts(message: EmailMessage):
+    """The attachments that a reader finds."""
+    rendered = message.message().as_bytes()
+    return list(message_from_bytes(rendered, policy=policy.default).iter_attachments())
+
+
+def attached(*arguments):
+    """The one attachment that a reader finds after ``attach(*arguments)``."""
+    message = EmailMessage("s", "body")
+    message.attach(*arguments)
+    (part,) = parts(message)
+    return part
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("a.txt", "text", "text/plain"),
+        ("a.txt", "text"),
+        ["a.txt", "text", None],
+        EmailAttachment("a.txt", "text", "text/plain"),
+    ],
+)
+def test_attachments_are_named_tuples(given) -> None:
+    """Tuples of two or three, lists and EmailAttachments all become EmailAttachment."""
+    (attachment,) = EmailMessage(attachments=[given]).attachments
+    assert attachment == EmailAttachment(filename="a.txt", content="text", mimetype="text/plain")
+    assert attachment.filename == attachment[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("design.png", b"\x89PNG", "image/png"),
+        ("notes.txt", "text", "text/plain"),
+        ("page.html", "<p>", "text/html"),
+        ("file.pdf", b"%PDF", "application/pdf"),
+        ("nothing", b"\x00", "application/octet-stream"),
+        (None, b"\x00", "application/octet-stream"),
+    ],
+)
+def test_the_type_is_guessed_from_the_name(name, content, expected) -> None:
+    """Without a MIME type the name decides, and an unknown name is a stream of bytes."""
+    part = attached(name, content)
+    assert (part.get_content_type(), part.get_filename()) == (expected, name)
+
+
+def test_binary_content_arrives_as_it_was() -> None:
+    """Every byte comes through."""
+    data = bytes(range(256)) * 20
+    assert attached("a.bin", data, "application/x-thing").get_content() == data
+
+
+def test_binary_text_is_decoded() -> None:
+    """UTF-8 for text/*: content is text from then on."""
+    message = EmailMessage()
+    message.attach("a.txt", "Grüße".encode(), "text/plain")
+    assert message.attachments[0].content == "Grüße"
+
+
+def test_text_that_is_not_utf8_becomes_a_stream_of_bytes() -> None:
+    """The bytes arrive unchanged, as application/octet-stream."""
+    part = attached("a.txt", b"Gr\xfc\xdfe", "text/plain")
+    assert (part.get_content_type(), part.get_content()) == (
+        "application/octet-stream",
+        b"Gr\xfc\xdfe",
+    )
+
+
+def test_text_for_a_binary_type_is_utf8() -> None:
+    """A string with a type that isn't text is encoded."""
+    assert attached("a.json", '{"a": "ü"}', "application/json").get_content() == (
+        '{"a": "ü"}'.encode()
+    )
+
+
+def test_a_type_may_have_parameters() -> None:
+    """A calendar invitation keeps its method."""
+    part = attached("i.ics", "BEGIN:VCALENDAR", "text/calendar; method=REQUEST")
+    assert part.get_content_type() == "text/calendar"
+    assert part["Content-Type"].params["method"] == "REQUEST"
+
+
+def test_content_is_required() -> None:
+    """An attachment of nothing is a mistake; one of no bytes is an empty file."""
+    with pytest.raises(ValueError, match=r"content must be provided\."):
+        EmailMessage().attach("a.txt")
+    assert attached("a.bin", b"").get_content() == b""
+
+
+def test_a_type_without_a_slash_is_refused() -> None:
+    """The error comes where the mistake is, and shows it."""
+    with pytest.raises(ValueError, match="mimetype must look like 'text/plain', not 'pdf'"):
+        EmailMessage().attach("a", b"x", "pdf")
+
+
+@pytest.mark.parametrize("wrong", ["a.txt", None, 3])
+def test_something_else_in_the_list_is_refused(wrong) -> None:
+    """What is neither tuple nor part is a TypeError that shows it."""
+    with pytest.raises(TypeError, match=f"not {wrong!r}"):
+        EmailMessage(attachments=[wrong])
+
+
+@pytest.mark.parametrize(
+    "name", ["Grüße.pdf", "漢字" * 40 + ".pdf", 'a"b\\.pdf', "a b " * 40 + "c"]
+)
+def test_names_of_all_kinds_survive(name) -> None:
+    """Names outside ASCII, long names and quotes are read back."""
+    assert attached(name, b"x", "application/pdf").get_filename() == name
+
+
+def test_a_newline_in_a_name_is_refused() -> None:
+    """A file name is a header's value too."""
+    message = EmailMessage(attachments=[("a\nBcc: x@y.z", b"x", "image/png")])
+    with pytest.raises(ValueError, match="Content-Disposition"):
+        message.message()
+
+
+def test_two_of_one_name_are_both_there() -> None:
+    """Nothing is keyed by the name."""
+    message = EmailMessage("s", "b", attachments=[("a.bin", b"1"), ("a.bin", b"2")])
+    assert [part.get_content() for part in parts(message)] == [b"1", b"2"]
+
+
+def test_an_attachment_without_a_body() -> None:
+    """There is no empty text before it, and the message says that it is MIME."""
+    message = EmailMessage("s", "", attachments=[("a.bin", b"1")])
+    built = message.message()
+    assert (built["MIME-Version"], built.get_content_type()) == ("1.0", "multipart/mixed")
+    assert [part.get_content() for part in parts(message)] == [b"1"]
+
+
+def test_attach_file(tmp_path) -> None:
+    """A file is attached under its own name, with its type guessed or given."""
+    path = tmp_path / "weather_map.png"
+    path.write_bytes(b"\x89PNG")
+    message = EmailMessage("s", "b")
+    message.attach_file(str(path))
+    message.attach_file(path, "image/x-map")
+    assert message.attachments == [
+        ("weather_map.png", b"\x89PNG", "image/png"),
+        ("weather_map.png", b"\x89PNG", "image/x-map"),
+    ]
+
+
+def test_attach_file_treats_text_like_attach(tmp_path) -> None:
+    """Text is decoded if it is UTF-8, and else a stream of bytes."""
+    good, bad = tmp_path / "good.txt", tmp_path / "bad.txt"
+    good.write_bytes("ü".encode())
+    bad.write_bytes(b"\xfc")
+    message = EmailMessage()
+    message.attach_file(good)
+    message.attach_file(bad)
+    assert message.attachments == [
+        ("good.txt", "ü", "text/plain"),
+        ("bad.txt", b"\xfc", "application/octet-stream"),
+    ]
+
+
+def test_a_missing_file_is_an_error(tmp_path) -> None:
+    """The OSError of the file system, at once."""
+    with pytest.raises(FileNotFoundError, match=r"nothing\.txt"):
+        EmailMessage().attach_file(tmp_path / "nothing.txt")
+
+
+def inline_image(data: bytes, cid: str) -> MIMEPart:
+    """An image that the HTML refers to."""
+    part = MIMEPart()
+    part.set_content(data, maintype="image", subtype="png", disposition="inline", cid=cid)
+    return part
+
+
+def test_a_part_is_attached_as_it_is() -> None:
+    """An inline image keeps its Content-ID and disposition."""
+    cid = email.utils.make_msgid()
+    message = EmailMultiAlternatives("s", "b")
+    message.attach(inline_image(b"\x89PNG", cid))
+    message.attach_alternative(f'<img src="cid:{cid[1:-1]}">', "text/html")
+    found = message_from_bytes(message.message().as_bytes(), policy=policy.default)
+    (image,) = (part for part in found.walk() if part.get_content_type() == "image/png")
+    assert (image["Content-ID"], image.get_content_disposition()) == (cid, "inline")
+    assert image.get_content() == b"\x89PNG"
+
+
+def test_a_part_in_the_list_of_attachments() -> None:
+    """MIMEPart objects may be given to the constructor."""
+    part = inline_image(b"x", "<a@b>")
+    assert EmailMessage(attachments=[part]).attachments == [part]
+
+
+def test_a_part_takes_no_other_arguments() -> None:
+    """Content and type are the part's own."""
+    with pytest.raises(ValueError, match="content and mimetype must not be given"):
+        EmailMessage().attach(inline_image(b"x", "<a@b>"), None, "image/png")
+
+
+def test_an_old_part_is_attached_with_a_warning() -> None:
+    """MIMEBase still works, with all its headers, and warns."""
+    image = MIMEImage(b"\x89PNG", "png")
+    image["Content-ID"] = "<logo>"
+    message = EmailMessage("s", "b")
+    with pytest.warns(DeprecationWarning, match="MIMEBase attachments are deprecated"):
+        message.attach(image)
+    (part,) = parts(message)
+    assert (part["Content-ID"], part.get_content()) == ("<logo>", b"\x89PNG")
+
+
+def python_message() -> email.message.EmailMessage:
+    """A message of Python's modern class."""
+    message = email.message.EmailMessage()
+    message["Subject"] = "inner ü"
+    message.set_content("Grüße")
+    return message
+
+
+WRITTEN = "Subject: =?utf-8?q?inner_=C3=BC?=\nContent-Type: text/plain; charset=utf-8\n\nGrüße"
+
+
+def old_python_message() -> MIMEText:
+    """A message of Python's older class, with a header that is not ASCII."""
+    message = MIMEText("Grüße", _charset="utf-8")
+    message["Subject"] = "inner ü"
+    return message
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        EmailMessage("inner ü", "Grüße"),
+        python_message(),
+        old_python_message(),
+        WRITTEN,
+        WRITTEN.encode(),
+    ],
+    ids=["ours", "python", "old python", "text", "bytes"],
+)
+def test_a_message_can_be_attached(content) -> None:
+    """message/rfc822 from each kind of message, readable in the mail: never base64 (RFC 2046)."""
+    message = EmailMessage("s", "b", attachments=[("m.eml", content, "message/rfc822")])
+    rendered = message.message().as_bytes()
+    found = message_from_bytes(rendered, policy=policy.default)
+    (part,) = (part for part in found.walk() if part.get_content_type() == "message/rfc822")
+    assert part["Content-Transfer-Encoding"] == "8bit"
+    inner = part.get_payload(0)
+    assert inner["Subject"] == "inner ü"
+    assert "Grüße" in inner.get_content()
+
+
+def test_a_delivery_report_can_be_attached() -> None:
+    """The other message types keep their text."""
+    report = "Reporting-MTA: dns; mail.example.com\n\nFinal-Recipient: rfc822; ann@example.com\n"
+    message = EmailMessage("s", "b", attachments=[("r", report, "message/delivery-status")])
+    assert report.encode() in message.message().as_bytes()
+
+
+def test_attachments_are_added_anew_each_time() -> None:
+    """Building a message twice gives the same parts twice, not twice the parts."""
+    message = EmailMessage("s", "b", attachments=[("a", b"1"), inline_image(b"x", "<a@b>")])
+    assert len(list(message.message().walk())) == len(list(message.message().walk())) == 4
+
+
+def test_a_subclass_may_choose_the_multipart_type() -> None:
+    """mixed_subtype was there before Django 6, and still is here."""
+
+    class Related(EmailMessage):
+        mixed_subtype = "related"
+
+    built = Related("s", "b", attachments=[("a.png", b"1"), ("b.png", b"2")]).message()
+    assert [part.get_content_type() for part in built.walk()] == [
+        "multipart/related",
+        "text/plain",
+        "image/png",
+        "image/png",
+    ]
+
+
+def test_attachments_put_into_the_list_by_hand() -> None:
+    """A plain tuple appended to ``attachments`` is treated like one that was given."""
+    message = EmailMessage("s", "b")
+    message.attachments.append(("a.txt", b"\xff", None))
+    (part,) = parts(message)
+    assert (part.get_content_type(), part.get_content()) == ("application/octet-stream", b"\xff")
