@@ -31,6 +31,7 @@ _STOP_TIMEOUT = 30.0  # seconds, for the last fsync on a slow disk
 _USE_TIMEOUT = 10.0  # seconds that ``serving`` waits for somebody else's start or stop
 _ANSWER_TIMEOUT = 1.0  # seconds
 _POLL = 0.02  # seconds
+_children: dict[Path, subprocess.Popen[bytes]] = {}  # the servers that this process launched
 
 
 class EmbeddedServerError(MailqueueError):
@@ -205,37 +206,44 @@ def _run(directory: Path) -> None:
         with _Lock(directory / "valkey.lock") as lock:
             if lock.take():
                 if launched:
+                    _reap(directory)
                     raise EmbeddedServerError(f"Valkey did not start: {_end_of_log(directory)}")
+                _reap(directory)
                 _launch(directory, lock)
                 launched = True
         _pause(deadline, f"the Valkey in {directory} does not answer")
 
 
 def _launch(directory: Path, lock: _Lock) -> None:
-    """Start Valkey as a daemon that inherits the lock.
+    """Start Valkey in a session of its own; it inherits the lock.
 
-    As a daemon it has a session of its own, so that a Ctrl-C, which the terminal sends to the whole
-    foreground process group, can't stop it before the worker has written its last results.
+    A Ctrl-C, which the terminal sends to the whole foreground process group, must not stop it
+    before the worker has written its last results.
     """
-    binary = _binary()
-    done = subprocess.run(  # noqa: S603 - our own arguments
-        [str(binary), *_options(directory)],
-        cwd=directory,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[lock.file],
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stdout.decode(errors="replace").strip() or _end_of_log(directory)
-        raise EmbeddedServerError(f"Valkey did not start: {said}")
+    command = [str(_binary()), *_options(directory)]
+    with (directory / "valkey.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own arguments
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[lock.file],
+            start_new_session=True,
+        )
+    _children[directory] = process
+
+
+def _reap(directory: Path) -> None:
+    """Wait for the server that has ended, if it was ours, so that it doesn't stay as a zombie."""
+    child = _children.pop(directory, None)
+    if child is not None:
+        child.wait()
 
 
 def _options(directory: Path) -> list[str]:
     options = {
-        "daemonize": "yes",
+        "daemonize": "no",
         "port": "0",
         "unixsocket": str(socket_path(directory)),
         "unixsocketperm": "700",
@@ -281,6 +289,7 @@ def _shut_down(directory: Path) -> None:
             # It hangs. What it acknowledged it has written, so no accepted message is lost.
             _kill(directory)
         time.sleep(_POLL)
+    _reap(directory)
 
 
 def _is_alive(directory: Path) -> bool:

@@ -1,9 +1,10 @@
-"""Fixtures for all tests: real servers on free ports, real worker processes, a scrubbed environment."""
+"""Fixtures for all tests: real servers on free ports, real workers, a scrubbed environment."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -42,11 +43,11 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
 
 
 @pytest.fixture
-def redis_url(valkey: ValkeyServer) -> Iterator[str]:
+def redis_url(valkey: ValkeyServer) -> str:
     """The URL of an empty database on a real Valkey."""
     with redis.Redis.from_url(valkey.connection_url) as client:
         client.flushall()
-    yield f"{valkey.connection_url}/0"
+    return f"{valkey.connection_url}/0"
 
 
 @pytest.fixture
@@ -54,6 +55,13 @@ def smtp_server() -> Iterator[RecordingServer]:
     """A real SMTP server that keeps what it gets and answers as it is told."""
     with RecordingServer() as server:
         yield server
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
 
 
 @pytest.fixture
@@ -77,18 +85,28 @@ def producer(queue_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def start_worker(
-    queue_settings: dict[str, str], tmp_path: Path
-) -> Iterator[Callable[..., Worker]]:
+def start_worker(queue_settings: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
     """Start real workers, `celery -A workers worker`; those still running at the end are killed."""
     with ExitStack() as stack:
 
         def start(*options: str, app: str = "workers", **environment: str) -> Worker:
             worker = Worker(
-                [sys.executable, "-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO", *options],
+                [
+                    sys.executable,
+                    "-m",
+                    "celery",
+                    "-A",
+                    app,
+                    "worker",
+                    "-c",
+                    "1",
+                    "-l",
+                    "INFO",
+                    *options,
+                ],
                 {**os.environ, **queue_settings, **environment},
                 cwd=ROOT,
-                log=tmp_path / f"worker-{len(os.listdir(tmp_path))}.log",
+                log=tmp_path / f"worker-{len(list(tmp_path.iterdir()))}.log",
             )
             stack.callback(worker.kill)
             wait_until(worker.is_ready, 30, worker.explain)

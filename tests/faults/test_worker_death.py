@@ -1,0 +1,123 @@
+"""Workers that die, or are told to stop, in the middle of a batch."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+
+import pytest
+import redis
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.monitor import report
+from tests.support import wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+
+
+def send(count: int) -> list[EmailMessage]:
+    messages = [
+        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
+        for n in range(count)
+    ]
+    assert get_connection().send_messages(messages) == count
+    return messages
+
+
+def states() -> Counter[str]:
+    return Counter(message["state"] for message in report.find(report.Filter()))
+
+
+def in_the_middle(server, at: int, act) -> None:
+    """Act once, when the server has the message number ``at`` and has not replied yet."""
+    seen = []
+
+    def hook() -> None:
+        seen.append(1)
+        if len(seen) == at:
+            act()
+
+    server.before_reply = hook
+
+
+def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(start_worker, smtp_server):
+    """All of 200 arrive; the one that was in flight may arrive twice, no other does."""
+    worker = start_worker(MAILQUEUE_LEASE="2s")
+    in_the_middle(smtp_server, 50, lambda: os.kill(worker.children()[0], signal.SIGKILL))
+    send(200)
+
+    def all_but_one_settled() -> bool:
+        return states()["sent"] >= 199 and set(states()) <= {"sent", "uncertain", "committing"}
+
+    wait_until(all_but_one_settled, 60, lambda: f"{states()}\n{worker.explain()}")
+    copies = Counter(smtp_server.message_ids())
+    assert len(copies) == 200
+    assert sum(copies.values()) - 200 <= 1
+    # The one whose reply nobody read waits, and is sent again after a long delay.
+    assert states()["sent"] in {199, 200}
+
+
+def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(start_worker, smtp_server):
+    """Killed with a batch in hand, process group and all: the next worker sends each once."""
+    first = start_worker()
+    smtp_server.before_rcpt = lambda address: (
+        first.kill() if address == "to20@example.com" else None
+    )
+    send(40)
+    wait_until(lambda: first.process.poll() is not None, 20, first.explain)
+    second = start_worker()
+    wait_until(lambda: states() == {"sent": 40}, 60, lambda: f"{states()}\n{second.explain()}")
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+    assert len(smtp_server.received) == 40
+
+
+def test_a_worker_told_to_stop_finishes_the_message_in_hand(start_worker, smtp_server):
+    """SIGTERM in the middle of a batch: no copy, nothing uncertain, the rest stays queued."""
+    first = start_worker()
+    in_the_middle(smtp_server, 20, lambda: first.process.send_signal(signal.SIGTERM))
+    send(100)
+    assert first.process.wait(30) == 0
+    assert set(states()) == {"sent", "queued"}
+    assert states()["queued"] > 0
+    second = start_worker()
+    wait_until(lambda: states() == {"sent": 100}, 90, lambda: f"{states()}\n{second.explain()}")
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+
+
+def test_a_flushed_broker_loses_nothing(start_worker, smtp_server, redis_url):
+    """Carried-off tasks are published anew by the workers' timer."""
+    send(30)
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.delete("mailqueue", "unacked", "unacked_index")
+    worker = start_worker()
+    wait_until(lambda: states() == {"sent": 30}, 30, lambda: f"{states()}\n{worker.explain()}")
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+
+
+def test_doubled_tasks_send_one_copy_each(start_worker, smtp_server, redis_url):
+    """A task that comes again finds nothing to send."""
+    send(20)
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange("mailqueue", 0, -1)
+        for _ in range(5):
+            broker.lpush("mailqueue", task)
+    worker = start_worker("-c", "2")
+    wait_until(lambda: states() == {"sent": 20}, 30, worker.explain)
+    wait_until(lambda: worker.log.read_text().count("succeeded") >= 6, 20, worker.explain)
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+
+
+def test_a_mail_server_that_is_away_costs_no_attempt(start_worker, smtp_server, unused_port):
+    """Its trouble isn't the message's: it waits, and is sent when the server is back."""
+    worker = start_worker(EMAIL_PORT=str(unused_port))
+    (message,) = send(1)
+    wait_until(
+        lambda: "can't connect" in report.show(message.mailqueue_id)["reply"], 20, worker.explain
+    )
+    record = report.show(message.mailqueue_id)
+    assert record["state"] in {"retrying", "queued", "sending"}
+    worker.stop()
+    second = start_worker()
+    wait_until(lambda: states() == {"sent": 1}, 30, second.explain)
+    assert report.show(message.mailqueue_id)["attempts"] == 1

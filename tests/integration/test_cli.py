@@ -1,0 +1,219 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.embedded import is_running
+from mailqueue.monitor import report
+from tests.support import wait_until
+
+
+def letter(to: str = "to@example.com", subject: str = "Hello") -> EmailMessage:
+    return EmailMessage(subject, "A letter", "from@example.com", [to])
+
+
+def printed(result: subprocess.CompletedProcess[str]):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def fates(producer, start_worker, smtp_server):
+    """A queue in which one message was sent and one failed; its worker has stopped."""
+    smtp_server.replies = {"nobody@example.org": ["550 5.1.1 no such user"]}
+    sent, failed = letter(), letter("nobody@example.org", "Gone")
+    get_connection().send_messages([sent, failed])
+    worker = start_worker()
+    wait_until(lambda: report.status()["queues"][0]["states"]["sent"] == 1, 20, worker.explain)
+    wait_until(lambda: report.status()["queues"][0]["states"]["failed"] == 1, 20, worker.explain)
+    worker.stop()
+    return sent.mailqueue_id, failed.mailqueue_id
+
+
+def test_status_counts_the_messages_in_each_state(fates, run_cli):
+    """As JSON all states, as text those in which there is something."""
+    (queue,) = printed(run_cli("status", "--json"))["queues"]
+    assert (queue["queue"], queue["states"]["sent"], queue["states"]["failed"]) == (
+        "mailqueue",
+        1,
+        1,
+    )
+    assert queue["totals"] == {"accepted": 2, "sent": 1, "failed": 1}
+    text = run_cli("status").stdout
+    assert re.search(r"^sent +1$", text, re.M)
+    assert "queued" not in text
+
+
+def test_list_finds_by_state_address_and_domain(fates, run_cli):
+    """Each option narrows the list; they can be combined."""
+    sent, failed = fates
+    assert {m["id"] for m in printed(run_cli("list", "--json"))} == {sent, failed}
+    assert [m["id"] for m in printed(run_cli("list", "--state", "failed", "--json"))] == [failed]
+    assert [m["id"] for m in printed(run_cli("list", "--to", "TO@", "--json"))] == [sent]
+    assert [m["id"] for m in printed(run_cli("list", "--domain", "example.org", "--json"))] == [
+        failed
+    ]
+    assert printed(run_cli("list", "--domain", "org", "--json")) == []
+    assert printed(run_cli("list", "--state", "sent", "--to", "nobody", "--json")) == []
+    assert len(printed(run_cli("list", "--limit", "1", "--json"))) == 1
+    assert "550 5.1.1 no such user" in run_cli("list").stdout
+
+
+def test_show_tells_all_about_one_message(fates, run_cli):
+    """State, attempts, each recipient's reply, and the history."""
+    _, failed = fates
+    found = printed(run_cli("show", failed, "--json"))
+    assert (found["state"], found["attempts"], found["subject"]) == ("failed", 1, "Gone")
+    assert found["recipients"] == [
+        {"address": "nobody@example.org", "state": "failed", "reply": "550 5.1.1 no such user"}
+    ]
+    text = run_cli("show", failed).stdout
+    assert "nobody@example.org  failed  550 5.1.1 no such user" in text
+
+
+def test_an_unknown_id_is_a_clear_error(fates, run_cli):
+    """One line, no traceback, exit status 1."""
+    result = run_cli("show", "nonsense")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "Error: there is no message 'nonsense'; `mailqueue list` shows those there are\n"
+    )
+
+
+def test_retry_sends_again_what_failed(fates, run_cli, start_worker, smtp_server):
+    """By id, by domain or all; the server has mended its ways, and the message arrives."""
+    _, failed = fates
+    assert printed(run_cli("retry", failed, "--json")) == {"retried": [failed]}
+    worker = start_worker()
+    wait_until(lambda: report.show(failed)["state"] == "sent", 20, worker.explain)
+    assert report.show(failed)["attempts"] == 2
+
+
+def test_retry_says_what_it_could_not_do(fates, run_cli):
+    """A sent message is never sent again; the others of the same command are."""
+    sent, failed = fates
+    result = run_cli("retry", sent, failed, "unknown")
+    assert result.returncode == 1
+    assert "1 queued again" in result.stdout
+    assert sent in result.stderr
+    assert "unknown" in result.stderr
+    assert failed not in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--all"], ["--domain", "example.org"]])
+def test_retry_takes_many(options, fates, run_cli):
+    """All that failed, or all that failed for a domain."""
+    _, failed = fates
+    assert printed(run_cli("retry", *options, "--json")) == {"retried": [failed]}
+
+
+def test_retry_wants_to_know_what(producer, run_cli):
+    """Nothing, or two ways at once, is a usage error."""
+    assert run_cli("retry").returncode == 2
+    assert run_cli("retry", "x", "--all").returncode == 2
+
+
+def test_health_tells_by_its_exit_status(producer, run_cli, start_worker, unused_port):
+    """0 with a worker; 1 without one, or without the journal, and it says what is wrong."""
+    result = run_cli("health")
+    assert (result.returncode, "no worker" in result.stdout) == (1, True)
+    start_worker()
+    assert printed(run_cli("health", "--json")) == {"ok": True, "problems": []}
+    away = run_cli("health", "--json", MAILQUEUE_BROKER_URL=f"redis://127.0.0.1:{unused_port}/0")
+    assert away.returncode == 1
+    assert "can't be reached" in json.loads(away.stdout)["problems"][0]
+
+
+def test_a_bad_setting_is_a_clear_error(run_cli):
+    """The key, the value and where it comes from; no traceback."""
+    result = run_cli("status", MAILQUEUE_RETRY="1 fortnight")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "Error: MAILQUEUE['RETRY'] = '1 fortnight', from the environment"
+    )
+    result = run_cli("status", MAILQUEUE_RETRI="1m")
+    assert "the environment variable MAILQUEUE_RETRI names no setting" in result.stderr
+
+
+def test_a_terminal_never_obeys_what_a_message_says(producer, run_cli):
+    """Control characters in a subject are shown as such, not sent to the terminal."""
+    letter(subject="\x1b[2Jgone").send()
+    assert "\x1b" not in run_cli("list").stdout
+
+
+def test_up_runs_everything_and_ctrl_c_ends_all_of_it(tmp_path: Path, run_cli):
+    """Server, worker and inbox in one command; mail goes through; nothing is left running."""
+    home = tmp_path / "home"
+    environment = {**os.environ, "MAILQUEUE_HOME": str(home)}
+    log = tmp_path / "up.log"
+    with log.open("w") as output:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "mailqueue", "up", "--inbox-port", "0"],
+            env=environment,
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: "mailqueue is up" in log.read_text(), 40, log.read_text)
+        assert 'EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"' in log.read_text()
+        assert f"MAILQUEUE_HOME={home}" in log.read_text()
+        sent = run_cli("send", "--to", "me@example.com", MAILQUEUE_HOME=str(home))
+        assert sent.returncode == 0, sent.stderr
+        new = home / "Maildir" / "new"
+        wait_until(lambda: len(list(new.iterdir())) == 1, 20, log.read_text)
+        assert run_cli("health").returncode == 0
+        family = descendants(up.pid)
+        assert len(family) >= 2
+        up.send_signal(signal.SIGINT)
+        assert up.wait(60) == 0, log.read_text()
+    finally:
+        if up.poll() is None:
+            os.killpg(up.pid, signal.SIGKILL)
+            up.wait()
+    assert [pid for pid in family if is_alive(pid)] == []
+    assert not is_running(home)
+    # What is on record is still there, and can be asked for without anything running.
+    (record,) = printed(run_cli("list", "--json"))
+    assert (record["state"], record["recipients"][0]["address"]) == ("sent", "me@example.com")
+    assert not is_running(home)
+
+
+def test_a_message_accepted_by_up_survives_it(tmp_path: Path, run_cli):
+    """Queued without a worker, found again by the next `mailqueue up`."""
+    assert run_cli("send", "--to", "me@example.com").returncode == 0
+    (record,) = printed(run_cli("list", "--json"))
+    assert record["state"] == "queued"
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes that descend from that one, and what else is of their sessions."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) in {pid, *found}:
+            found.append(int(path.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process still runs; a dead one that nobody has waited for does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

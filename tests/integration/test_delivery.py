@@ -1,0 +1,317 @@
+"""Mail through the queue: real Valkey, a real worker, a real SMTP server."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from email.message import MIMEPart
+from email.mime.base import MIMEBase
+
+import pytest
+import redis
+
+from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
+from mailqueue.monitor import report
+from mailqueue.rendering import rendered_bytes
+from tests.support import wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+
+
+def fate(message) -> dict:
+    return report.show(message.mailqueue_id)
+
+
+def wait_for_state(message, state: str, worker) -> dict:
+    wait_until(lambda: fate(message)["state"] == state, 20, worker.explain)
+    return fate(message)
+
+
+def letter(to="to@example.com", **changes) -> EmailMessage:
+    values = {"subject": "Hello", "body": "A letter", "from_email": "from@example.com"}
+    return EmailMessage(**{**values, "to": [to] if isinstance(to, str) else to, **changes})
+
+
+def test_a_message_walks_through_every_step(start_worker, smtp_server, redis_url):
+    """The table of steps in the README: each step leaves what the next one works on."""
+    message = letter(subject="Grüße", cc=["cc@example.com"], bcc=["bcc@example.com"])
+    # compose, route, serialize, journal, enqueue: send() returned
+    assert message.send() == 1
+    waiting = fate(message)
+    assert (waiting["state"], waiting["attempts"], waiting["subject"]) == ("queued", 0, "Grüße")
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange("mailqueue", 0, -1)
+    assert json.loads(task)["headers"]["task"] == "mailqueue.deliver"
+    # claim, rebuild, deliver, decide, settle: a worker ran
+    worker = start_worker()
+    record = wait_for_state(message, "sent", worker)
+    (received,) = smtp_server.received
+    assert received.recipients == ["to@example.com", "cc@example.com", "bcc@example.com"]
+    assert received.parsed["Subject"] == "Grüße"
+    assert received.parsed["Bcc"] is None
+    # watch: the fate of each recipient
+    assert record["reply"] == "250 2.0.0 kept"
+    assert [r["state"] for r in record["recipients"]] == ["sent"] * 3
+    assert [(h["attempt"], h["state"], h["reply"]) for h in record["history"]] == [
+        (1, "sent", "250 2.0.0 kept")
+    ]
+
+
+def test_what_was_accepted_without_a_worker_is_delivered_when_one_starts(start_worker, smtp_server):
+    """The journal keeps it until somebody can send it."""
+    messages = [letter(f"to{n}@example.com") for n in range(3)]
+    assert get_connection().send_messages(messages) == 3
+    assert smtp_server.received == []
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) == 3, 20, worker.explain)
+
+
+def test_alternatives_images_and_attachments_arrive_as_they_were_composed(
+    start_worker, smtp_server
+):
+    """What goes into the queue comes out of it: parts, types, names, Content-IDs and bytes."""
+    message = EmailMultiAlternatives("Parts", "text", "from@example.com", ["to@example.com"])
+    message.attach_alternative('<img src="cid:logo">', "text/html")
+    image = MIMEPart()
+    image.set_content(
+        b"\x89PNG", maintype="image", subtype="png", disposition="inline", cid="<logo>"
+    )
+    message.attach(image)
+    message.attach("bill.pdf", b"%PDF-1.4 \x00\xff", "application/pdf")
+    message.attach("bill.pdf", b"another of that name", "application/pdf")
+    message.attach("notes.txt", "Notizen: äöü\n", "text/plain")
+    message.send()
+    wait_for_state(message, "sent", start_worker())
+    parts = {p.get_content_type(): p for p in smtp_server.received[0].parsed.walk()}
+    assert parts["text/html"].get_content() == '<img src="cid:logo">\r\n'
+    assert (parts["image/png"]["Content-ID"], parts["image/png"].get_content()) == (
+        "<logo>",
+        b"\x89PNG",
+    )
+    found = [
+        (part.get_filename(), part.get_content())
+        for part in smtp_server.received[0].parsed.walk()
+        if part.get_filename()
+    ]
+    assert found == [
+        ("bill.pdf", b"%PDF-1.4 \x00\xff"),
+        ("bill.pdf", b"another of that name"),
+        ("notes.txt", "Notizen: äöü\r\n"),
+    ]
+
+
+def test_every_attempt_sends_the_same_bytes(start_worker, smtp_server):
+    """Message-ID and Date are fixed when the message is accepted; boundaries derive from its id."""
+    message = EmailMultiAlternatives("Again", "text", "from@example.com", ["to@example.com"])
+    message.attach_alternative("<p>html</p>", "text/html")
+    message.send()
+    kept: list[bytes] = []
+    smtp_server.at_data = ["451 4.3.0 not now"]
+    smtp_server.refused_content = kept
+    wait_for_state(message, "sent", start_worker())
+    assert len(kept) == 1
+    assert kept == [smtp_server.received[0].content]
+
+
+def test_a_temporary_refusal_is_tried_again(start_worker, smtp_server):
+    """A 451 costs an attempt and is delivered by a later one."""
+    smtp_server.replies = {"busy@example.com": ["451 4.7.1 later"]}
+    message = letter("busy@example.com")
+    message.send()
+    record = wait_for_state(message, "sent", start_worker())
+    assert [(h["state"], h["reply"]) for h in record["history"]] == [
+        ("retrying", "451 4.7.1 later"),
+        ("sent", "250 2.0.0 kept"),
+    ]
+    assert len(smtp_server.received) == 1
+
+
+def test_a_permanent_refusal_is_never_tried_again(start_worker, smtp_server):
+    """A 550 ends in failed after exactly one attempt, and the payload is kept."""
+    smtp_server.replies = {"nobody@example.com": ["550 5.1.1 no such user"] * 5}
+    message, other = letter("nobody@example.com"), letter("somebody@example.com")
+    get_connection().send_messages([message, other])
+    worker = start_worker()
+    record = wait_for_state(message, "failed", worker)
+    wait_for_state(other, "sent", worker)
+    assert (record["attempts"], record["reply"]) == (1, "550 5.1.1 no such user")
+    assert smtp_server.rcpt_commands.count("nobody@example.com") == 1
+
+
+def test_each_recipient_gets_what_its_own_reply_said(start_worker, smtp_server):
+    """250, 450 and 550 in one message: served once, tried again alone, failed."""
+    smtp_server.replies = {"later@example.com": ["450 busy"], "never@example.com": ["550 no"] * 5}
+    message = letter(["now@example.com", "later@example.com", "never@example.com"])
+    message.send()
+    record = wait_for_state(message, "partial", start_worker())
+    assert [m.recipients for m in smtp_server.received] == [
+        ["now@example.com"],
+        ["later@example.com"],
+    ]
+    assert {r["address"]: (r["state"], r["reply"]) for r in record["recipients"]} == {
+        "now@example.com": ("sent", "250 2.0.0 kept"),
+        "later@example.com": ("sent", "250 2.0.0 kept"),
+        "never@example.com": ("failed", "550 no"),
+    }
+    assert Counter(smtp_server.rcpt_commands)["never@example.com"] == 1
+
+
+def test_a_message_that_is_refused_for_ever_fails_when_its_schedule_ends(start_worker, smtp_server):
+    """Three waits make four attempts; the last reply is on record."""
+    smtp_server.replies = {"busy@example.com": ["451 4.7.1 later"] * 9}
+    message = letter("busy@example.com")
+    message.send()
+    record = wait_for_state(message, "failed", start_worker())
+    assert (record["attempts"], record["reply"]) == (4, "451 4.7.1 later")
+
+
+def test_the_connection_is_kept_between_tasks(start_worker, smtp_server):
+    """Several sends, several tasks, one SMTP session for each worker process."""
+    worker = start_worker()
+    for n in range(5):
+        message = letter(f"to{n}@example.com")
+        message.send()
+        wait_for_state(message, "sent", worker)
+    assert {m.session for m in smtp_server.received} == {1}
+
+
+def test_a_connection_that_the_server_closed_costs_no_attempt(start_worker, smtp_server):
+    """It is opened anew, and nobody notices."""
+    worker = start_worker()
+    first, second = letter("a@example.com"), letter("b@example.com")
+    first.send()
+    wait_for_state(first, "sent", worker)
+    smtp_server.close_sessions()
+    second.send()
+    record = wait_for_state(second, "sent", worker)
+    assert record["attempts"] == 1
+    assert [m.session for m in smtp_server.received] == [1, 2]
+
+
+def test_a_message_id_can_be_asked_for_while_nothing_was_sent(smtp_server):
+    """`mailqueue_id` is set when `send()` returns."""
+    message = letter()
+    assert message.send() == 1
+    assert fate(message)["state"] == "queued"
+    assert smtp_server.received == []
+
+
+def test_a_message_without_recipients_is_passed_over():
+    """As with Django's backends, it counts as not sent, and nothing is accepted."""
+    assert get_connection().send_messages([letter([])]) == 0
+    assert get_connection().send_messages([]) == 0
+    assert report.find(report.Filter()) == []
+
+
+def test_sending_an_object_twice_sends_two_messages(start_worker, smtp_server):
+    """As with Django's backends; each has its own id."""
+    message = letter()
+    message.send()
+    first = message.mailqueue_id
+    message.send()
+    assert message.mailqueue_id != first
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) == 2, 20, worker.explain)
+
+
+def test_one_bad_message_in_a_list_is_an_error_before_anything_is_accepted():
+    """A newline in a header is the caller's to mend, and nothing was queued."""
+    bad = letter(subject="Hello\nBcc: everybody@example.com")
+    with pytest.raises(ValueError, match="linefeed or carriage return"):
+        get_connection().send_messages([letter(), bad, letter()])
+    assert report.find(report.Filter()) == []
+
+
+def test_credentials_do_not_travel(redis_url, monkeypatch):
+    """Neither the password in the settings nor one in the arguments gets into the broker."""
+    monkeypatch.setenv("EMAIL_HOST_USER", "me")
+    monkeypatch.setenv("EMAIL_HOST_PASSWORD", "secret-of-mine")
+    letter().send()
+    with redis.Redis.from_url(redis_url) as server:
+        for key in server.scan_iter():
+            assert b"secret-of-mine" not in (server.dump(key) or b"")
+    with pytest.raises(Exception, match="EMAIL_HOST_USER") as caught:
+        send_mail(
+            "s", "b", None, ["to@example.com"], auth_user="me", auth_password="secret-of-mine"
+        )
+    assert "secret-of-mine" not in str(caught.value)
+
+
+def test_tasks_show_counts_and_ids_and_never_content(redis_url):
+    """What Celery's events, Flower and logs show of a task holds nothing of the message."""
+    letter(subject="Private", body="Confidential").send()
+    with redis.Redis.from_url(redis_url) as broker:
+        headers = json.loads(broker.lindex("mailqueue", 0))["headers"]
+    shown = headers["argsrepr"] + headers["kwargsrepr"]
+    assert "messages: 1" in shown
+    assert "Private" not in shown
+    assert "Confidential" not in shown
+    assert (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
+
+
+def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis_url):
+    """Unknown ids are passed over, a forged payload is not sent, and the worker lives on."""
+    from mailqueue.publisher import publish
+
+    message = letter(subject="The real one")
+    forged = letter(subject="Forged")
+    from mailqueue import payload
+
+    message.send()
+    text = payload.dumps(forged, message.mailqueue_id)
+    with redis.Redis.from_url(redis_url) as broker:
+        broker.delete("mailqueue")
+    publish("mailqueue", [(message.mailqueue_id, text), ("unknown", text)])
+    publish("mailqueue", [(message.mailqueue_id, text)])
+    worker = start_worker()
+    wait_for_state(message, "sent", worker)
+    last = letter(subject="The last one")
+    last.send()
+    wait_for_state(last, "sent", worker)
+    assert [m.parsed["Subject"] for m in smtp_server.received] == ["The real one", "The last one"]
+
+
+@pytest.mark.parametrize(
+    "rubbish", ["", "{", "[1]", '{"v": 99}', '{"v": 1, "id": "x"}', "[" * 9999]
+)
+def test_an_unreadable_payload_fails_with_its_bytes_kept(rubbish, start_worker, smtp_server):
+    """It says why, and the rest of the batch is sent."""
+    from mailqueue.journal import Entry, open_journal
+    from mailqueue.publisher import publish_ids
+
+    summary = {"subject": "", "from": "", "to": []}
+    open_journal().accept([Entry("rubbish", rubbish, "digest", summary)])
+    publish_ids("mailqueue", ["rubbish"])
+    message = letter()
+    message.send()
+    worker = start_worker()
+    wait_for_state(message, "sent", worker)
+    found = report.show("rubbish")
+    assert found["state"] == "failed"
+    assert "payload" in found["reply"]
+    assert open_journal().payload("rubbish") == rubbish
+
+
+def test_rendering_follows_from_the_id():
+    """The same id gives the same boundaries, another id gives others."""
+    message = EmailMultiAlternatives("s", "b", "a@example.com", ["b@example.com"])
+    message.extra_headers = {"Message-ID": "<x@y>", "Date": "Thu, 01 Jan 1970 00:00:00 +0000"}
+    message.attach_alternative("<p>", "text/html")
+    assert rendered_bytes(message, "1") == rendered_bytes(message, "1")
+    assert rendered_bytes(message, "1") != rendered_bytes(message, "2")
+
+
+def test_a_legacy_mime_part_survives(start_worker, smtp_server):
+    """MIMEBase attachments keep all their headers."""
+    part = MIMEBase("text", "calendar", method="REQUEST")
+    part.set_payload("BEGIN:VCALENDAR\r\nEND:VCALENDAR\r\n")
+    part["X-Note"] = "kept"
+    message = letter()
+    with pytest.warns(DeprecationWarning, match="MIMEBase"):
+        message.attach(part)
+    message.send()
+    wait_for_state(message, "sent", start_worker())
+    found = [p for p in smtp_server.received[0].parsed.walk() if p["X-Note"] == "kept"]
+    assert [(p.get_content_type(), p.get_param("method")) for p in found] == [
+        ("text/calendar", "REQUEST")
+    ]
