@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import ExitStack, contextmanager
@@ -33,6 +32,7 @@ FORM = {
     "subject": "Opening hours",
     "text": "Are you open on Sundays?\n",
 }
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/")
 UP = ["-m", "mailqueue", "up", "--loglevel", "ERROR", "--inbox-port"]
 
 
@@ -41,21 +41,20 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="stay until Ctrl-C")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started stops too
-    site, inbox = free_port(), free_port()
+    inbox = free_port()
     prepare(inbox)
-    url = f"http://127.0.0.1:{site}/"
     started = datetime.now(UTC)
     with ExitStack() as stack:
         say("starting: mailqueue up (embedded Valkey, Celery worker, inbox)")
         up = stack.enter_context(running([*UP, str(inbox)], "up.log"))
         wait_until(lambda: "mailqueue is up" in up(), "mailqueue is up", up)
         say("starting: manage.py runserver")
-        command = ["manage.py", "runserver", "--noreload", f"127.0.0.1:{site}"]
+        command = ["manage.py", "runserver", "--noreload", "127.0.0.1:0"]
         log = stack.enter_context(running(command, "site.log"))
-        browser = a_browser()
-        wait_until(lambda: log() is not None and answers(browser, url), "the site answers", log)
+        wait_until(lambda: ADDRESS.search(log()), "the site runs", log)
+        url = ADDRESS.search(log())[0]
         say(f"posting the form at {url}")
-        say(f"the browser ends up at {post_form(browser, url)}")
+        say(f"the browser ends up at {post_form(url)}")
         say("running: manage.py send_newsletter subscribers.txt")
         run("manage.py", "send_newsletter", "subscribers.txt")
         ok = show_fates(started)
@@ -72,6 +71,7 @@ def prepare(inbox_port: int) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
     os.environ["EMAIL_HOST"], os.environ["EMAIL_PORT"] = "127.0.0.1", str(inbox_port)
     os.environ["MAILQUEUE_HOME"] = str(home())
+    os.environ["PYTHONUNBUFFERED"] = "1"  # what a program says is in its log at once
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -103,22 +103,11 @@ def run(*command) -> None:
     subprocess.run([sys.executable, *command], check=True)
 
 
-def a_browser() -> urllib.request.OpenerDirector:
-    """What keeps cookies, and asks no proxy for pages of this machine."""
-    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-    return urllib.request.build_opener(cookies, urllib.request.ProxyHandler({}))
-
-
-def answers(browser, url) -> bool:
-    try:
-        with browser.open(url, timeout=10) as page:
-            return page.status == 200
-    except urllib.error.URLError:
-        return False
-
-
-def post_form(browser, url) -> str:
+def post_form(url) -> str:
     """Get the form, fill it in, send it with its CSRF token; return where that leads."""
+    cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    no_proxy = urllib.request.ProxyHandler({})
+    browser = urllib.request.build_opener(cookies, no_proxy)
     with browser.open(url, timeout=10) as page:
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.read().decode())[1]
     fields = urllib.parse.urlencode(FORM | {"csrfmiddlewaretoken": token}).encode()

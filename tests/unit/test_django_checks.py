@@ -1,0 +1,148 @@
+"""The system checks of the Django app, each case in a process with settings of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUEUE = "mailqueue.backends.queue.EmailBackend"
+SMTP = "mailqueue.backends.smtp.EmailBackend"
+PROGRAM = """
+import json, sys
+import django
+from django.conf import settings
+from django.core.checks import run_checks
+
+values = json.loads(sys.stdin.read())
+settings.configure(INSTALLED_APPS=["mailqueue.contrib.django"], **values)
+django.setup()
+found = [(message.id, message.msg, message.hint) for message in run_checks()]
+print(json.dumps([one for one in found if one[0].startswith("mailqueue.")]))
+"""
+
+
+def check(environment: dict[str, str] | None = None, **values: object) -> list[list[str]]:
+    """Run the checks under these Django settings: id, text and hint of what they find."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        input=json.dumps({"DEBUG": True} | values),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_good_settings_pass():
+    """A project that queues by EMAIL_BACKEND and names its broker has nothing to hear."""
+    values = {"EMAIL_BACKEND": QUEUE, "MAILQUEUE": {"BROKER_URL": "redis://127.0.0.1:6379/0"}}
+    assert check(DEBUG=False, **values) == []
+
+
+def test_every_bad_setting_is_named():
+    """Each setting that can't be read is an error of its own, wherever it comes from."""
+    found = check({"MAILQUEUE_RETRY": "soon"}, EMAIL_PORT="smtp", MAILQUEUE={"LEASE": 0})
+    assert {id_ for id_, _, _ in found} == {"mailqueue.E001"}
+    texts = sorted(text for _, text, _ in found)
+    names = ["EMAIL_PORT", "MAILQUEUE['LEASE']", "MAILQUEUE['RETRY']"]
+    assert [text.partition(" = ")[0] for text in texts] == names
+    assert all(hint for _, _, hint in found)
+
+
+def test_unknown_key_is_named_once():
+    """A typing error in a key is one error, which lists the keys there are."""
+    ((id_, text, _),) = check(MAILQUEUE={"BROKER": "redis://127.0.0.1/0"})
+    assert id_ == "mailqueue.E001"
+    assert "'BROKER'" in text
+    assert "BROKER_URL" in text
+
+
+def test_secret_is_not_shown():
+    """A bad value that may hold a password isn't repeated."""
+    ((_, text, _),) = check(EMAIL_HOST_PASSWORD=12345)
+    assert "EMAIL_HOST_PASSWORD" in text
+    assert "12345" not in text
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"MAILQUEUE": {"BACKEND": QUEUE}},
+        {"MAILQUEUE": {"USING": "default"}, "EMAIL_BACKEND": QUEUE},
+        {"MAILQUEUE": {"USING": "bulk"}, "MAILERS": {"bulk": {"BACKEND": QUEUE}}},
+    ],
+    ids=["backend", "default mailer", "mailer"],
+)
+def test_queue_that_delivers_into_itself_is_an_error(values):
+    """The backend that delivers can't be the queue backend, by whichever setting it is named."""
+    ((id_, text, hint),) = check(**values)
+    assert id_ == "mailqueue.E002"
+    assert "leads back to the queue" in text
+    assert SMTP in hint
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"MAILQUEUE": {"BACKEND": "nowhere.EmailBackend"}},
+        {"MAILQUEUE": {"USING": "bulk"}},
+        {"MAILQUEUE": {"USING": "bulk"}, "MAILERS": {"bulk": {"BACKEND": "nowhere.Backend"}}},
+    ],
+    ids=["backend", "no such mailer", "mailer"],
+)
+def test_missing_delivery_backend_is_an_error(values):
+    """A backend or mailer that isn't there is found at start-up, not by the first message."""
+    ((id_, text, _),) = check(**values)
+    assert id_ == "mailqueue.E003"
+    assert text.startswith("MAILQUEUE[")
+
+
+def test_mailer_that_sends_is_fine():
+    """A mailer whose backend sends, or that names none and so means SMTP, may deliver."""
+    mailers = {"default": {"BACKEND": QUEUE}, "smtp": {}, "own": {"BACKEND": SMTP}}
+    assert check(MAILQUEUE={"USING": "smtp"}, MAILERS=mailers) == []
+    assert check(MAILQUEUE={"USING": "own"}, MAILERS=mailers) == []
+
+
+def test_celery_app_that_is_not_there_is_an_error():
+    """CELERY_APP must lead to a Celery application."""
+    options = {"CELERY_APP": "nowhere:app", "JOURNAL_URL": "redis://127.0.0.1/0"}
+    ((id_, text, _),) = check(MAILQUEUE=options)
+    assert id_ == "mailqueue.E004"
+    assert "nowhere" in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"CELERY_APP": "workers:app"}, {"BROKER_URL": "amqp://127.0.0.1"}],
+    ids=["application", "broker"],
+)
+def test_missing_journal_is_an_error(options):
+    """Where the broker can't hold the journal, JOURNAL_URL must be set."""
+    ((id_, text, _),) = check(MAILQUEUE=options)
+    assert id_ == "mailqueue.E005"
+    assert "JOURNAL_URL" in text
+
+
+@pytest.mark.parametrize(
+    ("values", "warned"),
+    [
+        ({"EMAIL_BACKEND": QUEUE}, True),
+        ({"MAILERS": {"default": {}, "bulk": {"BACKEND": QUEUE}}}, True),
+        ({"EMAIL_BACKEND": QUEUE, "DEBUG": True}, False),
+        ({"EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend"}, False),
+    ],
+    ids=["queue", "mailer", "debug", "no queue"],
+)
+def test_embedded_server_in_production_is_a_warning(values, warned):
+    """With DEBUG off, mail shouldn't be queued into the working directory's private server."""
+    found = check(**({"DEBUG": False} | values))
+    assert [id_ for id_, _, _ in found] == (["mailqueue.W001"] if warned else [])
