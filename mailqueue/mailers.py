@@ -73,10 +73,10 @@ def import_backend(path: str) -> Any:
     module, dot, name = str(path).rpartition(".")
     if not dot:
         raise ImportError(f"{path} doesn't look like a module path")
-    try:
-        return getattr(import_module(module), name)
-    except AttributeError:
-        raise ImportError(f'Module "{module}" does not define a "{name}" attribute/class') from None
+    found = getattr(import_module(module), name, None)
+    if not callable(found):
+        raise ImportError(f'Module "{module}" does not define a "{name}" attribute/class')
+    return found
 
 
 def refuse_combination(

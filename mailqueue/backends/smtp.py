@@ -150,13 +150,14 @@ class EmailBackend(BaseEmailBackend):
             )
 
     def _forget_if_lost(self, error: OSError) -> None:
+        connection = self.connection
         answered = isinstance(error, smtplib.SMTPException)
-        if answered and not isinstance(error, smtplib.SMTPServerDisconnected):
+        if connection is None or (answered and connection.sock is not None):
             return
-        # Lost, or in the middle of a command: it can't be used again, and open() must make another.
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
+        # Closed by smtplib (after a 421, say), or in the middle of a command: it can't be used
+        # again, and open() must make another.
+        connection.close()
+        self.connection = None
 
     def _connect(self) -> smtplib.SMTP:
         options: dict[str, Any] = {"local_hostname": str(DNS_NAME)}
