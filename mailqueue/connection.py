@@ -99,10 +99,20 @@ class Connection:
         if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
             self.close()
         if self._transport is None:
-            self._transport = self._open_transport()
+            self._transport = self._opened_transport()
             self._opened = self._used = self._clock()
             self._messages = 0
         return self._transport
+
+    def _opened_transport(self) -> Transport:
+        try:
+            return self._open_transport()
+        except ServerTrouble:
+            raise
+        except Exception as error:
+            # A wrong BACKEND, TLS and SSL at once, a password that can't be encoded: our own
+            # mistake, for which no message may fail. They wait until it is mended.
+            raise ServerTrouble(f"can't open: {type(error).__name__}: {error}") from error
 
     def _is_worn_out(self) -> bool:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ from .retry import RetryPolicy, decide
 _log = logging.getLogger(__name__)
 # So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
 _CLAIM_AT_ONCE = 10
+# Seconds for which a result waits for the journal to come back. The message is committing for
+# longer than that, so no other worker touches it meanwhile.
+_PATIENCE = 300.0
+_SECONDS_BETWEEN_TRIES = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Delivery:
         worker: str = "",
         stopping: Callable[[], bool] = lambda: False,
         chance: Callable[[], float] = random.random,
+        pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self._journal = journal
         self._connection = connection
@@ -50,6 +56,7 @@ class Delivery:
         self._worker = worker
         self._stopping = stopping
         self._chance = chance
+        self._pause = pause
 
     def run(self, items: Iterable[Item]) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
@@ -131,7 +138,7 @@ class Delivery:
         return Settlement(State.FAILED, reason, claim.results)
 
     def _settle(self, claim: Claim, settlement: Settlement) -> str:
-        if not self._journal.settle(claim, settlement, self._worker):
+        if not self._recorded(claim, settlement):
             _log.warning("message %s: its claim ended before its result was recorded", claim.id)
             return "stale"
         _log.info(
@@ -139,6 +146,19 @@ class Delivery:
             claim.id, settlement.state, claim.attempt, settlement.reply,
         )  # fmt: skip
         return settlement.state.value
+
+    def _recorded(self, claim: Claim, settlement: Settlement) -> bool:
+        """Record a result, and insist: until it is on record, no further message is begun."""
+        patience = _PATIENCE
+        while True:
+            try:
+                return self._journal.settle(claim, settlement, self._worker)
+            except JournalUnavailable as error:
+                if patience <= 0 or self._stopping():
+                    raise
+                _log.warning("message %s: its result waits for the journal: %s", claim.id, error)
+                self._pause(_SECONDS_BETWEEN_TRIES)
+                patience -= _SECONDS_BETWEEN_TRIES
 
     def _give_back(self, claims: Sequence[Claim], reply: str) -> None:
         for claim in claims:

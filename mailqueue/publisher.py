@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery
-from kombu.exceptions import KombuError
 
 from .conf import settings
 from .errors import ImproperlyConfigured
@@ -24,14 +23,15 @@ def publish(queue: str, messages: Sequence[tuple[str, str]], app: Celery | None 
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
-    task was published for. It takes no longer than about ``ENQUEUE_TIMEOUT``.
+    task was published for. It takes no longer than about ``ENQUEUE_TIMEOUT``, and raises nothing:
+    the messages are accepted by now, and an error would make the caller send them again.
     """
-    app = app or producer_app()
     try:
+        chosen = app or producer_app()
         for batch in _batches(messages):
-            _publish_batch(app, queue, batch)
-    except (KombuError, OSError) as error:
-        _log.warning("no task was published, the workers' timer will do it: %s", error)
+            _publish_batch(chosen, queue, batch)
+    except Exception as error:  # noqa: BLE001 - see above
+        _log.warning("no task was published, a worker's timer will do it: %s", error)
         return False
     return True
 

@@ -16,6 +16,8 @@ _SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux),
 _JOURNAL_DATABASE = 0
 _BROKER_DATABASE = 1  # apart from the journal, so that flushing the broker costs no record
 _REDIS_SCHEMES = {"redis", "rediss", "unix"}
+# redis-py and kombu speak with Valkey, but don't know its schemes.
+_SAME_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix"}
 
 
 def uses_embedded_server() -> bool:
@@ -28,13 +30,12 @@ def broker_url() -> str:
     url = settings.MAILQUEUE.BROKER_URL
     if not url:
         return f"redis+socket://{socket_path()}?virtual_host={_BROKER_DATABASE}"
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        query = dict(parse_qsl(parts.query))
-        database = query.pop("db", "0")
-        query["virtual_host"] = database
-        return urlunsplit(parts._replace(scheme="redis+socket", query=urlencode(query)))
-    return url
+    scheme, rest = _split(url)
+    if scheme == "unix":
+        path, query = _path_and_query(rest)
+        query["virtual_host"] = query.pop("db", "0")
+        return f"redis+socket://{path}?{urlencode(query)}"
+    return f"{scheme}://{rest}"
 
 
 def journal_url() -> str:
@@ -50,17 +51,28 @@ def journal_url() -> str:
         )
     if not url:
         return f"unix://{socket_path()}?db={_JOURNAL_DATABASE}"
-    parts = urlsplit(url)
-    if parts.scheme == "redis+socket":
-        query = dict(parse_qsl(parts.query))
+    scheme, rest = _split(url)
+    if scheme == "redis+socket":
+        path, query = _path_and_query(rest)
         query["db"] = query.pop("virtual_host", "0")
-        return urlunsplit(parts._replace(scheme="unix", query=urlencode(query)))
-    if parts.scheme not in _REDIS_SCHEMES:
+        return f"unix://{path}?{urlencode(query)}"
+    if scheme not in _REDIS_SCHEMES:
         raise ImproperlyConfigured(
             f"the journal needs Redis or Valkey, and {redacted(url)} is neither: set "
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
-    return url
+    return f"{scheme}://{rest}"
+
+
+def _split(url: str) -> tuple[str, str]:
+    # By hand: urlunsplit drops the slashes of an empty host where it doesn't know the scheme.
+    scheme, _, rest = url.partition("://")
+    return _SAME_SCHEMES.get(scheme, scheme), rest
+
+
+def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:
+    path, _, query = rest.partition("?")
+    return path, dict(parse_qsl(query))
 
 
 def redacted(url: str) -> str:

