@@ -342,6 +342,7 @@ def test_worker_obeys_the_projects_settings(
 EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"
 EMAIL_HOST, EMAIL_PORT = "127.0.0.1", {smtp_server.port}
 DEFAULT_FROM_EMAIL = "other@example.com"
+USE_TZ = True
 """
     )
     environment = {
