@@ -17,6 +17,7 @@ from email.headerregistry import (
 )
 from email.policy import EmailPolicy, Policy
 from email.utils import getaddresses
+from functools import lru_cache
 from typing import Any
 
 from .addresses import ascii_domain, refuse_line_ends
@@ -85,6 +86,20 @@ class _SafeRegistry(HeaderRegistry):
 _registry = _SafeRegistry()
 
 
+def quick_policy(policy: EmailPolicy[Any]) -> EmailPolicy[Any]:
+    """The policy with our registry, if it has just Python's, which makes a class a header."""
+    return _with_our_registry(policy) if _is_pythons(policy.header_factory) else policy
+
+
+@lru_cache(maxsize=16)
+def _with_our_registry(policy: EmailPolicy[Any]) -> EmailPolicy[Any]:
+    return policy.clone(header_factory=_registry)
+
+
+def _is_pythons(factory: Any) -> bool:
+    return type(factory) is HeaderRegistry and factory.registry == _registry.registry
+
+
 def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     """Make the header; BadHeaderError for newlines, ValueError for what can't be a header."""
     if not _NAME.fullmatch(name):
@@ -116,9 +131,8 @@ def _as_text(value: Any) -> str:
 
 
 def _parsed(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
-    factory: Any = _registry
-    if type(policy.header_factory) is not HeaderRegistry:
-        factory = policy.header_factory  # somebody's own: theirs to answer for
+    # Somebody's own factory is theirs to answer for.
+    factory = _registry if _is_pythons(policy.header_factory) else policy.header_factory
     try:
         return factory(name, value)
     except Exception as error:

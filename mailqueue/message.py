@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from .addresses import refuse_line_ends
 from .conf import settings
 from .deprecation import accept_positional
-from .headers import make_header
+from .headers import make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import attach_part, content_arguments, split_type, text_or_binary
 
@@ -117,7 +117,10 @@ class EmailMessage:
 
         Raises ValueError (BadHeaderError) for a header that has a newline or can't be written.
         """
-        built = email.message.EmailMessage(policy=policy)
+        if not isinstance(policy, email.policy.EmailPolicy):
+            raise TypeError(f"policy must be an email.policy.EmailPolicy, not {policy!r}")
+        quick = quick_policy(policy)
+        built = email.message.EmailMessage(policy=quick)
         self._add_bodies(built)
         self._add_attachments(built)
         if "MIME-Version" not in built:
@@ -125,7 +128,9 @@ class EmailMessage:
             # it no reader need look for parts (RFC 2045, 4).
             built["MIME-Version"] = "1.0"
         for name, value in self._headers():
-            built[name] = make_header(name, value, policy)
+            built[name] = make_header(name, value, quick)
+        for part in built.walk():
+            part.policy = policy if part.policy is quick else part.policy
         return built
 
     def recipients(self) -> list[str]:
@@ -207,7 +212,7 @@ class EmailMessage:
 
     def _set_body(self, built: email.message.EmailMessage) -> None:
         mimetype = f"text/{self.content_subtype}"
-        content, options = content_arguments(self.body, mimetype, self._charset, _policy_of(built))
+        content, options = content_arguments(self.body, mimetype, self._charset, built.policy)
         built.set_content(content, **options)
 
     def _add_attachments(self, built: email.message.EmailMessage) -> None:
@@ -229,7 +234,7 @@ class EmailMessage:
         # The list may have been filled by hand, past attach().
         mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or _DEFAULT_TYPE
         content, mimetype = text_or_binary(content, mimetype)
-        content, options = content_arguments(content, mimetype, self._charset, _policy_of(built))
+        content, options = content_arguments(content, mimetype, self._charset, built.policy)
         if filename is not None:
             refuse_line_ends(str(filename), "Content-Disposition")
             options["filename"] = str(filename)
@@ -316,9 +321,7 @@ class EmailMultiAlternatives(EmailMessage):
         if self.body or not (self.alternatives or self.attachments):
             self._set_body(built)
         for content, mimetype in self.alternatives:
-            content, options = content_arguments(
-                content, mimetype, self._charset, _policy_of(built)
-            )
+            content, options = content_arguments(content, mimetype, self._charset, built.policy)
             built.add_alternative(content, **options)
         if self.alternatives:
             _change_subtype(built, "alternative", self.alternative_subtype)
@@ -338,13 +341,6 @@ def _refuse_string(addresses: object, name: str) -> None:
 def _change_subtype(built: email.message.EmailMessage, usual: str, wanted: str) -> None:
     if wanted != usual:
         built.replace_header("Content-Type", f"multipart/{wanted}")
-
-
-def _policy_of(built: email.message.EmailMessage) -> email.policy.EmailPolicy[Any]:
-    policy = built.policy
-    if not isinstance(policy, email.policy.EmailPolicy):
-        raise TypeError(f"policy must be an email.policy.EmailPolicy, not {policy!r}")
-    return policy
 
 
 def _now() -> str:

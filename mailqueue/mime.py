@@ -26,7 +26,7 @@ def split_type(mimetype: str) -> tuple[str, str]:
 
 
 def content_arguments(
-    content: Any, mimetype: str, charset: str | Charset, policy: EmailPolicy[Any]
+    content: Any, mimetype: str, charset: str | Charset, policy: Policy[Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The arguments of ``set_content()`` and its kind for that content of that type."""
     maintype, subtype = split_type(mimetype)
@@ -115,7 +115,7 @@ def _encodes_ascii_as_ascii(charset: str) -> bool:
     return "a\n".encode(charset) == b"a\n"
 
 
-def _as_message(content: Any, policy: EmailPolicy[Any]) -> Message[Any, Any]:
+def _as_message(content: Any, policy: Policy[Any]) -> Message[Any, Any]:
     if not isinstance(content, Message) and hasattr(content, "message"):
         built = content.message
         takes_policy = "policy" in inspect.signature(built).parameters
