@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mailqueue.monitor import report
-from tests.support import RecordingServer, Worker, wait_until
+from tests.support import Worker, wait_until
 
 ROOT = Path(__file__).parents[2]
 CLOSED_PORT = "redis://127.0.0.1:1/0"
@@ -60,7 +61,7 @@ CELERY_IMPORTS = []
 
 
 @pytest.fixture
-def shop(redis_url: str, smtp_server: RecordingServer, tmp_path: Path) -> dict[str, str]:
+def shop(redis_url: str, smtp_server: Any, tmp_path: Path) -> dict[str, str]:
     """A Django project with a Celery application of its own; the environment of its processes."""
     for name, text in FILES.items():
         path = tmp_path / name
@@ -131,7 +132,7 @@ confirm.delay(7, "grace@example.com")
 """
 
 
-def subjects(server: RecordingServer) -> list[str]:
+def subjects(server: Any) -> list[str]:
     """What has been delivered, in alphabetical order."""
     return sorted(received.parsed["Subject"] for received in server.received)
 

@@ -112,6 +112,14 @@ def test_mailer_that_sends_is_fine():
     assert check(MAILQUEUE={"USING": "own"}, MAILERS=mailers) == []
 
 
+def test_mailers_without_one_that_delivers_are_a_warning():
+    """Beside MAILERS, EMAIL_HOST is a default that nobody chose: the mailer must be named."""
+    ((id_, text, hint),) = check(MAILERS={"default": {"BACKEND": QUEUE}, "smtp": {}})
+    assert id_ == "mailqueue.W002"
+    assert "localhost:25" in text
+    assert "USING" in hint
+
+
 def test_celery_app_that_is_not_there_is_an_error():
     """CELERY_APP must lead to a Celery application."""
     options = {"CELERY_APP": "nowhere:app", "JOURNAL_URL": "redis://127.0.0.1/0"}
@@ -136,7 +144,13 @@ def test_missing_journal_is_an_error(options):
     ("values", "warned"),
     [
         ({"EMAIL_BACKEND": QUEUE}, True),
-        ({"MAILERS": {"default": {}, "bulk": {"BACKEND": QUEUE}}}, True),
+        (
+            {
+                "MAILERS": {"default": {}, "bulk": {"BACKEND": QUEUE}},
+                "MAILQUEUE": {"USING": "default"},
+            },
+            True,
+        ),
         ({"EMAIL_BACKEND": QUEUE, "DEBUG": True}, False),
         ({"EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend"}, False),
     ],

@@ -23,7 +23,13 @@ def check_mail_settings(**_: Any) -> list[CheckMessage]:
     unreadable = list(_check_readable())
     if unreadable:
         return unreadable
-    return [*_check_delivery(), *_check_celery_app(), *_check_journal(), *_check_server()]
+    return [
+        *_check_delivery(),
+        *_check_mailer_is_named(),
+        *_check_celery_app(),
+        *_check_journal(),
+        *_check_server(),
+    ]
 
 
 def _check_readable() -> Iterator[CheckMessage]:
@@ -89,6 +95,22 @@ def _path_of(mailer: Any) -> str | None:
 
 def _is_queue(backend: Any) -> bool:
     return isinstance(backend, type) and issubclass(backend, import_backend(_QUEUE_BACKEND))
+
+
+def _check_mailer_is_named() -> Iterator[CheckMessage]:
+    """Check that a project with MAILERS says which of them delivers.
+
+    From Django 6.1 on, EMAIL_HOST and the like don't exist beside MAILERS: without USING, a worker
+    would find their defaults and deliver to port 25 of its own machine.
+    """
+    queue = settings.MAILQUEUE
+    if settings.MAILERS and queue.USING is None and queue.BACKEND == _DEFAULT_BACKEND:
+        yield Warning(
+            "MAILERS is set, and no mailer is named that delivers: workers deliver to "
+            f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}.",
+            hint="Name the mailer that sends: MAILQUEUE = {'USING': 'its alias in MAILERS'}.",
+            id="mailqueue.W002",
+        )
 
 
 def _check_celery_app() -> Iterator[CheckMessage]:
