@@ -53,7 +53,7 @@ def envelope_address(address: str) -> str:
     (RFC 6531). An address without a domain is a local user's. Raises ValueError for what isn't
     one address, BadHeaderError for one with a newline.
     """
-    text = str(address)
+    text = str(address or "")
     if _PLAIN.fullmatch(text):
         return text
     if _LINE_END.search(text) or "\0" in text:

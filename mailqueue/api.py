@@ -86,8 +86,9 @@ def mail_admins(
     using: str | None = None,
 ) -> None:
     """Send a message to the addresses of the setting ``ADMINS``, from ``SERVER_EMAIL``."""
-    backend = _backend(using=using, connection=connection, fail_silently=fail_silently)
-    _mail_people("ADMINS", settings.ADMINS, subject, message, html_message, backend)
+    mail = _mail_to_people("ADMINS", settings.ADMINS, subject, message, html_message)
+    mail.connection = connection
+    mail.send(fail_silently, using=using)
 
 
 @accept_positional("fail_silently", "connection", "html_message", after=2)
@@ -101,8 +102,9 @@ def mail_managers(
     using: str | None = None,
 ) -> None:
     """Send a message to the addresses of the setting ``MANAGERS``, from ``SERVER_EMAIL``."""
-    backend = _backend(using=using, connection=connection, fail_silently=fail_silently)
-    _mail_people("MANAGERS", settings.MANAGERS, subject, message, html_message, backend)
+    mail = _mail_to_people("MANAGERS", settings.MANAGERS, subject, message, html_message)
+    mail.connection = connection
+    mail.send(fail_silently, using=using)
 
 
 def _backend(
@@ -110,8 +112,8 @@ def _backend(
     using: str | None,
     connection: Any,
     fail_silently: bool,
-    auth_user: str | None = None,
-    auth_password: str | None = None,
+    auth_user: str | None,
+    auth_password: str | None,
 ) -> Any:
     refuse_combination(
         using=using,
@@ -127,19 +129,18 @@ def _backend(
     return connection or get_connection(fail_silently=fail_silently, **given)
 
 
-def _mail_people(
-    setting: str, people: Sequence[Any], subject: Any, message: Any, html: Any, backend: Any
-) -> None:
+def _mail_to_people(
+    setting: str, people: Sequence[Any], subject: Any, message: Any, html: Any
+) -> EmailMultiAlternatives:
+    recipients = []
+    for person in people:  # no comprehension, which would be one more frame for the warning
+        recipients.append(_address(setting, person))
     mail = EmailMultiAlternatives(
-        f"{settings.EMAIL_SUBJECT_PREFIX}{subject}",
-        message,
-        settings.SERVER_EMAIL,
-        [_address(setting, person) for person in people],
-        connection=backend,
+        f"{settings.EMAIL_SUBJECT_PREFIX}{subject}", message, settings.SERVER_EMAIL, recipients
     )
     if html:
         mail.attach_alternative(html, "text/html")
-    mail.send()
+    return mail
 
 
 def _address(setting: str, person: Any) -> str:

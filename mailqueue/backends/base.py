@@ -20,9 +20,12 @@ class BaseEmailBackend:
     def __init__(
         self, fail_silently: bool = False, *, alias: str | None = None, **kwargs: Any
     ) -> None:
-        if alias is not None and kwargs:
-            unknown = ", ".join(repr(name) for name in sorted(kwargs))
-            raise InvalidMailer(f"MAILERS[{alias!r}]: Unknown options {unknown}.")
+        # Django 6.1 adds the names of its get_connection()'s arguments, which need not fit.
+        unfit = kwargs.pop("_ignore_unknown_kwargs", None) or ()
+        unknown = sorted(kwargs.keys() - set(unfit))
+        if alias is not None and unknown:
+            listed = ", ".join(repr(name) for name in unknown)
+            raise InvalidMailer(f"MAILERS[{alias!r}]: Unknown options {listed}.")
         self.alias = alias
         self.fail_silently = fail_silently
 

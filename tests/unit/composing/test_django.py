@@ -222,6 +222,39 @@ def test_django_sends_through_our_file_backend(tmp_path) -> None:
     assert b"To: bob@example.com\n" in written.read_bytes()
 
 
+MAILERS = """
+from django.conf import settings
+settings.configure(MAILERS={{
+    "default": {{"BACKEND": "mailqueue.backends.smtp.EmailBackend",
+                "OPTIONS": {{"host": "127.0.0.1", "port": {port}}}}},
+    "typo": {{"BACKEND": "mailqueue.backends.dummy.EmailBackend", "OPTIONS": {{"hots": 1}}}},
+}})
+import warnings
+warnings.simplefilter("ignore")
+from django.core import mail
+message = "Subject", "Body", "ann@example.com", ["bob@example.com"]
+print(mail.send_mail(*message), mail.send_mail(*message, fail_silently=True),
+      mail.get_connection(nonsense=1).alias, mail.mailers.default.port)
+try:
+    mail.mailers["typo"]
+except Exception as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not BYTE_FOR_BYTE, reason="Django has MAILERS since 6.1")
+def test_django_makes_mailers_of_our_backends(server) -> None:
+    """In Django's MAILERS too, with what Django's functions add to the options."""
+    script = MAILERS.format(port=server.port)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        f"1 1 default {server.port}",
+        "MAILERS['typo']: Unknown options 'hots'.",
+    ]
+    assert len(server.messages) == 2
+
+
 def test_a_message_whose_message_method_has_no_policy_is_sent() -> None:
     """A subclass that overrides ``message()`` as older Django documented it still works."""
 

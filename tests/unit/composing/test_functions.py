@@ -109,8 +109,10 @@ def test_prefix_and_sender_are_settings(outbox) -> None:
 
 
 def test_no_people_get_no_mail(outbox) -> None:
-    """Empty ADMINS: nothing happens."""
+    """Empty ADMINS: nothing happens, and no backend is asked for."""
     mail_admins("Subject", "Body")
+    mailqueue.configure(EMAIL_BACKEND="no.such.Backend")
+    mail_managers("Subject", "Body")
     assert outbox == []
 
 
@@ -118,8 +120,10 @@ def test_no_people_get_no_mail(outbox) -> None:
 def test_pairs_of_name_and_address_warn(outbox, pair) -> None:
     """The old form of ADMINS still works."""
     mailqueue.configure(ADMINS=[pair])
-    with pytest.warns(DeprecationWarning, match=r"\(name, address\) pairs in the ADMINS setting"):
+    text = r"\(name, address\) pairs in the ADMINS setting"
+    with pytest.warns(DeprecationWarning, match=text) as warned:
         mail_admins("Subject", "Body")
+    assert warned[0].filename == __file__
     assert outbox[0].to == ["ann@example.com"]
 
 
