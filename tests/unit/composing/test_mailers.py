@@ -211,7 +211,7 @@ def test_an_old_backend_ignores_unknown_arguments() -> None:
 
 
 def test_mailers_from_the_environment(monkeypatch) -> None:
-    """As JSON. A path to a module instead of a class is found out."""
+    """As JSON; a path to a module instead of a class is found out."""
     path = locmem.EmailBackend.__module__
     monkeypatch.setenv("MAILERS", json.dumps({"a": {"BACKEND": DUMMY}, "b": {"BACKEND": path}}))
     assert type(mailers["a"]) is dummy.EmailBackend
