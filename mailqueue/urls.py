@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from .conf import home, settings
 from .errors import ImproperlyConfigured
@@ -91,7 +91,8 @@ def redacted(url: str) -> str:
         [(key, "***" if key == "password" else value) for key, value in parse_qsl(parts.query)],
         safe="*/",
     )
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    # By hand, for the same reason as in _split.
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
 
 
 def socket_path(directory: Path | None = None) -> Path:
