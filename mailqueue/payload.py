@@ -8,7 +8,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from email import message_from_bytes, policy
 from email.message import Message
-from email.mime.base import MIMEBase
 from email.utils import formatdate
 from importlib import import_module
 from types import ModuleType
@@ -18,6 +17,8 @@ from .addresses import envelope_address
 from .conf import django_settings, settings
 from .errors import PayloadError
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
+from .mimepart import dump_part, load_part
+from .values import from_json, is_lazy_text, to_json
 
 VERSION = 1
 _LISTS = ("to", "cc", "bcc", "reply_to")
@@ -45,13 +46,6 @@ class RenderedMessage:
     def message(self) -> Message:
         """The MIME message, parsed."""
         return message_from_bytes(self.content, policy=policy.default)
-
-
-class _LegacyPart(MIMEBase):
-    """A MIMEBase as the parser makes it: MIMEBase's own constructor wants to set the headers."""
-
-    def __init__(self, policy: Any = policy.compat32) -> None:
-        Message.__init__(self, policy=policy)
 
 
 def dumps(message: Any, id_: str) -> str:
@@ -154,7 +148,7 @@ def _dump_fields(message: Any) -> dict[str, Any]:
     found |= {name: [str(a) for a in getattr(message, name)] for name in _LISTS}
     found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
     if multiple:
-        found["alternatives"] = [_dump_part(None, c, m) for c, m in message.alternatives]
+        found["alternatives"] = [_dump_content(None, c, m) for c, m in message.alternatives]
     found["attributes"] = _dump_attributes(message)
     return found
 
@@ -179,22 +173,18 @@ def _dump_attributes(message: Any) -> dict[str, Any]:
         if name in _ACCOUNTED_FOR or name.startswith("_"):
             continue
         try:
-            json.dumps(value)
-        except (TypeError, ValueError) as error:
+            found[name] = to_json(value)
+            json.dumps(found[name], allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
             raise PayloadError(f"the attribute {name!r} can't be queued: {error}") from error
-        found[name] = value
     return found
 
 
 def _dump_attachment(part: Any) -> dict[str, Any]:
-    if isinstance(part, Message):
-        legacy = part.policy is policy.compat32
-        return {"mime": _base64(part.as_bytes()), "legacy": legacy}
-    filename, content, mimetype = part
-    return _dump_part(filename, content, mimetype)
+    return {"part": dump_part(part)} if isinstance(part, Message) else _dump_content(*part)
 
 
-def _dump_part(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
+def _dump_content(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "filename": None if filename is None else str(filename),
         "mimetype": None if mimetype is None else str(mimetype),
@@ -202,20 +192,15 @@ def _dump_part(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
     if isinstance(content, (bytes, bytearray, memoryview)):
         return found | {"base64": _base64(bytes(content))}
     if isinstance(content, Message):
-        return found | {"message": _base64(content.as_bytes())}
+        return found | {"message": dump_part(content)}
     if hasattr(content, "message"):
-        return found | {"message": _base64(content.message().as_bytes())}
-    if isinstance(content, str) or _is_lazy(content):
+        return found | {"message": dump_part(content.message())}
+    if isinstance(content, str) or is_lazy_text(content):
         return found | {"text": str(content)}
     raise PayloadError(
         f"the attachment {found['filename']!r} can't be queued: "
         f"its content is a {type(content).__name__}, not a string or bytes"
     )
-
-
-def _is_lazy(content: Any) -> bool:
-    """Whether it is a lazily translated string, of Django's or anybody's."""
-    return type(content).__name__ == "__proxy__"
 
 
 def _base64(content: bytes) -> str:
@@ -256,19 +241,16 @@ def _load_fields(found: Mapping[str, Any]) -> Any:
         for part in found["alternatives"]:
             message.attach_alternative(_load_content(part), part["mimetype"])
     for name, value in found["attributes"].items():
-        setattr(message, name, value)
+        setattr(message, name, from_json(value))
     message.mailqueue_id = found["id"]
     return message
 
 
 def _load_attachment(part: Mapping[str, Any], triple: Any) -> Any:
-    if "mime" not in part:
-        values = (part["filename"], _load_content(part), part["mimetype"])
-        return tuple(values) if triple is tuple else triple(*values)
-    content = b64decode(part["mime"])
-    if part["legacy"]:
-        return message_from_bytes(content, _class=_LegacyPart)
-    return message_from_bytes(content, policy=policy.default)
+    if "part" in part:
+        return load_part(part["part"])
+    values = (part["filename"], _load_content(part), part["mimetype"])
+    return values if triple is tuple else triple(*values)
 
 
 def _load_content(part: Mapping[str, Any]) -> Any:
@@ -276,7 +258,7 @@ def _load_content(part: Mapping[str, Any]) -> Any:
         return part["text"]
     if "base64" in part:
         return b64decode(part["base64"])
-    return message_from_bytes(b64decode(part["message"]), policy=policy.default)
+    return load_part(part["message"])
 
 
 def _django_mail() -> ModuleType | None:

@@ -10,12 +10,15 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery
+from kombu.pools import ProducerPool
 
 from .conf import settings
 from .errors import ImproperlyConfigured
+from .reporting import report
 from .urls import broker_url
 
 TASK = "mailqueue.deliver"
+_CONNECTIONS = 10  # at most, to the broker from one process
 _log = logging.getLogger(__name__)
 
 
@@ -28,20 +31,53 @@ def publish(queue: str, messages: Sequence[tuple[str, str]], app: Celery | None 
     """
     try:
         chosen = app or producer_app()
-        for batch in _batches(messages):
-            _publish_batch(chosen, queue, batch)
+        timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
+        pool = _producers(chosen, timeout, os.getpid())
+        with pool.acquire(block=True, timeout=timeout) as producer:
+            for batch in _batches(messages):
+                _publish_batch(chosen, producer, queue, batch)
     except Exception as error:  # noqa: BLE001 - see above
-        _log.warning("no task was published, a worker's timer will do it: %s", error)
+        report(_log, "no task was published, a worker's timer will do it: %s", error)
         return False
     return True
 
 
-def _publish_batch(app: Celery, queue: str, batch: Sequence[tuple[str, str]]) -> None:
+@lru_cache(maxsize=8)
+def _producers(app: Celery, timeout: float, _process: int) -> Any:
+    """Who publishes to the app's broker: a pool for each process, since forks must share no socket.
+
+    By default kombu tries to connect for ever, which would hold up whoever calls ``send()``; these
+    give up after about ``timeout`` seconds, whoever's app it is.
+    """
+    bounds = {
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
+        "interval_max": 0,
+        "connect_retries_timeout": timeout,
+        # Redis
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        # AMQP
+        "read_timeout": timeout,
+        "write_timeout": timeout,
+    }
+    connection = app.connection_for_write(connect_timeout=timeout, transport_options=bounds)
+    pool: Any = ProducerPool
+    return pool(connection.Pool(limit=_CONNECTIONS), limit=_CONNECTIONS)
+
+
+def _publish_batch(
+    app: Celery, producer: Any, queue: str, batch: Sequence[tuple[str, str]]
+) -> None:
     ids = [id_ for id_, _ in batch]
     app.send_task(
         TASK,
         kwargs={"queue": queue, "messages": [_named(*message) for message in batch]},
         queue=queue,
+        producer=producer,
+        # JSON, whatever the project's own tasks travel as.
+        serializer="json",
         ignore_result=True,
         retry=False,
         # What Celery's events, Flower and logs show of the task: never a message's content.
@@ -62,10 +98,9 @@ def _batches(messages: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str
 
 def producer_app() -> Celery:
     """Return the Celery app that publishes: ``CELERY_APP``, or one of our own for the broker."""
-    options = settings.MAILQUEUE
-    if options.CELERY_APP:
-        return import_app(options.CELERY_APP)
-    return _own_app(os.getpid(), broker_url(), options.ENQUEUE_TIMEOUT)
+    if settings.MAILQUEUE.CELERY_APP:
+        return import_app(settings.MAILQUEUE.CELERY_APP)
+    return _own_app(broker_url())
 
 
 def import_app(path: str) -> Celery:
@@ -88,35 +123,10 @@ def import_app(path: str) -> Celery:
     )
 
 
-def bounded_broker_options(timeout: float) -> dict[str, Any]:
-    """Celery options under which a publish ends, one way or another, in about ``timeout`` seconds.
-
-    By default kombu tries to connect for ever, which would hold up whoever calls ``send()``.
-    """
-    return {
-        "broker_connection_timeout": timeout,
-        "broker_transport_options": {
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0,
-            "interval_max": 0,
-            "connect_retries_timeout": timeout,
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-        },
-    }
-
-
 @lru_cache(maxsize=4)
-def _own_app(_process: int, url: str, timeout: float) -> Celery:
-    """One for each process: sockets must not be shared over a fork."""
+def _own_app(url: str) -> Celery:
     app = Celery("mailqueue", set_as_current=False)
-    app.conf.update(
-        broker_url=url,
-        result_backend=None,
-        task_ignore_result=True,
-        **bounded_broker_options(timeout),
-    )
+    app.conf.update(broker_url=url, result_backend=None, task_ignore_result=True)
     return app
 
 

@@ -12,6 +12,7 @@ from ..conf import settings
 from ..errors import EnqueueError, ImproperlyConfigured
 from ..journal import Entry, open_journal
 from ..publisher import producer_app, publish
+from ..reporting import report
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class EmailBackend(BaseEmailBackend):
             _remember(messages, entries, "_mailqueue_pending_id")
             if not self.fail_silently:
                 raise
-            _log.error("%d messages were not queued: %s", len(messages), error)
+            report(_log, "%d messages were not queued: %s", len(messages), error)
             return 0
         _remember(messages, entries, "mailqueue_id")
         publish(queue, [(entry.id, entry.payload) for entry in entries], app)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -126,3 +127,36 @@ def test_durability_that_the_server_can_not_give_is_refused(tmp_path, monkeypatc
         monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
         with pytest.raises(ImproperlyConfigured, match="append-only file"):
             letter().send()
+
+
+class MailingHandler(logging.Handler):
+    """Sends each error by mail, like Django's AdminEmailHandler."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_connection(fail_silently=True).send_messages([letter()])
+
+
+@pytest.fixture
+def mailing_handler() -> Iterator[None]:
+    handler = MailingHandler(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+
+
+def test_errors_that_are_mailed_do_not_run_in_a_circle(monkeypatch, unused_port, mailing_handler):
+    """With the journal away, the mail about an error can't be queued, and that is that."""
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{unused_port}/0")
+    start = time.monotonic()
+    logging.getLogger("application").error("Something broke")
+    assert time.monotonic() - start < 2 * (TIMEOUT + SLACK)
+
+
+def test_a_mailed_warning_about_the_broker_is_mailed_once(
+    monkeypatch, redis_url, unused_port, mailing_handler
+):
+    """With only the broker away, the message and one about the trouble are accepted."""
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{unused_port}/0")
+    assert letter().send() == 1
+    assert len(report.find(report.Filter())) == 2
