@@ -105,7 +105,9 @@ legacy_parts = st.builds(legacy_part, st.binary(max_size=80), plain_words)
 attribute_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), letters,
               st.datetimes(), st.dates(), st.decimals(allow_nan=False, allow_infinity=False)),
-    """Any message: class, fields, attachments, alternatives, attributes."""
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(letters, inner, max_size=3)
+    ),
     max_leaves=5,
 )  # fmt: skip
 headers = st.dictionaries(
