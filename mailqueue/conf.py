@@ -95,6 +95,8 @@ def _seconds_above_zero(value: object) -> float:
 
 def _addresses(value: object) -> list[Any]:
     """A list of addresses; from the environment, separated by commas."""
+    if value is None:
+        return []
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     if isinstance(value, (list, tuple)):

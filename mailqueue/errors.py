@@ -4,8 +4,8 @@
 
     MailqueueError
     ├── ImproperlyConfigured            a setting is missing, unknown or wrong
-    ├── InvalidMailer                   a mailer's definition is wrong
-    ├── MailerDoesNotExist (KeyError)   no mailer of that alias
+    │   └── InvalidMailer               a mailer's definition is wrong
+    │       └── MailerDoesNotExist (KeyError)   no mailer of that alias
     ├── PayloadError (ValueError)       a message can't be carried, or a payload can't be read
     ├── JournalError                    what the journal refuses: no such message, wrong state
     └── EnqueueError (SMTPException)    ``send()`` could not hand the message to the queue
@@ -30,10 +30,14 @@ class ImproperlyConfigured(MailqueueError):
 
 
 class InvalidMailer(ImproperlyConfigured):
-    """An entry of ``MAILERS`` can't be used; the text names its alias."""
+    """An entry of ``MAILERS`` can't be used; ``alias`` is its name."""
+
+    def __init__(self, message: str, *, alias: str | None = None) -> None:
+        super().__init__(message)
+        self.alias = alias
 
 
-class MailerDoesNotExist(MailqueueError, KeyError):
+class MailerDoesNotExist(InvalidMailer, KeyError):
     """No entry of ``MAILERS`` has that alias."""
 
     def __str__(self) -> str:

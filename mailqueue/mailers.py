@@ -122,7 +122,7 @@ def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
         backend = import_backend(path)
     except ImportError as error:
         raise InvalidMailer(
-            f"MAILERS[{alias!r}]: Could not find BACKEND {path!r}: {error}"
+            f"MAILERS[{alias!r}]: Could not find BACKEND {path!r}: {error}", alias=alias
         ) from error
     named, takes_any = _parameters(backend)
     options |= {name: value for name, value in overrides.items() if name in named}
@@ -131,7 +131,9 @@ def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(backend).bind(**options)
     except TypeError as error:
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS don't fit {path}: {error}") from None
+        raise InvalidMailer(
+            f"MAILERS[{alias!r}]: OPTIONS don't fit {path}: {error}", alias=alias
+        ) from None
     return backend(**options)
 
 
@@ -139,22 +141,26 @@ def _definition(alias: str) -> tuple[str, dict[str, Any]]:
     try:
         entry = settings.MAILERS[alias]
     except KeyError:
-        raise MailerDoesNotExist(f"The mailer {alias!r} is not configured.") from None
+        raise MailerDoesNotExist(f"The mailer {alias!r} is not configured.", alias=alias) from None
     if not isinstance(entry, Mapping):
-        raise InvalidMailer(f"MAILERS[{alias!r}] must be a dictionary, not {type(entry).__name__}.")
+        raise InvalidMailer(
+            f"MAILERS[{alias!r}] must be a dictionary, not {type(entry).__name__}.", alias=alias
+        )
     unknown = sorted(str(key) for key in entry if key not in _KEYS)
     if unknown:
         raise InvalidMailer(
-            f"MAILERS[{alias!r}]: Unknown key {unknown[0]!r}; the keys are 'BACKEND' and 'OPTIONS'."
+            f"MAILERS[{alias!r}]: Unknown key {unknown[0]!r}; "
+            "the keys are 'BACKEND' and 'OPTIONS'.",
+            alias=alias,
         )
     return entry.get("BACKEND", _DEFAULT_BACKEND), _options(alias, entry.get("OPTIONS", {}))
 
 
 def _options(alias: str, options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must be a dictionary.")
+        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must be a dictionary.", alias=alias)
     if "alias" in options:
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must not define 'alias'.")
+        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must not define 'alias'.", alias=alias)
     return dict(options)
 
 

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from email.generator import BytesGenerator
 from email.message import Message
+from email.policy import EmailPolicy
 from io import BytesIO
 from typing import Any
 
@@ -62,20 +63,26 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     for a header or an address that must not reach the wire.
     """
     message = outgoing.message
-    return Envelope(
-        sender=envelope_address(message.from_email) if message.from_email else "",
-        originals={envelope_address(recipient): recipient for recipient in outgoing.recipients},
-        data=rendered_bytes(message, outgoing.id, seven_bit=seven_bit),
-    )
+    sender = envelope_address(message.from_email) if message.from_email else ""
+    originals = {envelope_address(recipient): recipient for recipient in outgoing.recipients}
+    utf8 = not all(address.isascii() for address in (sender, *originals))
+    data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
+    return Envelope(sender, originals, data)
 
 
-def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False) -> bytes:
-    """The message's content with CRLF line ends, and boundaries that derive from ``id_``."""
+def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes:
+    """The message's content with CRLF line ends, and boundaries that derive from ``id_``.
+
+    ``utf8`` leaves headers in UTF-8, which is the only way to write an address that isn't ASCII
+    (RFC 6532); it needs a server with SMTPUTF8.
+    """
     built: Message = message.message()
     _set_boundaries(built, id_)
     policy = built.policy.clone(linesep="\r\n")
     if seven_bit:
         policy = policy.clone(cte_type="7bit")
+    if utf8 and isinstance(policy, EmailPolicy):
+        policy = policy.clone(utf8=True)
     buffer = BytesIO()
     # mangle_from_ would turn "From " at the start of a line into ">From ": that is for mbox files.
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)

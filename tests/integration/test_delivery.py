@@ -315,3 +315,13 @@ def test_a_legacy_mime_part_survives(start_worker, smtp_server):
     assert [(p.get_content_type(), p.get_param("method")) for p in found] == [
         ("text/calendar", "REQUEST")
     ]
+
+
+def test_an_address_that_is_not_ascii_arrives_over_smtputf8(start_worker, smtp_server):
+    """A local part in UTF-8 goes through; a domain is written in ASCII (RFC 6531, RFC 5891)."""
+    message = letter("jörg@bücher.example", subject="Für Jörg")
+    message.send()
+    wait_for_state(message, "sent", start_worker())
+    (received,) = smtp_server.received
+    assert received.recipients == ["jörg@xn--bcher-kva.example"]
+    assert received.parsed["Subject"] == "Für Jörg"
