@@ -20,7 +20,10 @@ LAYERS = {
         __init__ addresses api backends conf deprecation errors headers
         mailers message mime notation
     """,
-    "queue": "backends.queue celery journal mimepart options payload publisher reporting urls values",
+    "queue": """
+        backends.queue celery journal mimepart options payload publisher
+        reporting urls values
+    """,
     "sending": """
         connection delivery housekeeper outcome rendering retry smtp
         tasks transport worker
