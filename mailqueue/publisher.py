@@ -14,15 +14,25 @@ from kombu.pools import ProducerPool
 
 from .conf import settings
 from .errors import ImproperlyConfigured
+from .options import Priority
 from .reporting import report
 from .urls import broker_url
 
 TASK = "mailqueue.deliver"
+# In AMQP the highest number goes first (where the queue has `x-max-priority`), with Redis the
+# lowest, of those that kombu has a list for: 0, 3, 6, 9.
+_AMQP_PRIORITIES = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
+_REDIS_PRIORITIES = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 _CONNECTIONS = 10  # at most, to the broker from one process
 _log = logging.getLogger(__name__)
 
 
-def publish(queue: str, messages: Sequence[tuple[str, str]], app: Celery | None = None) -> bool:
+def publish(
+    queue: str,
+    messages: Sequence[tuple[str, str]],
+    app: Celery | None = None,
+    priority: Priority = Priority.NORMAL,
+) -> bool:
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
@@ -35,7 +45,7 @@ def publish(queue: str, messages: Sequence[tuple[str, str]], app: Celery | None 
         pool = _producers(chosen, timeout, os.getpid())
         with pool.acquire(block=True, timeout=timeout) as producer:
             for batch in _batches(messages):
-                _publish_batch(chosen, producer, queue, batch)
+                _publish_batch(chosen, producer, queue, batch, priority)
     except Exception as error:  # noqa: BLE001 - see above
         report(_log, "no task was published, a worker's timer will do it: %s", error)
         return False
@@ -68,9 +78,14 @@ def _producers(app: Celery, timeout: float, _process: int) -> Any:
 
 
 def _publish_batch(
-    app: Celery, producer: Any, queue: str, batch: Sequence[tuple[str, str]]
+    app: Celery,
+    producer: Any,
+    queue: str,
+    batch: Sequence[tuple[str, str]],
+    priority: Priority,
 ) -> None:
     ids = [id_ for id_, _ in batch]
+    amqp = producer.connection.transport.driver_type == "amqp"
     app.send_task(
         TASK,
         kwargs={"queue": queue, "messages": [_named(*message) for message in batch]},
@@ -78,6 +93,7 @@ def _publish_batch(
         producer=producer,
         # JSON, whatever the project's own tasks travel as.
         serializer="json",
+        priority=(_AMQP_PRIORITIES if amqp else _REDIS_PRIORITIES)[priority],
         ignore_result=True,
         retry=False,
         # What Celery's events, Flower and logs show of the task: never a message's content.

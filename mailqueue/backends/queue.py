@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
+
+from celery import Celery
 
 from .. import payload
 from ..conf import settings
 from ..errors import EnqueueError, ImproperlyConfigured
 from ..journal import Entry, open_journal
+from ..options import Options, Priority, options_of
 from ..publisher import producer_app, publish
 from ..reporting import report
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
+_AT_ONCE = 500  # messages that are serialized and accepted together
 
 
 class EmailBackend(BaseEmailBackend):
@@ -41,38 +48,85 @@ class EmailBackend(BaseEmailBackend):
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         """Accept the messages; return how many. Those without recipients are passed over.
 
-        When it returns, the journal holds them all, and each has its id as ``mailqueue_id``. A
-        message that can't be queued raises before any is accepted. Raises JournalUnavailable or
-        EnqueueUnknown within about ``ENQUEUE_TIMEOUT``, or with ``fail_silently`` returns 0.
+        A generator is taken in portions, so that any number of messages passes through in bounded
+        memory; each portion of up to 500 is accepted whole or, where one of its messages can't be
+        queued, not at all. When it returns, the journal holds them all, and each has its id as
+        ``mailqueue_id``. Raises JournalUnavailable or EnqueueUnknown within about
+        ``ENQUEUE_TIMEOUT``, or with ``fail_silently`` returns the number accepted before.
         """
-        messages = [message for message in email_messages or () if message.recipients()]
-        if not messages:
-            return 0
-        entries = [_entry(message) for message in messages]
-        queue = self.queue or settings.MAILQUEUE.QUEUE
-        fsync = settings.MAILQUEUE.DURABILITY == "fsync"
         app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
+        accepted = 0
+        for portion in _portions(email_messages or ()):
+            try:
+                accepted += self._send_portion(portion, app)
+            except EnqueueError as error:
+                if not self.fail_silently:
+                    raise
+                report(_log, "%d messages were not queued: %s", len(portion), error)
+                break
+        return accepted
+
+    def _send_portion(self, messages: Sequence[Any], app: Celery) -> int:
+        by_queue: dict[str, list[_Outgoing]] = {}
+        for message in messages:
+            outgoing = _prepared(message)
+            queue = outgoing.options.queue or self.queue or settings.MAILQUEUE.QUEUE
+            by_queue.setdefault(queue, []).append(outgoing)
+        for queue, group in by_queue.items():
+            self._send_to(queue, group, app)
+        return len(messages)
+
+    def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> None:
+        fsync = settings.MAILQUEUE.DURABILITY == "fsync"
         try:
-            open_journal(queue).accept(entries, fsync=fsync)
-        except EnqueueError as error:
+            accepted = open_journal(queue).accept([o.entry for o in group], fsync=fsync)
+        except EnqueueError:
             # Some may have been accepted: the same objects keep their ids, so that sending them
             # again can't make second copies.
-            _remember(messages, entries, "_mailqueue_pending_id")
-            if not self.fail_silently:
-                raise
-            report(_log, "%d messages were not queued: %s", len(messages), error)
-            return 0
-        _remember(messages, entries, "mailqueue_id")
-        publish(queue, [(entry.id, entry.payload) for entry in entries], app)
-        return len(entries)
+            for outgoing in group:
+                outgoing.message._mailqueue_pending_id = outgoing.entry.id
+            raise
+        waiting: dict[Priority, list[tuple[str, str]]] = {}
+        for outgoing, (id_, is_new) in zip(group, accepted, strict=True):
+            outgoing.message.mailqueue_id = id_
+            if is_new and not outgoing.waits:
+                place = waiting.setdefault(outgoing.options.priority, [])
+                place.append((id_, outgoing.entry.payload))
+        for priority, messages in waiting.items():
+            publish(queue, messages, app, priority)
 
 
-def _entry(message: Any) -> Entry:
+@dataclass(frozen=True)
+class _Outgoing:
+    """A message on its way into the journal."""
+
+    message: Any
+    options: Options
+    entry: Entry
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is to be sent later; then the timer publishes its task."""
+        return self.options.send_at is not None and self.options.send_at > datetime.now(UTC)
+
+
+def _portions(messages: Iterable[Any]) -> Iterator[list[Any]]:
+    addressed = (message for message in messages if message.recipients())
+    while portion := list(islice(addressed, _AT_ONCE)):
+        yield portion
+
+
+def _prepared(message: Any) -> _Outgoing:
+    options = options_of(message)
     id_ = vars(message).pop("_mailqueue_pending_id", None) or secrets.token_hex(10)
     text = payload.dumps(message, id_)
-    return Entry(id_, text, payload.digest(text), payload.summary(message))
-
-
-def _remember(messages: Iterable[Any], entries: Iterable[Entry], attribute: str) -> None:
-    for message, entry in zip(messages, entries, strict=True):
-        setattr(message, attribute, entry.id)
+    entry = Entry(
+        id=id_,
+        payload=text,
+        digest=payload.digest(text),
+        summary=payload.summary(message),
+        send_at=options.send_at,
+        expires_at=options.expires_at,
+        idempotency_key=options.idempotency_key,
+    )
+    return _Outgoing(message, options, entry)

@@ -3,9 +3,10 @@
 from .connection import connect
 from .journal import Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
-from .record import Attempt, Claim, Entry, Record, Result, Settlement, State
+from .record import Accepted, Attempt, Claim, Entry, Record, Result, Settlement, State
 
 __all__ = [
+    "Accepted",
     "Attempt",
     "Claim",
     "Entry",

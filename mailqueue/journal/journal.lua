@@ -13,10 +13,11 @@
 --                             lost       how often its worker vanished while sending
 --                             token      fencing token of the newest claim
 --                             reply      the server's newest reply, or our reason
---                             created, since, updated, due
+--                             created, since, updated, due, expires
 --                             log:<n>    "<time> <JSON>", what the n-th attempt came to
 --   <p>:due            zset   id -> when somebody has to look at it next; all but final states
 --   <p>:state:<state>  zset   id -> when it entered that state
+--   <p>:same:<key>     string idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, and how often each final state was reached, for ever
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
@@ -39,8 +40,11 @@ local function get(id, field) return redis.call('HGET', key(id), field) end
 
 local function number(id, field) return tonumber(get(id, field) or '0') end
 
--- The only place where a state changes. Without a due time nobody looks at the message again.
+-- The only place where a state changes. Without a due time nobody looks at the message again. What
+-- waits is looked at when it expires, if that is earlier.
 local function enter(id, state, due)
+  local expires = get(id, 'expires')
+  if due and expires and WAITING[state] and tonumber(expires) < due then due = tonumber(expires) end
   local old = get(id, 'state')
   if old then redis.call('ZREM', p .. ':state:' .. old, id) end
   redis.call('ZADD', p .. ':state:' .. state, now, id)
@@ -58,6 +62,20 @@ end
 
 local function note(id, attempt, text)
   redis.call('HSET', key(id), 'log:' .. attempt, now .. ' ' .. text)
+end
+
+-- Whether the message is too late by now. Then it is expired and never sent; one that may have been
+-- sent already waits for a person instead.
+local function expire(id)
+  local expires, state = get(id, 'expires'), get(id, 'state')
+  if not expires or tonumber(expires) > now then return false end
+  if state == 'uncertain' then
+    enter(id, 'uncertain')
+  else
+    redis.call('HSET', key(id), 'reply', 'expired before it could be sent')
+    enter(id, 'expired')
+  end
+  return true
 end
 
 local function is_due(id) return number(id, 'due') <= now end
@@ -86,19 +104,26 @@ end
 
 local operations = {}
 
--- Many: id, payload, digest, summary, send at (0: now). -> 1 where new, 0 where known already
+-- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), idempotency key (''
+-- for none). -> for each the id under which it is known from now on, and 1 where that is new
 function operations.accept(arguments)
-  local grace, answer = tonumber(arguments[1]), {}
-  for i = 2, #arguments, 5 do
-    local id, send_at = arguments[i], tonumber(arguments[i + 4])
-    if redis.call('EXISTS', key(id)) == 1 then
+  local grace, window, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}
+  for i = 3, #arguments, 7 do
+    local id, send_at, expires = arguments[i], tonumber(arguments[i + 4]), tonumber(arguments[i + 5])
+    local same = arguments[i + 6] ~= '' and p .. ':same:' .. arguments[i + 6]
+    local known = same and redis.call('GET', same) or id
+    if redis.call('EXISTS', key(known)) == 1 then
+      answer[#answer + 1] = known
       answer[#answer + 1] = 0
     else
+      if same then redis.call('SET', same, id, 'PX', window) end
+      if expires > 0 then redis.call('HSET', key(id), 'expires', expires) end
       redis.call('HSET', key(id), 'payload', arguments[i + 1], 'digest', arguments[i + 2],
         'summary', arguments[i + 3], 'results', '{}', 'attempts', 0, 'tries_from', 0,
         'lost', 0, 'created', now, 'since', now)
       if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
       redis.call('HINCRBY', p .. ':totals', 'accepted', 1)
+      answer[#answer + 1] = id
       answer[#answer + 1] = 1
     end
   end
@@ -128,7 +153,8 @@ function operations.claim(arguments)
       recover(id, max_lost, doubt)
       state = get(id, 'state')
     end
-    if state == 'queued' or (WAITING[state] and get(id, 'due') and is_due(id)) then
+    local may_go = state == 'queued' or (WAITING[state] and get(id, 'due') and is_due(id))
+    if may_go and not expire(id) then
       local suspect = number(id, 'lost') > 0
       if suspect and #answer > 1 then return answer end
       answer[#answer + 1] = claim(id, arguments[i + 1], lease)
@@ -199,7 +225,7 @@ function operations.release(arguments)
     elseif state == 'sending' or state == 'committing' then
       recover(id, max_lost, doubt)
     end
-    if WAITING[get(id, 'state')] and get(id, 'due') and is_due(id) then
+    if WAITING[get(id, 'state')] and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + grace)
       answer[#answer + 1] = id
     end
@@ -234,6 +260,7 @@ function operations.retry(arguments)
       end
       redis.call('HSET', key(id), 'results', next(served) and cjson.encode(served) or '{}',
         'tries_from', get(id, 'attempts'), 'lost', 0, 'since', now)
+      if get(id, 'state') == 'expired' then redis.call('HDEL', key(id), 'expires') end
       enter(id, 'queued', now + grace)
       answer[#answer + 1] = id
     end

@@ -14,7 +14,7 @@ import redis
 from ..errors import EnqueueError, ImproperlyConfigured
 from .connection import Client, ensure_connected, errors_translated
 from .reading import read_record, read_results
-from .record import Claim, Entry, Record, Settlement, State
+from .record import Accepted, Claim, Entry, Record, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 _QUEUES = "mailqueue:queues"
@@ -27,7 +27,8 @@ class Policy:
 
     ``grace`` is how long a queued message may go without a claim before a task is published for it
     again. ``doubt`` is how long an uncertain message waits until it is sent again; None: for a
-    person. ``reply_wait`` covers the ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
+    person. ``same_within`` is how long an idempotency key is remembered. ``reply_wait`` covers the
+    ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
     """
 
     lease: float = 60.0
@@ -35,6 +36,7 @@ class Policy:
     regrace: float = 60.0
     doubt: float | None = 3600.0
     reply_wait: float = 660.0
+    same_within: float = 86400.0
     max_lost: int = 5
 
 
@@ -55,38 +57,39 @@ class Journal:
 
     # -- the producer's side
 
-    def accept(self, entries: Sequence[Entry], *, fsync: bool = False) -> list[str]:
-        """Take the messages; return the ids that are new. Accepting an id again changes nothing.
+    def accept(self, entries: Sequence[Entry], *, fsync: bool = False) -> list[Accepted]:
+        """Take the messages; return the id of each, and whether it is new.
 
-        With ``fsync`` it returns only when they are on the server's disk (``WAITAOF``).
-        Raises JournalUnavailable where nothing was accepted, and EnqueueUnknown where the answer
-        got lost. A failure in the middle of many carries the ids that are not known as accepted.
+        Accepting an id or an idempotency key again changes nothing. With ``fsync`` it returns only
+        when the messages are on the server's disk (``WAITAOF``). Raises JournalUnavailable where
+        nothing was accepted, and EnqueueUnknown where the answer got lost. A failure in the middle
+        of many carries the ids that are not known as accepted.
         """
-        new: list[str] = []
+        accepted: list[Accepted] = []
         for start in range(0, len(entries), _ACCEPT_AT_ONCE):
             try:
-                new += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync)
+                accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync)
             except EnqueueError as error:
                 error.ids = tuple(entry.id for entry in entries[start:])
                 raise
-        return new
+        return accepted
 
-    def _accept(self, entries: Sequence[Entry], fsync: bool) -> list[str]:
+    def _accept(self, entries: Sequence[Entry], fsync: bool) -> list[Accepted]:
         ensure_connected(self._client)
         self._announce(fsync)
-        arguments: list[str | int] = [_ms(self.policy.grace)]
+        arguments: list[str | int] = [_ms(self.policy.grace), _ms(self.policy.same_within)]
         for entry in entries:
-            send_at = int(entry.send_at.timestamp() * 1000) if entry.send_at else 0
-            summary = json.dumps(entry.summary)
-            arguments += [entry.id, entry.payload, entry.digest, summary, send_at]
+            arguments += [entry.id, entry.payload, entry.digest, json.dumps(entry.summary)]
+            arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
+            arguments += [entry.idempotency_key or ""]
         ids = tuple(entry.id for entry in entries)
         with errors_translated(self._client, unknown=ids):
-            answer = (
-                self._call_durably("accept", arguments)
-                if fsync
-                else self._call("accept", arguments)
-            )
-        return [id_ for id_, is_new in zip(ids, answer, strict=True) if is_new]
+            call = self._call_durably if fsync else self._call
+            answer = call("accept", arguments)
+        return [
+            Accepted(str(id_), bool(is_new))
+            for id_, is_new in zip(answer[::2], answer[1::2], strict=True)
+        ]
 
     def _announce(self, fsync: bool) -> None:
         """Once: make the queue known to all workers' timers, and check the server."""
@@ -268,6 +271,10 @@ def now_on(client: Client) -> datetime:
     with errors_translated(client):
         seconds, microseconds = client.time()
     return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+
+
+def _moment(time: datetime | None) -> int:
+    return int(time.timestamp() * 1000) if time else 0
 
 
 def _ms(seconds: float) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -50,6 +51,15 @@ class Entry:
     digest: str
     summary: Mapping[str, object]
     send_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+
+
+class Accepted(NamedTuple):
+    """The id under which a message is known from now on; not new where it was accepted before."""
+
+    id: str
+    is_new: bool
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,9 @@ modern_parts = st.builds(
     mime_part, st.binary(max_size=80), plain_words, st.sampled_from(["inline", "attachment"])
 )
 legacy_parts = st.builds(legacy_part, st.binary(max_size=80), plain_words)
+finite = st.floats(allow_nan=False, allow_infinity=False)
 attribute_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), letters,
+    st.one_of(st.none(), st.booleans(), st.integers(), finite, letters,
               st.datetimes(), st.dates(), st.decimals(allow_nan=False, allow_infinity=False)),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(letters, inner, max_size=3)

@@ -101,7 +101,7 @@ def entry(id_: str, **changes: object) -> Entry:
 
 
 def accepted(journal: Journal, *ids: str) -> None:
-    assert journal.accept([entry(id_) for id_ in ids]) == list(ids)
+    assert journal.accept([entry(id_) for id_ in ids]) == [(id_, True) for id_ in ids]
 
 
 def claimed(journal: Journal, id_: str):
@@ -133,11 +133,12 @@ def test_an_accepted_message_is_on_record(journal, client):
 def test_accepting_an_id_again_changes_nothing(journal):
     """Accept is idempotent by id, in one call and in the next, also after the message's end."""
     accepted(journal, "m")
-    assert journal.accept([entry("m", payload="other"), entry("n")]) == ["n"]
+    again = journal.accept([entry("m", payload="other"), entry("n")])
+    assert again == [("m", False), ("n", True)]
     claim = claimed(journal, "m")
     assert claim.payload == "payload of m"
     journal.settle(claim, SENT)
-    assert journal.accept([entry("m")]) == []
+    assert journal.accept([entry("m")]) == [("m", False)]
     assert state(journal, "m") is State.SENT
     assert journal.totals() == {"accepted": 2, "sent": 1}
 
@@ -328,6 +329,52 @@ def test_a_scheduled_message_waits_for_its_time(journal):
     assert journal.claim([("m", "")]) == ([], 1)
 
 
+def test_a_message_that_is_late_expires_and_is_not_sent(journal):
+    """At its time it leaves the queue, whoever looks first; a retry gives it another life."""
+    soon = datetime.now(UTC) + timedelta(milliseconds=50)
+    journal.accept([entry("m", expires_at=soon), entry("n", expires_at=soon)])
+    assert journal.read(["m"])[0].due < datetime.now(UTC) + timedelta(seconds=5)
+    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert journal.release() == []
+    assert (state(journal, "m"), state(journal, "n")) == (State.EXPIRED, State.EXPIRED)
+    assert journal.totals() == {"accepted": 2, "expired": 2}
+    assert journal.retry(["m"]) == ["m"]
+    claimed(journal, "m")
+
+
+def test_a_message_that_may_have_been_sent_does_not_expire(journal):
+    """Uncertain and too late to be sent again: it waits for a person."""
+    soon = datetime.now(UTC) + timedelta(milliseconds=200)
+    journal.accept([entry("m", expires_at=soon)])
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    assert journal.release() == []
+    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    assert journal.release() == []
+    assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
+
+
+def test_an_idempotency_key_stands_for_one_message(journal):
+    """A second message with the key is accepted as the first, also within one call."""
+    first, second = entry("m", idempotency_key="k"), entry("n", idempotency_key="k")
+    assert journal.accept([first, second]) == [("m", True), ("m", False)]
+    assert journal.accept([second]) == [("m", False)]
+    assert journal.accept([entry("o", idempotency_key="other")]) == [("o", True)]
+    assert journal.counts()[State.QUEUED] == 2
+
+
+def test_an_idempotency_key_is_forgotten_after_its_window(client):
+    """From then on the key makes a message of its own."""
+    journal = Journal(client, "q", Policy(same_within=0.05))
+    journal.accept([entry("m", idempotency_key="k")])
+
+    def accepted_anew() -> bool:
+        return journal.accept([entry("n", idempotency_key="k")]) == [("n", True)]
+
+    wait_until(accepted_anew, 5)
+
+
 def test_a_claim_given_back_costs_no_attempt(journal):
     """At the worker's end it is queued at once; in the server's trouble it waits a while."""
     accepted(journal, "m")
@@ -384,8 +431,8 @@ def test_the_pulse_tells_workers_and_overdue_messages(journal):
 def test_accepting_durably_waits_for_the_disk(redis_url):
     """With fsync, accept returns when the append-only file holds the messages."""
     journal = Journal(connect(redis_url, 2.0), "q")
-    assert journal.accept([entry("m"), entry("n")], fsync=True) == ["m", "n"]
-    assert journal.accept([entry("m")], fsync=True) == []
+    assert journal.accept([entry("m"), entry("n")], fsync=True) == [("m", True), ("n", True)]
+    assert journal.accept([entry("m")], fsync=True) == [("m", False)]
     assert journal.server()["aof_enabled"] == 1
 
 

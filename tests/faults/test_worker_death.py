@@ -15,6 +15,7 @@ from mailqueue.monitor import report
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
+TASKS = "mailqueue\x06\x163"  # where kombu keeps tasks of normal priority
 
 
 def send(count: int) -> list[EmailMessage]:
@@ -90,7 +91,7 @@ def test_a_flushed_broker_loses_nothing(start_worker, smtp_server, redis_url):
     """Carried-off tasks are published anew by the workers' timer."""
     send(30)
     with redis.Redis.from_url(redis_url) as broker:
-        broker.delete("mailqueue", "unacked", "unacked_index")
+        broker.delete(TASKS, "unacked", "unacked_index")
     worker = start_worker()
     wait_until(lambda: states() == {"sent": 30}, 30, lambda: f"{states()}\n{worker.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
@@ -100,9 +101,9 @@ def test_doubled_tasks_send_one_copy_each(start_worker, smtp_server, redis_url):
     """A task that comes again finds nothing to send."""
     send(20)
     with redis.Redis.from_url(redis_url) as broker:
-        (task,) = broker.lrange("mailqueue", 0, -1)
+        (task,) = broker.lrange(TASKS, 0, -1)
         for _ in range(5):
-            broker.lpush("mailqueue", task)
+            broker.lpush(TASKS, task)
     worker = start_worker("-c", "2")
     wait_until(lambda: states() == {"sent": 20}, 30, worker.explain)
     wait_until(lambda: worker.log.read_text().count("succeeded") >= 6, 20, worker.explain)

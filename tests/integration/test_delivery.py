@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from email.message import MIMEPart
 from email.mime.base import MIMEBase
 
@@ -16,6 +17,8 @@ from mailqueue.rendering import rendered_bytes
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
+# Where kombu keeps tasks of normal priority.
+TASKS = "mailqueue\x06\x163"
 
 
 def fate(message) -> dict:
@@ -40,7 +43,7 @@ def test_a_message_walks_through_every_step(start_worker, smtp_server, redis_url
     waiting = fate(message)
     assert (waiting["state"], waiting["attempts"], waiting["subject"]) == ("queued", 0, "Grüße")
     with redis.Redis.from_url(redis_url) as broker:
-        (task,) = broker.lrange("mailqueue", 0, -1)
+        (task,) = broker.lrange(TASKS, 0, -1)
     assert json.loads(task)["headers"]["task"] == "mailqueue.deliver"
     # claim, rebuild, deliver, decide, settle: a worker ran
     worker = start_worker()
@@ -241,7 +244,7 @@ def test_tasks_show_counts_and_ids_and_never_content(redis_url):
     """What Celery's events, Flower and logs show of a task holds nothing of the message."""
     letter(subject="Private", body="Confidential").send()
     with redis.Redis.from_url(redis_url) as broker:
-        headers = json.loads(broker.lindex("mailqueue", 0))["headers"]
+        headers = json.loads(broker.lindex(TASKS, 0))["headers"]
     shown = headers["argsrepr"] + headers["kwargsrepr"]
     assert "messages: 1" in shown
     assert "Private" not in shown
@@ -260,7 +263,7 @@ def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis
     message.send()
     text = payload.dumps(forged, message.mailqueue_id)
     with redis.Redis.from_url(redis_url) as broker:
-        broker.delete("mailqueue")
+        broker.delete(TASKS)
     publish("mailqueue", [(message.mailqueue_id, text), ("unknown", text)])
     publish("mailqueue", [(message.mailqueue_id, text)])
     worker = start_worker()
@@ -325,3 +328,72 @@ def test_an_address_that_is_not_ascii_arrives_over_smtputf8(start_worker, smtp_s
     (received,) = smtp_server.received
     assert received.recipients == ["jörg@xn--bcher-kva.example"]
     assert received.parsed["Subject"] == "Für Jörg"
+
+
+def test_priority_decides_which_waiting_message_goes_first(start_worker, smtp_server):
+    """High before normal before low, whatever the order in which they were sent."""
+    for priority in ["low", "normal", "high"]:
+        message = letter(subject=priority)
+        message.priority = priority
+        message.send()
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) == 3, 20, worker.explain)
+    assert [m.parsed["Subject"] for m in smtp_server.received] == ["high", "normal", "low"]
+
+
+def test_a_message_to_be_sent_later_is_sent_then_and_not_before(start_worker, smtp_server):
+    """`send_at` holds it back, without any task in the broker."""
+    message, other = letter(subject="later"), letter(subject="now")
+    at = datetime.now(UTC) + timedelta(seconds=4)
+    message.send_at = at
+    get_connection().send_messages([message, other])
+    assert fate(message)["state"] == "scheduled"
+    worker = start_worker()
+    wait_for_state(message, "sent", worker)
+    assert datetime.now(UTC) >= at
+    assert [m.parsed["Subject"] for m in smtp_server.received] == ["now", "later"]
+
+
+def test_a_message_that_is_late_expires(start_worker, smtp_server):
+    """A code that is of no use any more is not sent."""
+    message, other = letter(subject="late"), letter(subject="other")
+    message.expires_at = datetime.now(UTC) + timedelta(milliseconds=10)
+    get_connection().send_messages([message, other])
+    wait_until(lambda: datetime.now(UTC) > message.expires_at, 5)
+    worker = start_worker()
+    wait_for_state(message, "expired", worker)
+    wait_for_state(other, "sent", worker)
+    assert [m.parsed["Subject"] for m in smtp_server.received] == ["other"]
+
+
+def test_a_message_may_name_its_queue(start_worker, smtp_server):
+    """A worker of that queue delivers it; those of others don't."""
+    message = letter()
+    message.queue = "urgent"
+    message.send()
+    assert fate(message)["queue"] == "urgent"
+    wait_for_state(message, "sent", start_worker("-Q", "urgent"))
+
+
+def test_an_idempotency_key_makes_one_message_of_two(start_worker, smtp_server):
+    """The second is accepted as the first, and has its id."""
+    first, second = letter(subject="one"), letter(subject="two")
+    first.idempotency_key = second.idempotency_key = "order 17"
+    assert [first.send(), second.send()] == [1, 1]
+    assert first.mailqueue_id == second.mailqueue_id
+    wait_for_state(first, "sent", start_worker())
+    assert [m.parsed["Subject"] for m in smtp_server.received] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("send_at", "tomorrow"), ("expires_at", True), ("priority", "urgent"), ("queue", "a b"),
+     ("idempotency_key", ""), ("idempotency_key", 17)],
+)  # fmt: skip
+def test_a_wrong_option_is_an_error_that_names_it(name, value):
+    """Nothing is accepted."""
+    message = letter()
+    setattr(message, name, value)
+    with pytest.raises(ValueError, match=f"the message's {name} = {value!r}"):
+        message.send()
+    assert report.find(report.Filter()) == []
