@@ -159,6 +159,7 @@ class QueueSettings(_Section):
     QUEUE = Setting("mailqueue", _name)
     BATCH_SIZE = Setting(100, _positive)
     INLINE_LIMIT = Setting(64 * 1024, parse_size)
+    BLOB_THRESHOLD = Setting(32 * 1024, parse_size)
     MAX_MESSAGE_SIZE = Setting(25 * 1024**2, parse_size)
     RETRY = Setting(parse_schedule("1m, 5m, 15m, 1h*4, 4h*10"), parse_schedule)
     MAX_AGE = Setting(parse_duration("5d"), _seconds_above_zero)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import payload
+from .blobs import BlobCache
 from .connection import Connection
 from .errors import JournalUnavailable, MailqueueError
 from .housekeeper import housekeeper
@@ -20,6 +21,7 @@ from .rendering import Outgoing
 from .retry import RetryPolicy, decide
 
 _log = logging.getLogger(__name__)
+_blobs = BlobCache()  # one for the process: the next batch has the same brochure
 # So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
 _CLAIM_AT_ONCE = 10
 # Seconds for which a result waits for the journal to come back. The message is committing for
@@ -104,7 +106,7 @@ class Delivery:
     def _deliver(self, claim: Claim, text: str) -> str:
         """Deliver one claimed message and record what came of it."""
         try:
-            message = payload.loads(text)
+            message = payload.loads(text, self._blob)
             recipients = tuple(dict.fromkeys(message.recipients()))
             outgoing = Outgoing(claim.id, message, self._to_be_tried(recipients, claim))
             outcome = self._connection.deliver(outgoing, lambda: self._journal.commit(claim))
@@ -116,6 +118,9 @@ class Delivery:
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
             return self._settle(claim, self._undeliverable(claim, error))
         return self._settle(claim, self._decide(claim, outcome, recipients))
+
+    def _blob(self, name: str) -> str:
+        return _blobs.get(name, self._journal.blob)
 
     def _to_be_tried(self, recipients: Sequence[str], claim: Claim) -> tuple[str, ...]:
         return tuple(recipient for recipient in recipients if recipient not in claim.results)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from email import message_from_bytes, policy
 from email.message import Message
 from email.utils import formatdate
@@ -14,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from .addresses import envelope_address
+from .blobs import BlobCollector
 from .conf import django_settings, settings
 from .errors import PayloadError
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
@@ -21,6 +24,7 @@ from .mimepart import dump_part, load_part
 from .values import from_json, is_lazy_text, to_json
 
 VERSION = 1
+_FORMS = ("base64", "text", "message", "part")
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
 # What the fields above and the machinery of message classes account for; the rest of a message's
@@ -48,35 +52,40 @@ class RenderedMessage:
         return message_from_bytes(self.content, policy=policy.default)
 
 
-def dumps(message: Any, id_: str) -> str:
-    """Turn a message of ours or of Django's into a payload.
+def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
+    """Turn a message of ours or of Django's into a payload; large attachments go to ``blobs``.
 
     Message-ID and Date are fixed here, so that every attempt sends the same ones. Raises ValueError
     for a newline in a header or an address, and PayloadError (a ValueError too) for what can't be
     carried, naming it.
     """
-    rendered = message.message()  # raises for bad headers now, not in a worker
+    blobs = blobs if blobs is not None else BlobCollector(sys.maxsize)
+    blobs.used = {}
+    own = _builds_its_own(message)
+    # Bad headers are an error now, not in a worker. What is large can't be wrong, only slow.
+    rendered = (message if own else _without_weight(message, blobs.threshold)).message()
     for address in message.recipients():
         envelope_address(address)
-    own = _builds_its_own(message)
-    found = _dump_rendered(message, rendered) if own else _dump_fields(message)
+    found = _dump_rendered(message, rendered) if own else _dump_fields(message, blobs)
     try:
         text = json.dumps({"v": VERSION, "id": id_} | found, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
+    size = len(text) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
-    if len(text) > limit:
+    if size > limit:
         raise PayloadError(
-            f"the message takes {len(text)} bytes in the queue, and "
+            f"the message takes {size} bytes in the queue, and "
             f"MAILQUEUE['MAX_MESSAGE_SIZE'] is {limit}"
         )
     return text
 
 
-def loads(text: str) -> Any:
+def loads(text: str, blob: Callable[[str], str] | None = None) -> Any:
     """Turn a payload into a message: Django's class where Django is configured, else ours.
 
-    Raises PayloadError for anything that isn't a payload of a known version.
+    ``blob`` returns a large attachment by its name. Raises PayloadError for anything that isn't a
+    payload of a known version, or that refers to an attachment that is gone.
     """
     try:
         found = json.loads(text)
@@ -87,7 +96,7 @@ def loads(text: str) -> Any:
                 f"the payload has the format version {found.get('v')!r}; "
                 f"this version of mailqueue reads {VERSION}"
             )
-        return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found)
+        return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found, blob)
     except PayloadError:
         raise
     except KeyError as error:
@@ -120,6 +129,20 @@ def _builds_its_own(message: Any) -> bool:
     return own or not isinstance(message.encoding, str | None)
 
 
+def _without_weight(message: Any, threshold: int) -> Any:
+    """A copy whose large binary attachments are empty, to see whether the rest can be built."""
+    light = copy(message)
+    light.attachments = [
+        (part[0], b"", part[2]) if _is_heavy(part, threshold) else part
+        for part in message.attachments
+    ]
+    return light
+
+
+def _is_heavy(part: Any, threshold: int) -> bool:
+    return isinstance(part, tuple) and isinstance(part[1], bytes) and len(part[1]) > threshold
+
+
 def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
     if "Message-ID" not in rendered:
         rendered["Message-ID"] = make_msgid()
@@ -134,7 +157,7 @@ def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
     }
 
 
-def _dump_fields(message: Any) -> dict[str, Any]:
+def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
     multiple = hasattr(message, "alternatives")
     found: dict[str, Any] = {
         "kind": "EmailMultiAlternatives" if multiple else "EmailMessage",
@@ -143,7 +166,7 @@ def _dump_fields(message: Any) -> dict[str, Any]:
         "from_email": str(message.from_email),
         "headers": _dump_headers(message.extra_headers),
         "encoding": message.encoding,
-        "attachments": [_dump_attachment(part) for part in message.attachments],
+        "attachments": [_dump_attachment(part, blobs) for part in message.attachments],
     }
     found |= {name: [str(a) for a in getattr(message, name)] for name in _LISTS}
     found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
@@ -180,14 +203,30 @@ def _dump_attributes(message: Any) -> dict[str, Any]:
     return found
 
 
-def _dump_attachment(part: Any) -> dict[str, Any]:
-    return {"part": dump_part(part)} if isinstance(part, Message) else _dump_content(*part)
+def _dump_attachment(part: Any, blobs: BlobCollector) -> dict[str, Any]:
+    if isinstance(part, Message):
+        return _without_large({"part": dump_part(part)}, part, blobs)
+    filename, content, mimetype = part
+    if isinstance(content, bytes) and len(content) > blobs.threshold:
+        named = {"filename": _text(filename), "mimetype": _text(mimetype), "form": "base64"}
+        return named | {"blob": blobs.put(content, lambda: _base64(content))}
+    return _without_large(_dump_content(filename, content, mimetype), content, blobs)
+
+
+def _without_large(found: dict[str, Any], original: object, blobs: BlobCollector) -> dict[str, Any]:
+    """Move an attachment's content to the blobs, where it is large enough."""
+    form = next(form for form in _FORMS if form in found)
+    content = found[form] if isinstance(found[form], str) else json.dumps(found[form])
+    if len(content) <= blobs.threshold:
+        return found
+    del found[form]
+    return found | {"form": form, "blob": blobs.put(original, lambda: content)}
 
 
 def _dump_content(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "filename": None if filename is None else str(filename),
-        "mimetype": None if mimetype is None else str(mimetype),
+        "filename": _text(filename),
+        "mimetype": _text(mimetype),
     }
     if isinstance(content, (bytes, bytearray, memoryview)):
         return found | {"base64": _base64(bytes(content))}
@@ -203,6 +242,10 @@ def _dump_content(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
     )
 
 
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
 def _base64(content: bytes) -> str:
     return b64encode(content).decode("ascii")
 
@@ -211,7 +254,7 @@ def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
     return RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
 
 
-def _load_fields(found: Mapping[str, Any]) -> Any:
+def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) -> Any:
     module = _django_mail()
     classes: dict[str, Any] = {
         "EmailMessage": module.EmailMessage if module else EmailMessage,
@@ -235,7 +278,9 @@ def _load_fields(found: Mapping[str, Any]) -> Any:
             setattr(message, name, found[name])
     # Django's class since 5.2; a plain tuple before.
     attachment = getattr(module, "EmailAttachment", tuple) if module else EmailAttachment
-    message.attachments = [_load_attachment(part, attachment) for part in found["attachments"]]
+    message.attachments = [
+        _load_attachment(_with_large(part, blob), attachment) for part in found["attachments"]
+    ]
     if "alternatives" in found:
         message.alternatives = []
         for part in found["alternatives"]:
@@ -244,6 +289,16 @@ def _load_fields(found: Mapping[str, Any]) -> Any:
         setattr(message, name, from_json(value))
     message.mailqueue_id = found["id"]
     return message
+
+
+def _with_large(part: Mapping[str, Any], blob: Callable[[str], str] | None) -> Mapping[str, Any]:
+    """Put an attachment's content back from the blobs."""
+    if "blob" not in part:
+        return part
+    if blob is None:
+        raise PayloadError(f"there is no attachment with the SHA-256 {part['blob']}")
+    content, form = blob(part["blob"]), part["form"]
+    return {**part, form: content if form in ("base64", "text") else json.loads(content)}
 
 
 def _load_attachment(part: Mapping[str, Any], triple: Any) -> Any:

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from celery import Celery
 
 from .. import payload
+from ..blobs import BlobCollector
 from ..conf import settings
 from ..errors import EnqueueError, ImproperlyConfigured
 from ..journal import Entry, open_journal
@@ -22,7 +22,8 @@ from ..reporting import report
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
-_AT_ONCE = 500  # messages that are serialized and accepted together
+# Messages that are serialized and accepted together: at most so many, and so much.
+_AT_ONCE, _BYTES_AT_ONCE = 500, 32 * 1024**2
 
 
 class EmailBackend(BaseEmailBackend):
@@ -49,32 +50,31 @@ class EmailBackend(BaseEmailBackend):
         """Accept the messages; return how many. Those without recipients are passed over.
 
         A generator is taken in portions, so that any number of messages passes through in bounded
-        memory; each portion of up to 500 is accepted whole or, where one of its messages can't be
-        queued, not at all. When it returns, the journal holds them all, and each has its id as
-        ``mailqueue_id``. Raises JournalUnavailable or EnqueueUnknown within about
-        ``ENQUEUE_TIMEOUT``, or with ``fail_silently`` returns the number accepted before.
+        memory. Each portion, of up to 500 messages or 32 MiB, is accepted whole or, where one of
+        its messages can't be queued, not at all. When it returns, the journal holds them all, and
+        each has its id as ``mailqueue_id``. Raises JournalUnavailable or EnqueueUnknown within
+        about ``ENQUEUE_TIMEOUT``, or with ``fail_silently`` returns how many were accepted before.
         """
         app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
         accepted = 0
         for portion in _portions(email_messages or ()):
             try:
-                accepted += self._send_portion(portion, app)
+                self._send_portion(portion, app)
             except EnqueueError as error:
                 if not self.fail_silently:
                     raise
                 report(_log, "%d messages were not queued: %s", len(portion), error)
                 break
+            accepted += len(portion)
         return accepted
 
-    def _send_portion(self, messages: Sequence[Any], app: Celery) -> int:
+    def _send_portion(self, portion: Sequence[_Outgoing], app: Celery) -> None:
         by_queue: dict[str, list[_Outgoing]] = {}
-        for message in messages:
-            outgoing = _prepared(message)
+        for outgoing in portion:
             queue = outgoing.options.queue or self.queue or settings.MAILQUEUE.QUEUE
             by_queue.setdefault(queue, []).append(outgoing)
         for queue, group in by_queue.items():
             self._send_to(queue, group, app)
-        return len(messages)
 
     def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> None:
         fsync = settings.MAILQUEUE.DURABILITY == "fsync"
@@ -110,16 +110,27 @@ class _Outgoing:
         return self.options.send_at is not None and self.options.send_at > datetime.now(UTC)
 
 
-def _portions(messages: Iterable[Any]) -> Iterator[list[Any]]:
+def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
+    """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
     addressed = (message for message in messages if message.recipients())
-    while portion := list(islice(addressed, _AT_ONCE)):
+    while True:
+        blobs = BlobCollector(settings.MAILQUEUE.BLOB_THRESHOLD)
+        portion: list[_Outgoing] = []
+        size = 0
+        for message in addressed:
+            portion.append(_prepared(message, blobs))
+            size += len(portion[-1].entry.payload)
+            if len(portion) == _AT_ONCE or size + blobs.size > _BYTES_AT_ONCE:
+                break
+        if not portion:
+            return
         yield portion
 
 
-def _prepared(message: Any) -> _Outgoing:
+def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
     options = options_of(message)
     id_ = vars(message).pop("_mailqueue_pending_id", None) or secrets.token_hex(10)
-    text = payload.dumps(message, id_)
+    text = payload.dumps(message, id_, blobs)
     entry = Entry(
         id=id_,
         payload=text,
@@ -128,5 +139,6 @@ def _prepared(message: Any) -> _Outgoing:
         send_at=options.send_at,
         expires_at=options.expires_at,
         idempotency_key=options.idempotency_key,
+        blobs=blobs.used,
     )
     return _Outgoing(message, options, entry)

@@ -6,6 +6,7 @@
 --   <p>:message:<id>   hash   state      one of the states of the drawing in docs/design.md
 --                             payload    JSON, dropped when the message is sent or cancelled
 --                             digest     SHA-256 of the payload, so that a task can't smuggle in another
+--                             blobs      names of the large attachments that the payload refers to
 --                             summary    JSON for people: subject, from, to
 --                             results    JSON, address -> {"state": …, "reply": …}, settled ones only
 --                             attempts   how often it was claimed (and not given back)
@@ -15,6 +16,8 @@
 --                             reply      the server's newest reply, or our reason
 --                             created, since, updated, due, expires
 --                             log:<n>    "<time> <JSON>", what the n-th attempt came to
+--   <p>:blob:<sha256>  string one large attachment; expires unless a message refers to it
+--   <p>:blobs          hash   sha256 -> how many messages refer to it
 --   <p>:due            zset   id -> when somebody has to look at it next; all but final states
 --   <p>:state:<state>  zset   id -> when it entered that state
 --   <p>:same:<key>     string idempotency key -> id of the message that it stands for, for a day
@@ -40,6 +43,17 @@ local function get(id, field) return redis.call('HGET', key(id), field) end
 
 local function number(id, field) return tonumber(get(id, field) or '0') end
 
+-- The payload goes, and with its last message a large attachment.
+local function drop_payload(id)
+  for name in string.gmatch(get(id, 'blobs') or '', '%x+') do
+    if redis.call('HINCRBY', p .. ':blobs', name, -1) < 1 then
+      redis.call('HDEL', p .. ':blobs', name)
+      redis.call('DEL', p .. ':blob:' .. name)
+    end
+  end
+  redis.call('HDEL', key(id), 'payload', 'blobs')
+end
+
 -- The only place where a state changes. Without a due time nobody looks at the message again. What
 -- waits is looked at when it expires, if that is earlier.
 local function enter(id, state, due)
@@ -57,7 +71,7 @@ local function enter(id, state, due)
     redis.call('HDEL', key(id), 'due')
   end
   if FINAL[state] then redis.call('HINCRBY', p .. ':totals', state, 1) end
-  if DROPS_PAYLOAD[state] then redis.call('HDEL', key(id), 'payload') end
+  if DROPS_PAYLOAD[state] then drop_payload(id) end
 end
 
 local function note(id, attempt, text)
@@ -104,11 +118,25 @@ end
 
 local operations = {}
 
+-- The large attachments of these messages that have to be stored before they can be accepted.
+local function missing_blobs(arguments)
+  local answer = {}
+  for i = 3, #arguments, 8 do
+    for name in string.gmatch(arguments[i + 7], '%x+') do
+      if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then answer[#answer + 1] = name end
+    end
+  end
+  return answer
+end
+
 -- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), idempotency key (''
--- for none). -> for each the id under which it is known from now on, and 1 where that is new
+-- for none), names of large attachments. -> for each the id under which it is known from now on, and
+-- 1 where that is new; or 'missing' and the names that are not stored yet, and nothing is accepted
 function operations.accept(arguments)
   local grace, window, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}
-  for i = 3, #arguments, 7 do
+  local missing = missing_blobs(arguments)
+  if #missing > 0 then return { 'missing', unpack(missing) } end
+  for i = 3, #arguments, 8 do
     local id, send_at, expires = arguments[i], tonumber(arguments[i + 4]), tonumber(arguments[i + 5])
     local same = arguments[i + 6] ~= '' and p .. ':same:' .. arguments[i + 6]
     local known = same and redis.call('GET', same) or id
@@ -118,6 +146,11 @@ function operations.accept(arguments)
     else
       if same then redis.call('SET', same, id, 'PX', window) end
       if expires > 0 then redis.call('HSET', key(id), 'expires', expires) end
+      if arguments[i + 7] ~= '' then redis.call('HSET', key(id), 'blobs', arguments[i + 7]) end
+      for name in string.gmatch(arguments[i + 7], '%x+') do
+        redis.call('PERSIST', p .. ':blob:' .. name)
+        redis.call('HINCRBY', p .. ':blobs', name, 1)
+      end
       redis.call('HSET', key(id), 'payload', arguments[i + 1], 'digest', arguments[i + 2],
         'summary', arguments[i + 3], 'results', '{}', 'attempts', 0, 'tries_from', 0,
         'lost', 0, 'created', now, 'since', now)
@@ -274,6 +307,7 @@ function operations.trim(arguments)
   if not FINAL[state] then return 0 end
   local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', before, 'LIMIT', 0, limit)
   for _, id in ipairs(ids) do
+    drop_payload(id)
     redis.call('DEL', key(id))
     redis.call('ZREM', p .. ':state:' .. state, id)
   end

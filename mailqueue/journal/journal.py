@@ -11,13 +11,15 @@ from typing import Any
 
 import redis
 
-from ..errors import EnqueueError, ImproperlyConfigured
+from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from .connection import Client, ensure_connected, errors_translated
 from .reading import read_record, read_results
 from .record import Accepted, Claim, Entry, Record, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 _QUEUES = "mailqueue:queues"
+_LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
+_TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 
 
@@ -81,15 +83,30 @@ class Journal:
         for entry in entries:
             arguments += [entry.id, entry.payload, entry.digest, json.dumps(entry.summary)]
             arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
-            arguments += [entry.idempotency_key or ""]
+            arguments += [entry.idempotency_key or "", " ".join(entry.blobs)]
         ids = tuple(entry.id for entry in entries)
-        with errors_translated(self._client, unknown=ids):
-            call = self._call_durably if fsync else self._call
-            answer = call("accept", arguments)
+        call = self._call_durably if fsync else self._call
+        for _ in range(_TRIES_TO_STORE):
+            with errors_translated(self._client, unknown=ids):
+                answer = call("accept", arguments)
+            if answer[:1] != ["missing"]:
+                break
+            self._store(entries, answer[1:])
+        else:
+            raise JournalUnavailable(
+                "the attachments could not be stored: they vanish at once", ids
+            )
         return [
             Accepted(str(id_), bool(is_new))
             for id_, is_new in zip(answer[::2], answer[1::2], strict=True)
         ]
+
+    def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
+        """Store attachments, for a while: what no message refers to by then goes by itself."""
+        contents = {name: content for entry in entries for name, content in entry.blobs.items()}
+        with errors_translated(self._client):
+            for name in dict.fromkeys(names):
+                self._client.set(f"{self._prefix}:blob:{name}", contents[name], ex=_LOOSE_SECONDS)
 
     def _announce(self, fsync: bool) -> None:
         """Once: make the queue known to all workers' timers, and check the server."""
@@ -227,6 +244,12 @@ class Journal:
         with errors_translated(self._client):
             for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
                 self._client.delete(key)
+
+    def blob(self, name: str) -> str | None:
+        """A large attachment by its SHA-256, or None where it is gone."""
+        with errors_translated(self._client):
+            found = self._client.get(f"{self._prefix}:blob:{name}")
+        return None if found is None else str(found)
 
     # -- how it is done
 

@@ -44,7 +44,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Entry:
-    """A message as ``accept`` takes it."""
+    """A message as ``accept`` takes it; ``blobs`` are its large attachments by their SHA-256."""
 
     id: str
     payload: str
@@ -53,6 +53,7 @@ class Entry:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     idempotency_key: str | None = None
+    blobs: Mapping[str, str] = field(default_factory=dict)
 
 
 class Accepted(NamedTuple):

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mailqueue import payload
+from mailqueue.blobs import BlobCollector
 from mailqueue.rendering import rendered_bytes
 
 EXAMPLES = 250
@@ -159,12 +160,13 @@ def main(name: str) -> None:
     passed = []
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(messages(mail))
-    def property_(message: Any) -> None:
+    @given(messages(mail), st.sampled_from([20, sys.maxsize]))
+    def property_(message: Any, threshold: int) -> None:
         message.extra_headers.setdefault("Message-ID", "<fixed@x.example>")
         message.extra_headers.setdefault("Date", "Thu, 01 Jan 1970 00:00:00 +0000")
         before = rendered_bytes(message, "id")
-        again = payload.loads(payload.dumps(message, "id"))
+        blobs = BlobCollector(threshold)
+        again = payload.loads(payload.dumps(message, "id", blobs), blobs.contents.__getitem__)
         assert type(again) is type(message)
         after = rendered_bytes(again, "id")
         assert after == before, f"{before.decode('latin-1')}\n----\n{after.decode('latin-1')}"

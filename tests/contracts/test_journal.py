@@ -375,6 +375,39 @@ def test_an_idempotency_key_is_forgotten_after_its_window(client):
     wait_until(accepted_anew, 5)
 
 
+def stored(journal: Journal) -> list[str]:
+    """The names of the attachments that the journal holds."""
+    return [key.rpartition(":")[2] for key in journal._client.scan_iter("*:blob:*")]
+
+
+def test_an_attachment_is_stored_once_and_goes_with_its_last_message(journal):
+    """However many messages refer to it; a message that failed still needs it."""
+    both = [entry(id_, blobs={"abc": "content"}) for id_ in ("m", "n")]
+    journal.accept([*both, entry("o", blobs={"abc": "content", "def": "other"})])
+    assert sorted(stored(journal)) == ["abc", "def"]
+    assert journal.blob("abc") == "content"
+    for id_ in ("m", "o"):
+        journal.settle(claimed(journal, id_), SENT)
+    assert stored(journal) == ["abc"]
+    journal.settle(claimed(journal, "n"), Settlement(State.FAILED, "550 no"))
+    assert stored(journal) == ["abc"]
+    assert journal.trim(State.FAILED, 0) == 1
+    assert stored(journal) == []
+    assert journal.blob("abc") is None
+    assert not journal._client.exists("mailqueue:{q}:blobs")
+
+
+def test_accepting_again_counts_no_attachment_twice(journal):
+    """What is accepted already leaves no reference behind, and what nobody refers to expires."""
+    message = entry("m", blobs={"abc": "content"})
+    journal.accept([message])
+    journal.accept([message])
+    journal.settle(claimed(journal, "m"), SENT)
+    assert stored(journal) == []
+    journal.accept([message])
+    assert journal._client.ttl("mailqueue:{q}:blob:abc") > 0
+
+
 def test_a_claim_given_back_costs_no_attempt(journal):
     """At the worker's end it is queued at once; in the server's trouble it waits a while."""
     accepted(journal, "m")

@@ -397,3 +397,68 @@ def test_a_wrong_option_is_an_error_that_names_it(name, value):
     with pytest.raises(ValueError, match=f"the message's {name} = {value!r}"):
         message.send()
     assert report.find(report.Filter()) == []
+
+
+LARGE = bytes(range(256)) * 1024  # 256 KiB
+
+
+def test_a_large_attachment_is_stored_once_and_arrives_with_every_message(
+    start_worker, smtp_server, redis_url
+):
+    """However many carry it; neither tasks nor payloads hold it, and at the end it is gone."""
+    messages = [letter(f"to{n}@example.com") for n in range(20)]
+    for message in messages:
+        message.attach("brochure.bin", LARGE, "application/octet-stream")
+    get_connection().send_messages(messages)
+    with redis.Redis.from_url(redis_url) as server:
+        (blob,) = server.scan_iter("*:blob:*")
+        assert server.memory_usage(blob) < 2 * len(LARGE)
+        rest = sum(server.memory_usage(key) for key in server.scan_iter() if key != blob)
+        assert rest < len(LARGE)
+        worker = start_worker()
+        wait_until(lambda: len(smtp_server.received) == 20, 20, worker.explain)
+        wait_until(lambda: fate(messages[-1])["state"] == "sent", 5)
+        assert list(server.scan_iter("*:blob*")) == []
+    for received in smtp_server.received:
+        (part,) = received.parsed.iter_attachments()
+        assert (part.get_filename(), part.get_content()) == ("brochure.bin", LARGE)
+
+
+@pytest.mark.parametrize(("change", "reason"), [("gone", "is gone"), ("damaged", "is damaged")])
+def test_an_attachment_that_is_not_as_it_was_fails_its_message(
+    change, reason, start_worker, smtp_server, redis_url
+):
+    """The reason is on record, and the rest of the batch is sent."""
+    message, other = letter(), letter()
+    message.attach("brochure.bin", LARGE, "application/octet-stream")
+    get_connection().send_messages([message, other])
+    with redis.Redis.from_url(redis_url) as server:
+        (blob,) = server.scan_iter("*:blob:*")
+        server.delete(blob) if change == "gone" else server.set(blob, "something else")
+    worker = start_worker()
+    assert reason in wait_for_state(message, "failed", worker)["reply"]
+    wait_for_state(other, "sent", worker)
+
+
+def test_a_message_that_is_too_large_is_an_error_that_says_so(monkeypatch):
+    """Measured as it lies in the queue, attachments included."""
+    monkeypatch.setenv("MAILQUEUE_MAX_MESSAGE_SIZE", "100KiB")
+    message = letter()
+    message.attach("brochure.bin", LARGE, "application/octet-stream")
+    with pytest.raises(ValueError, match=r"MAILQUEUE\['MAX_MESSAGE_SIZE'\] is 102400"):
+        message.send()
+    assert report.find(report.Filter()) == []
+
+
+def test_any_number_of_messages_passes_through_from_a_generator(redis_url):
+    """They are accepted in portions while they are made, not after all of them are."""
+    accepted_before_last: list[int] = []
+
+    def letters():
+        for n in range(1200):
+            if n == 1199:
+                accepted_before_last.append(report.status()["queues"][0]["totals"]["accepted"])
+            yield letter(f"to{n}@example.com")
+
+    assert get_connection().send_messages(letters()) == 1200
+    assert accepted_before_last == [1000]

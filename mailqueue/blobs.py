@@ -1,0 +1,75 @@
+"""Large attachments apart from their messages: stored once by SHA-256, however many carry them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+from .errors import PayloadError
+
+_CACHE_LIMIT = 64 * 1024**2  # characters; a worker meets the same brochure again and again
+
+
+def sha256(content: str) -> str:
+    """The name under which a content is stored."""
+    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class BlobCollector:
+    """Collects what is too large for a payload, for the journal to store.
+
+    An object that many messages attach is encoded and hashed once. ``used`` are those of the
+    message at hand, by name; ``contents`` those of all messages.
+    """
+
+    def __init__(self, threshold: int) -> None:
+        self.contents: dict[str, str] = {}
+        self.used: dict[str, str] = {}
+        self.threshold = threshold
+        self._known: dict[int, tuple[object, str]] = {}
+
+    def put(self, original: object, encode: Callable[[], str]) -> str:
+        """Take a content, encoded if it is not known yet; return its name."""
+        known, name = self._known.get(id(original), (None, ""))
+        if known is not original:
+            content = encode()
+            name = sha256(content)
+            self.contents[name] = content
+            self._known[id(original)] = original, name
+        self.used[name] = self.contents[name]
+        return name
+
+    @property
+    def size(self) -> int:
+        """How many characters have been collected."""
+        return sum(map(len, self.contents.values()))
+
+
+class BlobCache:
+    """The contents that a worker used last; ``fetch`` gets the others, None for what is gone."""
+
+    def __init__(self, limit: int = _CACHE_LIMIT) -> None:
+        self._limit = limit
+        self._size = 0
+        self._contents: OrderedDict[str, str] = OrderedDict()
+
+    def get(self, name: str, fetch: Callable[[str], str | None]) -> str:
+        """Return a content. Raises PayloadError where it is gone or damaged."""
+        if name in self._contents:
+            self._contents.move_to_end(name)
+            return self._contents[name]
+        content = fetch(name)
+        if content is None:
+            raise PayloadError(f"the attachment with the SHA-256 {name} is gone from the journal")
+        if sha256(content) != name:
+            raise PayloadError(f"the attachment with the SHA-256 {name} is damaged in the journal")
+        self._keep(name, content)
+        return content
+
+    def _keep(self, name: str, content: str) -> None:
+        self._contents[name] = content
+        self._size += len(content)
+        while self._size > self._limit:
+            _, dropped = self._contents.popitem(last=False)
+            self._size -= len(dropped)
