@@ -21,7 +21,7 @@ LAYERS = {
         mailers message mime notation
     """,
     "queue": """
-        backends.queue celery journal mimepart options payload publisher
+        backends.queue blobs celery journal mimepart options payload publisher
         reporting urls values
     """,
     "sending": """

@@ -19,6 +19,7 @@ from sybil import Document
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from mailqueue import EmailMessage, EmailMultiAlternatives, payload
+from mailqueue.blobs import BlobCollector
 from mailqueue.conf import QueueSettings, Settings
 from mailqueue.journal import State
 from mailqueue.retry import JITTER
@@ -203,11 +204,14 @@ PAYLOADS = {
 }
 
 
+@pytest.mark.parametrize("threshold", [0, 10**6])
 @pytest.mark.parametrize("kind", PAYLOADS)
-def test_payloads_are_as_the_schema_says(kind: str) -> None:
-    """docs/payload.schema.json holds for what is really written, and all of that is in it."""
+def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
+    """docs/payload.schema.json holds for what is written, with attachments large or small."""
     Draft202012Validator.check_schema(SCHEMA)
-    found = json.loads(payload.dumps(PAYLOADS[kind](), "an-id"))
+    blobs = BlobCollector(threshold)
+    found = json.loads(payload.dumps(PAYLOADS[kind](), "an-id", blobs))
+    assert bool(blobs.contents) == (kind == "everything" and threshold == 0)
     errors = [str(error) for error in Draft202012Validator(SCHEMA).iter_errors(found)]
     assert errors == []
 
