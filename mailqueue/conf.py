@@ -101,7 +101,14 @@ def _addresses(value: object) -> list[Any]:
         return [item.strip() for item in value.split(",") if item.strip()]
     if isinstance(value, (list, tuple)):
         return list(value)
-    raise ValueError("must be a list of addresses")
+    raise ValueError("must be a list")
+
+
+def _secrets(value: object) -> list[str]:
+    keys = _addresses(value)  # the same notation: a list, or text with commas
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("must be a list of strings")
+    return keys
 
 
 def _mailers(value: object) -> dict[str, Any]:
@@ -172,6 +179,7 @@ class QueueSettings(_Section):
     CONNECTION_MAX_MESSAGES = Setting(1000, _positive)
     CONNECTION_MAX_AGE = Setting(600.0, _seconds_above_zero)
     CONNECTION_IDLE = Setting(30.0, _seconds_above_zero)
+    SECRET_KEYS = Setting[list[str]]([], _secrets, secret=True)
 
     def __init__(self, parent: Settings) -> None:
         self._parent = parent

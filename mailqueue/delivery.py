@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,10 +15,11 @@ from .blobs import BlobCache
 from .connection import Connection
 from .errors import JournalUnavailable, MailqueueError
 from .housekeeper import housekeeper
-from .journal import Claim, Journal, Settlement, State
+from .journal import Claim, Journal, Result, Settlement, State
 from .outcome import Outcome, ServerTrouble, StaleClaim
 from .rendering import Outgoing
 from .retry import RetryPolicy, decide
+from .sealing import KeyMissing
 
 _log = logging.getLogger(__name__)
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
@@ -27,6 +28,7 @@ _CLAIM_AT_ONCE = 10
 # Seconds for which a result waits for the journal to come back. The message is committing for
 # longer than that, so no other worker touches it meanwhile.
 _PATIENCE = 300.0
+_WITHOUT_KEY = 60.0  # seconds until a message whose key is missing is looked at again
 _SECONDS_BETWEEN_TRIES = 1.0
 
 
@@ -106,29 +108,36 @@ class Delivery:
     def _deliver(self, claim: Claim, text: str) -> str:
         """Deliver one claimed message and record what came of it."""
         try:
-            message = payload.loads(text, self._blob)
+            message = payload.loads(self._journal.sealer.open(text), self._blob)
             recipients = tuple(dict.fromkeys(message.recipients()))
-            outgoing = Outgoing(claim.id, message, self._to_be_tried(recipients, claim))
+            earlier = self._journal.results_of(claim)
+            to_be_tried = tuple(address for address in recipients if address not in earlier)
+            outgoing = Outgoing(claim.id, message, to_be_tried)
             outcome = self._connection.deliver(outgoing, lambda: self._journal.commit(claim))
         except StaleClaim:
             _log.warning("message %s was taken over by another worker before its end", claim.id)
             return "stale"
         except (ServerTrouble, JournalUnavailable):
             raise
+        except KeyMissing as error:
+            return self._put_off(claim, error)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
             return self._settle(claim, self._undeliverable(claim, error))
-        return self._settle(claim, self._decide(claim, outcome, recipients))
+        return self._settle(claim, self._decide(claim, outcome, earlier, recipients))
 
     def _blob(self, name: str) -> str:
         return _blobs.get(name, self._journal.blob)
 
-    def _to_be_tried(self, recipients: Sequence[str], claim: Claim) -> tuple[str, ...]:
-        return tuple(recipient for recipient in recipients if recipient not in claim.results)
-
-    def _decide(self, claim: Claim, outcome: Outcome, recipients: Sequence[str]) -> Settlement:
+    def _decide(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        earlier: Mapping[str, Result],
+        recipients: Sequence[str],
+    ) -> Settlement:
         return decide(
             outcome,
-            claim.results,
+            earlier,
             recipients,
             tries=claim.tries,
             age=claim.age,
@@ -140,7 +149,17 @@ class Delivery:
         """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
         reason = str(error) if isinstance(error, MailqueueError) else _described(error)
         _log.error("message %s can't be sent: %s", claim.id, reason)
-        return Settlement(State.FAILED, reason, claim.results)
+        try:
+            earlier = self._journal.results_of(claim)
+        except (MailqueueError, ValueError):
+            earlier = {}  # unreadable too
+        return Settlement(State.FAILED, reason, earlier)
+
+    def _put_off(self, claim: Claim, error: KeyMissing) -> str:
+        """A missing key is our own mistake: the message waits until that is mended."""
+        _log.error("message %s can't be read: %s", claim.id, error)
+        self._journal.give_back(claim, _WITHOUT_KEY, str(error))
+        return State.RETRYING.value
 
     def _settle(self, claim: Claim, settlement: Settlement) -> str:
         if not self._recorded(claim, settlement):

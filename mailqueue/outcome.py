@@ -60,7 +60,7 @@ class ServerTrouble(MailqueueError):
     """The server can't be used now: connect, TLS, banner, EHLO, AUTH, a 421, a lost connection.
 
     It is nobody's fault that the message at hand could have mended, so it costs it no attempt. The
-    final dot was not sent. ``reply`` says what happened.
+    message was surely not accepted. ``reply`` says what happened.
     """
 
     def __init__(self, reply: str) -> None:

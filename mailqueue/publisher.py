@@ -14,6 +14,7 @@ from kombu.pools import ProducerPool
 
 from .conf import settings
 from .errors import ImproperlyConfigured
+from .journal import Due
 from .options import Priority
 from .reporting import report
 from .urls import broker_url
@@ -146,7 +147,10 @@ def _own_app(url: str) -> Celery:
     return app
 
 
-def publish_ids(queue: str, ids: Iterable[str], app: Celery | None = None) -> bool:
+def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> None:
     """Publish tasks for messages whose payload stays in the journal."""
-    messages = [(id_, "") for id_ in ids]
-    return publish(queue, messages, app) if messages else True
+    by_priority: dict[str, list[tuple[str, str]]] = {}
+    for message in due:
+        by_priority.setdefault(message.priority, []).append((message.id, ""))
+    for priority, messages in by_priority.items():
+        publish(queue, messages, app, Priority(priority))

@@ -85,8 +85,9 @@ class SmtpTransport:
     def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
         """Send one message; ``commit`` is asked just before the final dot.
 
-        Raises ServerTrouble where the fault is the server's or the connection's and the dot wasn't
-        sent, StaleClaim where ``commit`` said no. After any exception, ``drop`` the transport.
+        Raises ServerTrouble where the fault is the server's or the connection's and the message
+        was surely not accepted, StaleClaim where ``commit`` said no. After any exception, ``drop``
+        the transport.
         """
         envelope = render(outgoing, seven_bit=not self._smtp.has_extn("8bitmime"))
         reason = self._obstacle(envelope)
@@ -183,7 +184,7 @@ class SmtpTransport:
             self.drop()
             return Outcome.for_all(recipients, Verdict.IN_DOUBT, f"unreadable reply: {reply}")
         if reply.code == _SERVICE_NOT_AVAILABLE:
-            self.drop()
+            raise ServerTrouble(str(reply))
         return Outcome.for_all(recipients, reply.verdict, str(reply))
 
     def _abandon(self, recipients: Iterable[str], reply: Reply) -> Outcome:

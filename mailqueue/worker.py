@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -18,13 +19,14 @@ from celery import signals
 
 from .conf import settings
 from .connection import close_connections
-from .errors import MailqueueError
-from .journal import Journal, State, open_journals
-from .publisher import publish_ids
+from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
+from .journal import Journal, State, open_journal, open_journals
+from .publisher import publish_due
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0
+_BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
 # Set in the worker's main process when it is to stop. The processes of its pool are forked from
 # there and see it too: a batch looks at it between two messages.
@@ -74,7 +76,7 @@ class Timer:
         trims = time.monotonic() >= self._next_trim
         for journal in self._journals():
             journal.beat(self._name)
-            publish_ids(journal.queue, journal.release(tick=_SECONDS_BETWEEN_ROUNDS * 0.9))
+            publish_due(journal.queue, journal.release(tick=_SECONDS_BETWEEN_ROUNDS * 0.9))
             if trims:
                 _trim(journal)
         if trims:
@@ -85,10 +87,25 @@ def _trim(journal: Journal) -> None:
     options = settings.MAILQUEUE
     for state in State:
         if state.final:
-            journal.trim(state, options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED)
+            keep = options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED
+            # In small bites, so that nobody has to wait for the server; the rest comes next time.
+            for _ in range(_BITES):
+                if journal.trim(state, keep, _BITE) < _BITE:
+                    break
 
 
 _timers: list[Timer] = []
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def check_journal(**_: Any) -> None:
+    """Refuse to start on a journal that would lose messages."""
+    try:
+        open_journal().check(fsync=settings.MAILQUEUE.DURABILITY == "fsync")
+    except JournalUnavailable as error:
+        _log.error("%s; the worker waits for it", error)
+    except ImproperlyConfigured as error:
+        sys.exit(f"mailqueue: {error}")
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -19,6 +19,7 @@ from ..journal import Entry, open_journal
 from ..options import Options, Priority, options_of
 from ..publisher import producer_app, publish
 from ..reporting import report
+from ..sealing import current_sealer
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
 def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
     options = options_of(message)
     id_ = vars(message).pop("_mailqueue_pending_id", None) or secrets.token_hex(10)
-    text = payload.dumps(message, id_, blobs)
+    text = current_sealer().seal(payload.dumps(message, id_, blobs))
     entry = Entry(
         id=id_,
         payload=text,
@@ -140,5 +141,6 @@ def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
         expires_at=options.expires_at,
         idempotency_key=options.idempotency_key,
         blobs=blobs.used,
+        priority=options.priority,
     )
     return _Outgoing(message, options, entry)

@@ -3,12 +3,13 @@
 from .connection import connect
 from .journal import Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
-from .record import Accepted, Attempt, Claim, Entry, Record, Result, Settlement, State
+from .record import Accepted, Attempt, Claim, Due, Entry, Record, Result, Settlement, State
 
 __all__ = [
     "Accepted",
     "Attempt",
     "Claim",
+    "Due",
     "Entry",
     "Journal",
     "Policy",

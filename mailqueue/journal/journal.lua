@@ -8,10 +8,12 @@
 --                             digest     SHA-256 of the payload, so that a task can't smuggle in another
 --                             blobs      names of the large attachments that the payload refers to
 --                             summary    JSON for people: subject, from, to
+--                             (payload, blobs' contents, summary, results, reply and log may be sealed)
 --                             results    JSON, address -> {"state": …, "reply": …}, settled ones only
 --                             attempts   how often it was claimed (and not given back)
 --                             tries_from attempts that don't count for the schedule: before `retry`
 --                             lost       how often its worker vanished while sending
+--                             priority   of the task that names it: high, normal, low
 --                             token      fencing token of the newest claim
 --                             reply      the server's newest reply, or our reason
 --                             created, since, updated, due, expires
@@ -121,7 +123,7 @@ local operations = {}
 -- The large attachments of these messages that have to be stored before they can be accepted.
 local function missing_blobs(arguments)
   local answer = {}
-  for i = 3, #arguments, 8 do
+  for i = 3, #arguments, 9 do
     for name in string.gmatch(arguments[i + 7], '%x+') do
       if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then answer[#answer + 1] = name end
     end
@@ -130,13 +132,13 @@ local function missing_blobs(arguments)
 end
 
 -- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), idempotency key (''
--- for none), names of large attachments. -> for each the id under which it is known from now on, and
+-- for none), names of large attachments, priority. -> for each the id under which it is known from now on, and
 -- 1 where that is new; or 'missing' and the names that are not stored yet, and nothing is accepted
 function operations.accept(arguments)
   local grace, window, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}
   local missing = missing_blobs(arguments)
   if #missing > 0 then return { 'missing', unpack(missing) } end
-  for i = 3, #arguments, 8 do
+  for i = 3, #arguments, 9 do
     local id, send_at, expires = arguments[i], tonumber(arguments[i + 4]), tonumber(arguments[i + 5])
     local same = arguments[i + 6] ~= '' and p .. ':same:' .. arguments[i + 6]
     local known = same and redis.call('GET', same) or id
@@ -153,7 +155,7 @@ function operations.accept(arguments)
       end
       redis.call('HSET', key(id), 'payload', arguments[i + 1], 'digest', arguments[i + 2],
         'summary', arguments[i + 3], 'results', '{}', 'attempts', 0, 'tries_from', 0,
-        'lost', 0, 'created', now, 'since', now)
+        'lost', 0, 'created', now, 'since', now, 'priority', arguments[i + 8])
       if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
       redis.call('HINCRBY', p .. ':totals', 'accepted', 1)
       answer[#answer + 1] = id
@@ -217,7 +219,7 @@ end
 -- Just before the final dot. -> 1, or 0 where the claim is stale and the dot must not be sent
 function operations.commit(arguments)
   local id, token, lease = arguments[1], arguments[2], tonumber(arguments[3])
-  if get(id, 'state') ~= 'sending' or get(id, 'token') ~= token then return 0 end
+  if not owned(id, token) then return 0 end
   enter(id, 'committing', now + lease)
   return 1
 end
@@ -234,18 +236,19 @@ function operations.settle(arguments)
   return 1
 end
 
--- The claim is handed back untried, at no cost to the message. -> 1, or 0 where it is stale
+-- The claim is handed back, at no cost to the message: it wasn't tried, or the server said of itself
+-- that it can't take it now. -> 1, or 0 where it is stale
 function operations.give_back(arguments)
   local id, token, delay, reply = arguments[1], arguments[2], tonumber(arguments[3]), arguments[4]
-  if get(id, 'state') ~= 'sending' or get(id, 'token') ~= token then return 0 end
+  if not owned(id, token) then return 0 end
   redis.call('HINCRBY', key(id), 'attempts', -1)
   if reply ~= '' then redis.call('HSET', key(id), 'reply', reply) end
   enter(id, delay > 0 and 'retrying' or 'queued', now + delay)
   return 1
 end
 
--- What is due goes (back) to the queue. -> the ids for which a task should be published; each is
--- looked at again after the grace, in case that task gets lost.
+-- What is due goes (back) to the queue. -> id and priority of those for which a task should be
+-- published; each is looked at again after the grace, in case that task gets lost.
 function operations.release(arguments)
   local tick, limit, grace = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
   local max_lost, doubt = tonumber(arguments[4]), tonumber(arguments[5])
@@ -260,7 +263,7 @@ function operations.release(arguments)
     end
     if WAITING[get(id, 'state')] and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + grace)
-      answer[#answer + 1] = id
+      answer[#answer + 1] = { id, get(id, 'priority') }
     end
   end
   return answer
@@ -280,18 +283,15 @@ function operations.pulse(arguments)
     redis.call('ZCOUNT', p .. ':due', '-inf', now - tonumber(arguments[2])) }
 end
 
--- An operator asks for another try; recipients that were refused are tried again, those that were
--- served are not, and the schedule begins anew. -> the ids for which that was possible
+-- Many: id, the results as the caller has seen them, the results to begin anew with. An operator
+-- asks for another try: recipients that were refused are tried again, those that were served are
+-- not, and the schedule begins anew. -> the ids for which that was possible
 function operations.retry(arguments)
   local grace, answer = tonumber(arguments[1]), {}
-  for i = 2, #arguments do
-    local id = arguments[i]
-    if MAY_BE_RETRIED[get(id, 'state')] and get(id, 'payload') then
-      local served = {}
-      for address, result in pairs(cjson.decode(get(id, 'results'))) do
-        if result.state == 'sent' then served[address] = result end
-      end
-      redis.call('HSET', key(id), 'results', next(served) and cjson.encode(served) or '{}',
+  for i = 2, #arguments, 3 do
+    local id, seen, anew = arguments[i], arguments[i + 1], arguments[i + 2]
+    if MAY_BE_RETRIED[get(id, 'state')] and get(id, 'payload') and get(id, 'results') == seen then
+      redis.call('HSET', key(id), 'results', anew,
         'tries_from', get(id, 'attempts'), 'lost', 0, 'since', now)
       if get(id, 'state') == 'expired' then redis.call('HDEL', key(id), 'expires') end
       enter(id, 'queued', now + grace)

@@ -12,9 +12,10 @@ from typing import Any
 import redis
 
 from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
+from ..sealing import Sealer
 from .connection import Client, ensure_connected, errors_translated
-from .reading import read_record, read_results
-from .record import Accepted, Claim, Entry, Record, Settlement, State
+from .reading import dump_results, read_record, read_results
+from .record import Accepted, Claim, Due, Entry, Record, Result, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 _QUEUES = "mailqueue:queues"
@@ -49,8 +50,15 @@ class Journal:
     All of them raise JournalUnavailable when the server can't be reached or refuses.
     """
 
-    def __init__(self, client: Client, queue: str, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        queue: str,
+        policy: Policy | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
         self.queue = queue
+        self.sealer = sealer or Sealer()
         self._client = client
         self.policy = policy or Policy()
         self._prefix = f"mailqueue:{{{queue}}}"
@@ -81,9 +89,11 @@ class Journal:
         self._announce(fsync)
         arguments: list[str | int] = [_ms(self.policy.grace), _ms(self.policy.same_within)]
         for entry in entries:
-            arguments += [entry.id, entry.payload, entry.digest, json.dumps(entry.summary)]
+            summary = self.sealer.seal(json.dumps(entry.summary))
+            arguments += [entry.id, entry.payload, entry.digest, summary]
             arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
             arguments += [entry.idempotency_key or "", " ".join(entry.blobs)]
+            arguments += [entry.priority]
         ids = tuple(entry.id for entry in entries)
         call = self._call_durably if fsync else self._call
         for _ in range(_TRIES_TO_STORE):
@@ -106,20 +116,43 @@ class Journal:
         contents = {name: content for entry in entries for name, content in entry.blobs.items()}
         with errors_translated(self._client):
             for name in dict.fromkeys(names):
-                self._client.set(f"{self._prefix}:blob:{name}", contents[name], ex=_LOOSE_SECONDS)
+                content = self.sealer.seal(contents[name])
+                self._client.set(f"{self._prefix}:blob:{name}", content, ex=_LOOSE_SECONDS)
 
     def _announce(self, fsync: bool) -> None:
         """Once: make the queue known to all workers' timers, and check the server."""
         if self._announced:
             return
+        self.check(fsync=fsync)
         with errors_translated(self._client):
-            if fsync and not self._client.info("persistence").get("aof_enabled"):
-                raise ImproperlyConfigured(
-                    "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal with an append-only file: "
-                    "set `appendonly yes` on the server"
-                )
             self._client.sadd(_QUEUES, self.queue)
         self._announced = True
+
+    def check(self, *, fsync: bool = False) -> None:
+        """Raise ImproperlyConfigured where the server would break what we promise.
+
+        It must evict nothing; for ``fsync`` it must keep an append-only file and know ``WAITAOF``
+        (Redis 7.2, Valkey), without which nobody learns when a message is on the disk.
+        """
+        server = self.server()
+        policy = server.get("maxmemory_policy", "noeviction")
+        if policy.startswith("allkeys"):
+            raise ImproperlyConfigured(
+                f"the journal's server may evict messages: its maxmemory-policy is {policy}; "
+                "set it to noeviction"
+            )
+        if fsync and not (server.get("aof_enabled") and self._knows_waitaof()):
+            raise ImproperlyConfigured(
+                "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or "
+                "later, with an append-only file (`appendonly yes`)"
+            )
+
+    def _knows_waitaof(self) -> bool:
+        try:
+            self._client.waitaof(0, 0, 1)
+        except redis.ResponseError as error:
+            return "unknown command" not in str(error).lower()
+        return True
 
     # -- the worker's side
 
@@ -133,7 +166,11 @@ class Journal:
         for id_, digest in ids:
             arguments += [id_, digest]
         looked_at, *claims = self._checked("claim", arguments)
-        return [_read_claim(row) for row in claims], int(looked_at)
+        return [self._read_claim(row) for row in claims], int(looked_at)
+
+    def results_of(self, claim: Claim) -> dict[str, Result]:
+        """The results of those recipients that earlier attempts have settled."""
+        return read_results(self.sealer.open(claim.results))
 
     def renew(self, claims: Iterable[Claim]) -> int:
         """Prolong the leases of claims that still hold; return how many did."""
@@ -147,25 +184,28 @@ class Journal:
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
-        results = {a: {"state": r.state, "reply": r.reply} for a, r in settlement.results.items()}
+        seal = self.sealer.seal
         line = {"state": settlement.state, "reply": settlement.reply, "worker": worker}
         delay = -1 if settlement.delay is None else _ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
-        arguments += [json.dumps(results), settlement.reply, json.dumps(line)]
+        arguments += [seal(dump_results(settlement.results)), seal(settlement.reply)]
+        arguments += [seal(json.dumps(line))]
         return bool(self._checked("settle", arguments))
 
     def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
-        return bool(self._checked("give_back", [claim.id, claim.token, _ms(delay), reply]))
+        arguments: list[str | int] = [claim.id, claim.token, _ms(delay)]
+        arguments += [reply and self.sealer.seal(reply)]
+        return bool(self._checked("give_back", arguments))
 
-    def release(self, limit: int = 1000, *, tick: float = 0) -> list[str]:
+    def release(self, limit: int = 1000, *, tick: float = 0) -> list[Due]:
         """Queue what is due: new without a task, retrying, scheduled, lease ended.
 
-        Returns the ids to publish a task for. With ``tick``, only the first of all the workers that
+        Returns what to publish tasks for. With ``tick``, only the first of all the workers that
         ask within so many seconds gets any.
         """
         arguments = [_ms(tick), limit, _ms(self.policy.regrace), *self._recovery()]
-        return [str(id_) for id_ in self._checked("release", arguments)]
+        return [Due(str(id_), str(p)) for id_, p in self._checked("release", arguments)]
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""
@@ -186,15 +226,28 @@ class Journal:
         return [str(worker) for worker in workers], int(overdue)
 
     def server(self) -> dict[str, Any]:
-        """What the server says of itself: version, persistence, eviction."""
+        """What the server says of itself: version, persistence, eviction. Some say nothing."""
         with errors_translated(self._client):
-            found: dict[str, Any] = self._client.info()
+            try:
+                found: dict[str, Any] = self._client.info()
+            except redis.ResponseError as error:
+                if "unknown command" in str(error).lower():
+                    return {}
+                raise
         return found
 
     def retry(self, ids: Sequence[str]) -> list[str]:
-        """Queue messages again that failed or wait for their next try; return which ones."""
-        arguments: list[str | int] = [_ms(self.policy.grace), *ids]
-        return [str(id_) for id_ in self._checked("retry", arguments)] if ids else []
+        """Queue messages again that failed or wait for their next try; return which ones.
+
+        Recipients who were served are not tried again.
+        """
+        arguments: list[str | int] = [_ms(self.policy.grace)]
+        for id_, seen in zip(ids, self._fields("results", ids), strict=True):
+            if seen is not None:
+                results = read_results(self.sealer.open(seen))
+                served = {a: r for a, r in results.items() if r.state is State.SENT}
+                arguments += [id_, seen, self.sealer.seal(dump_results(served))]
+        return [str(id_) for id_ in self._checked("retry", arguments)]
 
     def counts(self) -> dict[State, int]:
         """How many messages are in each state."""
@@ -230,14 +283,14 @@ class Journal:
                 pipeline.hgetall(f"{self._prefix}:message:{id_}")
             rows = pipeline.execute()
         return [
-            read_record(id_, self.queue, row) for id_, row in zip(ids, rows, strict=True) if row
+            read_record(id_, self.queue, row, self.sealer.open)
+            for id_, row in zip(ids, rows, strict=True)
+            if row
         ]
 
     def payload(self, id_: str) -> str | None:
         """The payload as it was accepted, or None where it is gone."""
-        with errors_translated(self._client):
-            found = self._client.hget(f"{self._prefix}:message:{id_}", "payload")
-        return None if found is None else str(found)
+        return self._fields("payload", [id_])[0]
 
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""
@@ -249,9 +302,28 @@ class Journal:
         """A large attachment by its SHA-256, or None where it is gone."""
         with errors_translated(self._client):
             found = self._client.get(f"{self._prefix}:blob:{name}")
-        return None if found is None else str(found)
+        return None if found is None else self.sealer.open(str(found))
 
     # -- how it is done
+
+    def _read_claim(self, row: Sequence[Any]) -> Claim:
+        id_, token, attempt, tries, age, results, payload = row
+        return Claim(
+            id=id_,
+            token=str(token),
+            attempt=int(attempt),
+            tries=int(tries),
+            age=int(age) / 1000,
+            results=results,
+            payload=payload,
+        )
+
+    def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
+        with errors_translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for id_ in ids:
+                pipeline.hget(f"{self._prefix}:message:{id_}", name)
+            return list(pipeline.execute())
 
     def _recovery(self) -> list[int]:
         doubt = self.policy.doubt
@@ -302,16 +374,3 @@ def _moment(time: datetime | None) -> int:
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _read_claim(row: Sequence[Any]) -> Claim:
-    id_, token, attempt, tries, age, results, payload = row
-    return Claim(
-        id=id_,
-        token=str(token),
-        attempt=int(attempt),
-        tries=int(tries),
-        age=int(age) / 1000,
-        results=read_results(results),
-        payload=payload,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..conf import settings
+from ..sealing import sealer_for
 from ..urls import journal_url
 from .connection import connect
 from .journal import Journal, Policy, known_queues
@@ -17,13 +18,16 @@ def open_journal(queue: str | None = None) -> Journal:
     options = settings.MAILQUEUE
     doubt = _DOUBT if options.IN_DOUBT == "retry" else None
     policy = Policy(lease=options.LEASE, doubt=doubt)
-    return _journal(journal_url(), options.ENQUEUE_TIMEOUT, queue or options.QUEUE, policy)
+    keys = tuple(options.SECRET_KEYS)
+    return _journal(journal_url(), options.ENQUEUE_TIMEOUT, queue or options.QUEUE, policy, keys)
 
 
 @lru_cache(maxsize=64)
-def _journal(url: str, timeout: float, queue: str, policy: Policy) -> Journal:
+def _journal(
+    url: str, timeout: float, queue: str, policy: Policy, keys: tuple[str, ...]
+) -> Journal:
     # Kept, because a journal's first use costs two more round trips than the later ones.
-    return Journal(connect(url, timeout), queue, policy)
+    return Journal(connect(url, timeout), queue, policy, sealer_for(keys))
 
 
 def open_journals() -> list[Journal]:

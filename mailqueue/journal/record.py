@@ -54,6 +54,7 @@ class Entry:
     expires_at: datetime | None = None
     idempotency_key: str | None = None
     blobs: Mapping[str, str] = field(default_factory=dict)
+    priority: str = "normal"
 
 
 class Accepted(NamedTuple):
@@ -63,13 +64,21 @@ class Accepted(NamedTuple):
     is_new: bool
 
 
+class Due(NamedTuple):
+    """A message for which a task should be published, and with which priority."""
+
+    id: str
+    priority: str
+
+
 @dataclass(frozen=True)
 class Claim:
     """A message that is this worker's to send until the lease ends.
 
     ``payload`` is empty where the one that came with the task is the right one. ``tries`` counts
     this attempt and those before it, as far as they count for the retry schedule. ``age`` is in
-    seconds since the message was accepted, or since an operator last asked for a retry.
+    seconds since the message was accepted, or since an operator last asked for a retry. ``results``
+    is for ``Journal.results_of``.
     """
 
     id: str
@@ -77,7 +86,7 @@ class Claim:
     attempt: int
     tries: int
     age: float
-    results: Mapping[str, Result]
+    results: str
     payload: str = ""
 
 

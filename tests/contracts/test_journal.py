@@ -13,6 +13,7 @@ import fakeredis
 import pytest
 import redis
 
+from mailqueue.errors import ImproperlyConfigured
 from mailqueue.journal import (
     Entry,
     Journal,
@@ -26,6 +27,9 @@ from mailqueue.journal import (
 from tests.support import wait_until
 
 REDIS_SERVER = shutil.which("redis-server")
+NEEDS_REDIS = pytest.mark.needs(
+    "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
+)
 # Times for tests: long enough that nothing ends by itself, unless a test makes it short.
 POLICY = Policy(lease=30, grace=30, regrace=30, doubt=30, reply_wait=30, max_lost=3)
 NOW = Policy(lease=0, grace=0, regrace=0, doubt=0, reply_wait=0, max_lost=3)
@@ -55,12 +59,7 @@ def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(
     params=[
         "valkey",
-        pytest.param(
-            "redis",
-            marks=pytest.mark.needs(
-                "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
-            ),
-        ),
+        pytest.param("redis", marks=NEEDS_REDIS),
         "fakeredis",
     ]
 )
@@ -108,6 +107,10 @@ def claimed(journal: Journal, id_: str):
     claims, _ = journal.claim([(id_, "")])
     assert [claim.id for claim in claims] == [id_]
     return claims[0]
+
+
+def ids_of(due) -> list[str]:
+    return [message.id for message in due]
 
 
 def state(journal: Journal, id_: str) -> State:
@@ -221,7 +224,7 @@ def test_a_lease_that_ended_before_the_commit_is_safe_to_send_again(journal):
     """The message goes back to the queue, the attempt counts, and the record says why."""
     accepted(journal, "m")
     hasty(journal).claim([("m", "")])
-    assert journal.release() == ["m"]
+    assert ids_of(journal.release()) == ["m"]
     (record,) = journal.read(["m"])
     assert (record.state, record.attempts) == (State.QUEUED, 1)
     assert record.reply == "the worker vanished while sending"
@@ -290,7 +293,7 @@ def test_what_is_due_is_released_once_for_each_grace(journal):
     """Released messages are queued, and not released again while their task is under way."""
     accepted(journal, "m")
     journal.settle(claimed(journal, "m"), Settlement(State.RETRYING, "451 later", {}, delay=0))
-    assert journal.release() == ["m"]
+    assert ids_of(journal.release()) == ["m"]
     assert state(journal, "m") is State.QUEUED
     assert journal.release() == []
     assert hasty(journal).release() == []  # the grace it was given has not ended
@@ -300,14 +303,21 @@ def test_a_message_whose_task_got_lost_is_released(client):
     """Accepted and never published: the timer finds it after the grace."""
     journal = Journal(client, "q", NOW)
     accepted(journal, "m")
-    assert journal.release() == ["m"]
+    assert ids_of(journal.release()) == ["m"]
+
+
+def test_a_released_message_keeps_its_priority(client):
+    """Whoever publishes its task knows which."""
+    journal = Journal(client, "q", NOW)
+    journal.accept([entry("m", priority="high"), entry("n")])
+    assert sorted(journal.release()) == [("m", "high"), ("n", "normal")]
 
 
 def test_only_one_timer_acts_in_each_tick(client):
     """Of all the workers that ask within the tick, the first gets what is due."""
     journal = Journal(client, "q", NOW)
     accepted(journal, "m")
-    assert journal.release(tick=30) == ["m"]
+    assert ids_of(journal.release(tick=30)) == ["m"]
     accepted(journal, "n")
     assert journal.release(tick=30) == []
 
@@ -421,6 +431,42 @@ def test_a_claim_given_back_costs_no_attempt(journal):
     assert (record.state, record.attempts, record.reply) == (State.RETRYING, 0, "421 too busy")
 
 
+def test_a_commit_may_be_repeated_on_another_connection(journal):
+    """The server said 421 instead of a reply: the same claim goes on, or is given back."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert [journal.commit(claim), journal.commit(claim)] == [True, True]
+    assert journal.give_back(claim, 30, "421 going down")
+    assert (state(journal, "m"), journal.read(["m"])[0].attempts) == (State.RETRYING, 0)
+    assert not journal.commit(claim)
+
+
+def test_a_server_that_evicts_is_refused(client, request):
+    """Before anything is accepted; a policy that spares what has no expiry is not."""
+    if isinstance(client, fakeredis.FakeRedis):
+        return  # it has neither a memory limit nor a policy
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    request.addfinalizer(lambda: client.config_set("maxmemory-policy", "noeviction"))
+    with pytest.raises(ImproperlyConfigured, match="allkeys-lru"):
+        Journal(client, "q").accept([entry("m")])
+    assert list(client.scan_iter()) == []
+
+
+@NEEDS_REDIS
+def test_a_server_that_can_not_tell_when_it_has_synced_is_refused(real_redis):
+    """Redis before 7.2 has no WAITAOF; newer ones and Valkey do."""
+    client = connect(real_redis, 2.0)
+    client.flushall()
+    version = tuple(map(int, client.info()["redis_version"].split(".")[:2]))
+    journal = Journal(client, "q")
+    if version >= (7, 2):
+        assert journal.accept([entry("m")], fsync=True) == [("m", True)]
+        return
+    with pytest.raises(ImproperlyConfigured, match="fsync"):
+        journal.accept([entry("m")], fsync=True)
+    assert list(client.scan_iter()) == []
+
+
 def test_retry_tries_those_refused_and_spares_those_served(journal):
     """An operator's retry begins the schedule anew and keeps the results of who got the message."""
     accepted(journal, "m")
@@ -429,7 +475,8 @@ def test_retry_tries_those_refused_and_spares_those_served(journal):
     journal.settle(claimed(journal, "m"), Settlement(State.PARTIAL, "550 no", results))
     assert journal.retry(["m", "unknown"]) == ["m"]
     claim = claimed(journal, "m")
-    assert (claim.attempt, claim.tries, claim.results) == (2, 1, {"b@x": served})
+    assert (claim.attempt, claim.tries) == (2, 1)
+    assert journal.results_of(claim) == {"b@x": served}
 
 
 def test_retry_leaves_sent_messages_alone(journal):

@@ -160,3 +160,25 @@ def test_a_result_outlasts_a_journal_that_is_away(
         wait_until(lambda: states() == {"sent": 20}, 60, worker.explain)
         worker.stop()
     assert sorted(Counter(smtp_server.message_ids()).values()) == [1] * 20
+
+
+def test_a_421_for_a_reply_to_the_dot_costs_no_attempt(start_worker, smtp_server):
+    """The server speaks of itself: the message is sent over the next connection."""
+    smtp_server.at_data = ["421 4.3.2 going down"]
+    (message,) = send(1)
+    worker = start_worker()
+    wait_until(lambda: states() == {"sent": 1}, 20, worker.explain)
+    assert report.show(message.mailqueue_id)["attempts"] == 1
+    assert len(smtp_server.received) == 1
+
+
+def test_a_worker_does_not_start_on_a_journal_that_evicts(run_cli, redis_url, request):
+    """It says why, and exits with an error."""
+    with redis.Redis.from_url(redis_url) as server:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            result = run_cli("worker", "--concurrency", "1")
+        finally:
+            server.config_set("maxmemory-policy", "noeviction")
+    assert result.returncode == 1
+    assert "set it to noeviction" in result.stderr

@@ -280,11 +280,11 @@ def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis
 def test_an_unreadable_payload_fails_with_its_bytes_kept(rubbish, start_worker, smtp_server):
     """It says why, and the rest of the batch is sent."""
     from mailqueue.journal import Entry, open_journal
-    from mailqueue.publisher import publish_ids
+    from mailqueue.publisher import publish
 
     summary = {"subject": "", "from": "", "to": []}
     open_journal().accept([Entry("rubbish", rubbish, "digest", summary)])
-    publish_ids("mailqueue", ["rubbish"])
+    publish("mailqueue", [("rubbish", "")])
     message = letter()
     message.send()
     worker = start_worker()
