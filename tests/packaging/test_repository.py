@@ -22,7 +22,7 @@ LAYERS = {
     """,
     "queue": """
         backends.queue blobs celery journal mimepart options payload publisher
-        reporting urls values
+        reporting sealing urls values
     """,
     "sending": """
         connection delivery housekeeper outcome rendering retry smtp
@@ -45,6 +45,7 @@ DYNAMIC_IMPORTS = {
     ("mailers", "module"): "a backend's path is a setting",
     ("payload", "'django.core.mail'"): "a payload becomes a message of Django's where that is used",
     ("publisher", "module_name"): "CELERY_APP is a setting",
+    ("sealing", "'cryptography.fernet'"): "the extra `crypto`",
     ("smtpd", "'aiosmtpd.smtp'"): "the extra `inbox`",
 }
 # An import inside a function says that the split is wrong, but for these.
