@@ -47,7 +47,7 @@ def options_of(message: Any) -> Options:
 
 def _read(message: Any, name: str, parse: Callable[[Any], Any]) -> Any:
     value = getattr(message, name, None)
-    if value is None:
+    if value is None or isinstance(value, type):  # Anymail's UNSET is a class
         return None
     try:
         return parse(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -18,20 +19,22 @@ from typing import Any
 from .addresses import envelope_address
 from .blobs import BlobCollector
 from .conf import django_settings, settings
+from .contents import dump_attachment, dump_content, in_base64, load_attachment, load_content
 from .errors import PayloadError
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
-from .mimepart import dump_part, load_part
-from .values import from_json, is_lazy_text, to_json
+from .values import from_json, to_json
 
 VERSION = 1
-_FORMS = ("base64", "text", "message", "part")
+_WORTH_COMPRESSING = 2048  # characters
+_INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
 # What the fields above and the machinery of message classes account for; the rest of a message's
 # attributes is what others hang on it, and travels by name.
 _ACCOUNTED_FOR = {
     "subject", "body", "from_email", "extra_headers", "attachments", "alternatives", "encoding",
-    "connection", "mailqueue_id", *_LISTS, *_SHAPE,
+    "connection", "mailqueue_id", "mailqueue_class", *_LISTS, *_SHAPE,
+    "anymail_status",  # what Anymail reports after sending, not what it is told
 }  # fmt: skip
 
 
@@ -71,6 +74,7 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
         text = json.dumps({"v": VERSION, "id": id_} | found, separators=(",", ":"))
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
+    text = _compressed(text, id_)
     size = len(text) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
     if size > limit:
@@ -88,21 +92,44 @@ def loads(text: str, blob: Callable[[str], str] | None = None) -> Any:
     payload of a known version, or that refers to an attachment that is gone.
     """
     try:
-        found = json.loads(text)
-        if not isinstance(found, dict):
-            raise PayloadError(f"the payload is a JSON {type(found).__name__}, not an object")
-        if found.get("v") != VERSION:
-            raise PayloadError(
-                f"the payload has the format version {found.get('v')!r}; "
-                f"this version of mailqueue reads {VERSION}"
-            )
+        found = parsed(text)
         return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found, blob)
     except PayloadError:
         raise
     except KeyError as error:
         raise PayloadError(f"the payload has no field {error}") from error
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError, zlib.error) as error:
         raise PayloadError(f"the payload can't be read: {error}") from error
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """Return a payload's fields, decompressed. Raises PayloadError for another version."""
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise PayloadError(f"the payload is a JSON {type(found).__name__}, not an object")
+    if found.get("v") != VERSION:
+        raise PayloadError(
+            f"the payload has the format version {found.get('v')!r}; "
+            f"this version of mailqueue reads {VERSION}"
+        )
+    if "zlib" not in found:
+        return found
+    inflater = zlib.decompressobj()
+    inflated = inflater.decompress(b64decode(found["zlib"]), _INFLATED_LIMIT)
+    if not inflater.eof:
+        raise PayloadError("the payload is compressed and truncated, or larger than any message")
+    inner: dict[str, Any] = json.loads(inflated)
+    return inner
+
+
+def _compressed(text: str, id_: str) -> str:
+    """The payload compressed, where that saves at least a third."""
+    if len(text) < _WORTH_COMPRESSING:
+        return text
+    packed = b64encode(zlib.compress(text.encode(), 1)).decode("ascii")
+    if len(packed) > len(text) * 2 / 3:
+        return text
+    return json.dumps({"v": VERSION, "id": id_, "zlib": packed}, separators=(",", ":"))
 
 
 def digest(text: str) -> str:
@@ -121,6 +148,8 @@ def summary(message: Any) -> dict[str, object]:
 
 def _builds_its_own(message: Any) -> bool:
     """Whether the message's class overrides ``message()``, or its encoding is no plain name."""
+    if getattr(message, "mailqueue_class", None):
+        return False  # its class is named, and builds it in the worker
     known = [EmailMessage.message]
     django = _django_mail()
     if django is not None:
@@ -153,7 +182,7 @@ def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
         "subject": str(message.subject),
         "from_email": str(message.from_email),
         "recipients": [str(address) for address in message.recipients()],
-        "mime": _base64(rendered.as_bytes()),
+        "mime": in_base64(rendered.as_bytes()),
     }
 
 
@@ -166,14 +195,34 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
         "from_email": str(message.from_email),
         "headers": _dump_headers(message.extra_headers),
         "encoding": message.encoding,
-        "attachments": [_dump_attachment(part, blobs) for part in message.attachments],
+        "attachments": [dump_attachment(part, blobs) for part in message.attachments],
     }
     found |= {name: [str(a) for a in getattr(message, name)] for name in _LISTS}
     found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
+    if getattr(message, "mailqueue_class", None):
+        found["class"] = _named_class(message)
     if multiple:
-        found["alternatives"] = [_dump_content(None, c, m) for c, m in message.alternatives]
+        found["alternatives"] = [dump_content(None, c, m) for c, m in message.alternatives]
     found["attributes"] = _dump_attributes(message)
     return found
+
+
+def _named_class(message: Any) -> str:
+    path = str(message.mailqueue_class)
+    if _import_class(path) is not type(message):
+        raise PayloadError(
+            f"mailqueue_class = {path!r} does not lead to the message's class, "
+            f"{type(message).__module__}.{type(message).__qualname__}"
+        )
+    return path
+
+
+def _import_class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PayloadError(f"there is no message class at {path!r}: {error}") from error
 
 
 def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -193,7 +242,8 @@ def _date() -> str:
 def _dump_attributes(message: Any) -> dict[str, Any]:
     found = {}
     for name, value in vars(message).items():
-        if name in _ACCOUNTED_FOR or name.startswith("_"):
+        # Anymail marks with a class, its UNSET, what nobody has set.
+        if name in _ACCOUNTED_FOR or name.startswith("_") or isinstance(value, type):
             continue
         try:
             found[name] = to_json(value)
@@ -203,69 +253,15 @@ def _dump_attributes(message: Any) -> dict[str, Any]:
     return found
 
 
-def _dump_attachment(part: Any, blobs: BlobCollector) -> dict[str, Any]:
-    if isinstance(part, Message):
-        return _without_large({"part": dump_part(part)}, part, blobs)
-    filename, content, mimetype = part
-    if isinstance(content, bytes) and len(content) > blobs.threshold:
-        named = {"filename": _text(filename), "mimetype": _text(mimetype), "form": "base64"}
-        return named | {"blob": blobs.put(content, lambda: _base64(content))}
-    return _without_large(_dump_content(filename, content, mimetype), content, blobs)
-
-
-def _without_large(found: dict[str, Any], original: object, blobs: BlobCollector) -> dict[str, Any]:
-    """Move an attachment's content to the blobs, where it is large enough."""
-    form = next(form for form in _FORMS if form in found)
-    content = found[form] if isinstance(found[form], str) else json.dumps(found[form])
-    if len(content) <= blobs.threshold:
-        return found
-    del found[form]
-    return found | {"form": form, "blob": blobs.put(original, lambda: content)}
-
-
-def _dump_content(filename: Any, content: Any, mimetype: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "filename": _text(filename),
-        "mimetype": _text(mimetype),
-    }
-    if isinstance(content, (bytes, bytearray, memoryview)):
-        return found | {"base64": _base64(bytes(content))}
-    if isinstance(content, Message):
-        return found | {"message": dump_part(content)}
-    if hasattr(content, "message"):
-        return found | {"message": dump_part(content.message())}
-    if isinstance(content, str) or is_lazy_text(content):
-        return found | {"text": str(content)}
-    raise PayloadError(
-        f"the attachment {found['filename']!r} can't be queued: "
-        f"its content is a {type(content).__name__}, not a string or bytes"
-    )
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
-
-
-def _base64(content: bytes) -> str:
-    return b64encode(content).decode("ascii")
-
-
 def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
     return RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
 
 
 def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) -> Any:
     module = _django_mail()
-    classes: dict[str, Any] = {
-        "EmailMessage": module.EmailMessage if module else EmailMessage,
-        "EmailMultiAlternatives": module.EmailMultiAlternatives
-        if module
-        else EmailMultiAlternatives,
-    }
-    if found["kind"] not in classes:
-        raise PayloadError(f"the payload is of the unknown kind {found['kind']!r}")
+    class_ = _class_for(found, module)
     lists = {name: found[name] for name in _LISTS}
-    message = classes[found["kind"]](
+    message = class_(
         subject=found["subject"],
         body=found["body"],
         from_email=found["from_email"],
@@ -278,42 +274,34 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) ->
             setattr(message, name, found[name])
     # Django's class since 5.2; a plain tuple before.
     attachment = getattr(module, "EmailAttachment", tuple) if module else EmailAttachment
-    message.attachments = [
-        _load_attachment(_with_large(part, blob), attachment) for part in found["attachments"]
-    ]
+    message.attachments = [load_attachment(part, attachment, blob) for part in found["attachments"]]
     if "alternatives" in found:
         message.alternatives = []
         for part in found["alternatives"]:
-            message.attach_alternative(_load_content(part), part["mimetype"])
+            message.attach_alternative(load_content(part), part["mimetype"])
     for name, value in found["attributes"].items():
         setattr(message, name, from_json(value))
     message.mailqueue_id = found["id"]
     return message
 
 
-def _with_large(part: Mapping[str, Any], blob: Callable[[str], str] | None) -> Mapping[str, Any]:
-    """Put an attachment's content back from the blobs."""
-    if "blob" not in part:
-        return part
-    if blob is None:
-        raise PayloadError(f"there is no attachment with the SHA-256 {part['blob']}")
-    content, form = blob(part["blob"]), part["form"]
-    return {**part, form: content if form in ("base64", "text") else json.loads(content)}
-
-
-def _load_attachment(part: Mapping[str, Any], triple: Any) -> Any:
-    if "part" in part:
-        return load_part(part["part"])
-    values = (part["filename"], _load_content(part), part["mimetype"])
-    return values if triple is tuple else triple(*values)
-
-
-def _load_content(part: Mapping[str, Any]) -> Any:
-    if "text" in part:
-        return part["text"]
-    if "base64" in part:
-        return b64decode(part["base64"])
-    return load_part(part["message"])
+def _class_for(found: Mapping[str, Any], module: ModuleType | None) -> Any:
+    """The class to rebuild a message with: the one that was named, else Django's, else ours."""
+    classes: dict[str, Any] = {
+        "EmailMessage": module.EmailMessage if module else EmailMessage,
+        "EmailMultiAlternatives": module.EmailMultiAlternatives
+        if module
+        else EmailMultiAlternatives,
+    }
+    if found["kind"] not in classes:
+        raise PayloadError(f"the payload is of the unknown kind {found['kind']!r}")
+    usual = classes[found["kind"]]
+    if "class" not in found:
+        return usual
+    named = _import_class(found["class"])
+    if not (isinstance(named, type) and issubclass(named, usual)):
+        raise PayloadError(f"{found['class']!r} is no subclass of {usual.__qualname__}")
+    return named
 
 
 def _django_mail() -> ModuleType | None:

