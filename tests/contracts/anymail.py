@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import django
 from django.conf import settings
 
-settings.configure(
-    ANYMAIL={}, EMAIL_BACKEND="anymail.backends.test.EmailBackend", INSTALLED_APPS=["anymail"]
-)
+settings.configure(ANYMAIL={}, INSTALLED_APPS=["anymail"])
 django.setup()
 
-from anymail.message import AnymailMessage  # noqa: E402 - after the settings
-from django.core.mail import EmailMultiAlternatives, get_connection  # noqa: E402
+from anymail.backends.test import EmailBackend  # noqa: E402 - after the settings
+from anymail.message import AnymailMessage  # noqa: E402
+from django.core.mail import EmailMultiAlternatives  # noqa: E402
 
 from mailqueue import payload  # noqa: E402
 
@@ -36,7 +35,7 @@ ATTRIBUTES = {
 
 def as_anymail_sends(message) -> dict:
     """The parameters that Anymail makes of a message, by its own test backend."""
-    assert get_connection().send_messages([message]) == 1
+    assert EmailBackend().send_messages([message]) == 1
     return message.anymail_test_params
 
 
