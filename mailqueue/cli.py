@@ -53,7 +53,14 @@ def main() -> None:
 @click.option("--loglevel", "-l", default="INFO", show_default=True)
 def up(app: str | None, inbox_port: int | None, concurrency: int, loglevel: str) -> None:
     """Run embedded server, worker and catch-all inbox until Ctrl-C."""
-    options = ["--concurrency", str(concurrency), "--loglevel", loglevel, "--without-gossip"]
+    options = [
+        "--concurrency",
+        str(concurrency),
+        "--loglevel",
+        loglevel,
+        "--without-gossip",
+        "--without-mingle",
+    ]
     everything.run(_chosen(app), _inbox_port(inbox_port), options, click.echo)
 
 

@@ -103,6 +103,7 @@ def start_worker(queue_settings: dict[str, str], tmp_path: Path) -> Iterator[Cal
                     "1",
                     "-l",
                     "INFO",
+                    "--without-mingle",  # a worker waits a second for others to answer
                     *options,
                 ],
                 {**os.environ, **queue_settings, **environment},

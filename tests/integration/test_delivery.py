@@ -274,9 +274,29 @@ def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis
     assert [m.parsed["Subject"] for m in smtp_server.received] == ["The real one", "The last one"]
 
 
-@pytest.mark.parametrize(
-    "rubbish", ["", "{", "[1]", '{"v": 99}', '{"v": 1, "id": "x"}', "[" * 9999]
-)
+FIELDS = {
+    "v": 1, "id": "x", "kind": "EmailMessage", "subject": "s", "body": "b", "from_email": "a@x",
+    "to": ["b@x"], "cc": [], "bcc": [], "reply_to": [], "headers": {}, "encoding": None,
+    "content_subtype": "plain", "mixed_subtype": "mixed", "attachments": [], "attributes": {},
+}  # fmt: skip
+ATTACHED = {"filename": "a", "mimetype": None}
+RUBBISH = {
+    "nothing": "",
+    "truncated": json.dumps(FIELDS)[:-20],
+    "no object": "[1]",
+    "another program's": '{"task": "resize", "args": [1]}',
+    "a later version": json.dumps(FIELDS | {"v": 99}),
+    "too little": '{"v": 1, "id": "x"}',
+    "unknown kind": json.dumps(FIELDS | {"kind": "Postcard"}),
+    "wrong types": json.dumps(FIELDS | {"attachments": 17}),
+    "a string for a list": json.dumps(FIELDS | {"to": "b@x"}),
+    "too deep": json.dumps(FIELDS)[:-2] + '"a": ' + "[" * 10_000 + "]" * 10_000 + "}}",
+    "too little base64": json.dumps(FIELDS | {"attachments": [ATTACHED | {"base64": "A"}]}),
+    "not zlib": '{"v": 1, "id": "x", "zlib": "AAAA"}',
+}
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
 def test_an_unreadable_payload_fails_with_its_bytes_kept(rubbish, start_worker, smtp_server):
     """It says why, and the rest of the batch is sent."""
     from mailqueue.journal import Entry, open_journal
