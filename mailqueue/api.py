@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .conf import settings
-from .deprecation import accept_positional
+from .deprecation import accept_positional, warn_caller
 from .errors import ImproperlyConfigured
 from .mailers import get_connection, mailers, refuse_combination
 from .message import EmailMessage, EmailMultiAlternatives
@@ -86,6 +85,8 @@ def mail_admins(
     using: str | None = None,
 ) -> None:
     """Send a message to the addresses of the setting ``ADMINS``, from ``SERVER_EMAIL``."""
+    # Even if there is nobody to write to: then send() refuses nothing.
+    refuse_combination(using=using, connection=connection, fail_silently=fail_silently)
     mail = _mail_to_people("ADMINS", settings.ADMINS, subject, message, html_message)
     mail.connection = connection
     mail.send(fail_silently, using=using)
@@ -102,6 +103,7 @@ def mail_managers(
     using: str | None = None,
 ) -> None:
     """Send a message to the addresses of the setting ``MANAGERS``, from ``SERVER_EMAIL``."""
+    refuse_combination(using=using, connection=connection, fail_silently=fail_silently)
     mail = _mail_to_people("MANAGERS", settings.MANAGERS, subject, message, html_message)
     mail.connection = connection
     mail.send(fail_silently, using=using)
@@ -132,26 +134,32 @@ def _backend(
 def _mail_to_people(
     setting: str, people: Sequence[Any], subject: Any, message: Any, html: Any
 ) -> EmailMultiAlternatives:
-    recipients = []
-    for person in people:  # no comprehension, which would be one more frame for the warning
-        recipients.append(_address(setting, person))
     mail = EmailMultiAlternatives(
-        f"{settings.EMAIL_SUBJECT_PREFIX}{subject}", message, settings.SERVER_EMAIL, recipients
+        f"{settings.EMAIL_SUBJECT_PREFIX}{subject}",
+        message,
+        settings.SERVER_EMAIL,
+        _addresses(setting, people),
     )
     if html:
         mail.attach_alternative(html, "text/html")
     return mail
 
 
-def _address(setting: str, person: Any) -> str:
-    if isinstance(person, (tuple, list)) and len(person) == 2:
-        warnings.warn(
+def _addresses(setting: str, people: Sequence[Any]) -> list[str]:
+    if people and all(_is_pair(person) for person in people):
+        warn_caller(
             f"Using (name, address) pairs in the {setting} setting is deprecated. "
-            "Replace with a list of email address strings.",
-            DeprecationWarning,
-            stacklevel=5,
+            "Replace with a list of email address strings."
         )
-        person = person[1]
+        people = [address for _, address in people]
+    return [_address(setting, person) for person in people]
+
+
+def _is_pair(person: object) -> bool:
+    return isinstance(person, (tuple, list)) and len(person) == 2
+
+
+def _address(setting: str, person: Any) -> str:
     if isinstance(person, (bytes, tuple, list, dict, int)) or person is None:
         raise ImproperlyConfigured(
             f"The {setting} setting must be a list of email address strings. "

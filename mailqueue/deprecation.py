@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -57,9 +58,15 @@ def _check(
 
 def _warn(title: str, names: tuple[str, ...]) -> None:
     listed = ", ".join(repr(name) for name in names)
-    warnings.warn(
+    warn_caller(
         f"Passing positional argument(s) {listed} to {title}() is deprecated. "
-        "Use keyword arguments instead.",
-        DeprecationWarning,
-        stacklevel=3,
+        "Use keyword arguments instead."
     )
+
+
+def warn_caller(text: str) -> None:
+    """Warn that something is old, at the line of the program that called this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, DeprecationWarning, stacklevel=level)

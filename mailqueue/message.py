@@ -7,22 +7,32 @@ import email.policy
 import email.utils
 import mimetypes
 import socket
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.charset import Charset
+from email.mime.base import MIMEBase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .addresses import refuse_line_ends
 from .conf import settings
-from .deprecation import accept_positional
+from .deprecation import accept_positional, warn_caller
 from .headers import make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
-from .mime import attach_part, content_arguments, split_type, text_or_binary
+from .mime import (
+    attach_part,
+    content_arguments,
+    file_name,
+    outer_parts,
+    refuse_hidden_line_ends,
+    refuse_no_content,
+    split_type,
+    text_or_binary,
+)
 
 _ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
+_ATTRIBUTE_HEADERS = {"from", *(header.lower() for header in _ADDRESS_LISTS.values())}
 _DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -129,6 +139,9 @@ class EmailMessage:
             built["MIME-Version"] = "1.0"
         for name, value in self._headers():
             built[name] = make_header(name, value, quick)
+        for part in outer_parts(built):
+            refuse_hidden_line_ends(part["Content-Type"])
+            refuse_hidden_line_ends(part["Content-Disposition"])
         for part in built.walk():
             part.policy = policy if part.policy is quick else part.policy
         return built
@@ -137,17 +150,18 @@ class EmailMessage:
         """Everyone the message goes to: ``to``, ``cc`` and ``bcc``, without the empty ones."""
         for name in ("to", "cc", "bcc"):
             _refuse_string(getattr(self, name), name)
-        return [address for address in [*self.to, *self.cc, *self.bcc] if address]
+        everyone = [*(self.to or ()), *(self.cc or ()), *(self.bcc or ())]
+        return [address for address in everyone if address]
 
     def send(self, fail_silently: bool = False, *, using: str | None = None) -> int:
         """Send the message; return 1, or 0 if there is nobody to send it to or it failed silently.
 
         ``using`` is the alias of a mailer. Raises TypeError for parameters that exclude each other.
         """
-        refuse_combination(using=using, connection=self.connection, fail_silently=fail_silently)
         if not self.recipients():
-            # Before anything is opened: an empty list of recipients is no error.
+            # Before anything is opened or refused: an empty list of recipients is no error.
             return 0
+        refuse_combination(using=using, connection=self.connection, fail_silently=fail_silently)
         return self._backend(fail_silently, using).send_messages([self]) or 0
 
     def attach(
@@ -156,16 +170,14 @@ class EmailMessage:
         """Attach ``content`` under that name, or a finished ``email.message.MIMEPart``.
 
         The type is guessed from the name. Binary text that isn't UTF-8 becomes
-        ``application/octet-stream``. Raises ValueError where content or type can't be used.
+        ``application/octet-stream``. Raises ValueError or TypeError for what can't be attached.
         """
         if isinstance(filename, email.message.Message):
             self._attach_part(filename, content, mimetype)
             return
         if content is None:
             raise ValueError("content must be provided.")
-        mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or _DEFAULT_TYPE
-        split_type(mimetype)
-        content, mimetype = text_or_binary(content, mimetype)
+        content, mimetype = _checked_content(filename, content, mimetype)
         self.attachments.append(EmailAttachment(filename, content, mimetype))
 
     def attach_file(self, path: Any, mimetype: str | None = None) -> None:
@@ -184,21 +196,18 @@ class EmailMessage:
         elif isinstance(attachment, (tuple, list)):
             self.attach(*attachment)
         else:
-            raise TypeError(
-                "each of the attachments must be a tuple (filename, content, mimetype), an "
-                f"EmailAttachment or an email.message.MIMEPart, not {attachment!r:.100}"
-            )
+            raise _no_attachment(attachment)
 
     def _attach_part(self, part: Any, content: Any, mimetype: Any) -> None:
+        _refuse_old_message(part)
+        kind = "MIMEPart" if isinstance(part, email.message.MIMEPart) else "MIMEBase"
         if content is not None or mimetype is not None:
             raise ValueError(
-                "content and mimetype must not be given when a MIMEPart instance is provided."
+                f"content and mimetype must not be given when a {kind} instance is provided."
             )
-        if not isinstance(part, email.message.MIMEPart):
-            warnings.warn(
-                "MIMEBase attachments are deprecated. Use an email.message.MIMEPart instead.",
-                DeprecationWarning,
-                stacklevel=3,
+        if kind == "MIMEBase":
+            warn_caller(
+                "MIMEBase attachments are deprecated. Use an email.message.MIMEPart instead."
             )
         self.attachments.append(part)
 
@@ -212,15 +221,20 @@ class EmailMessage:
 
     def _set_body(self, built: email.message.EmailMessage) -> None:
         mimetype = f"text/{self.content_subtype}"
-        content, options = content_arguments(self.body, mimetype, self._charset, built.policy)
+        body = self.body or ""
+        content, options = content_arguments(body, mimetype, self._charset, built.policy)
         built.set_content(content, **options)
 
     def _add_attachments(self, built: email.message.EmailMessage) -> None:
         for attachment in self.attachments:
+            # The list may have been filled by hand, past attach().
             if isinstance(attachment, email.message.Message):
+                _refuse_old_message(attachment)
                 attach_part(built, attachment)
-            else:
+            elif isinstance(attachment, (tuple, list)):
                 self._add_attachment(built, *attachment)
+            else:
+                raise _no_attachment(attachment)
         if self.attachments:
             _change_subtype(built, "mixed", self.mixed_subtype)
 
@@ -229,20 +243,18 @@ class EmailMessage:
         built: email.message.EmailMessage,
         filename: str | None,
         content: Any,
-        mimetype: str | None,
+        mimetype: str | None = None,
     ) -> None:
-        # The list may have been filled by hand, past attach().
-        mimetype = mimetype or mimetypes.guess_type(filename or "")[0] or _DEFAULT_TYPE
-        content, mimetype = text_or_binary(content, mimetype)
+        content, mimetype = _checked_content(filename, content, mimetype)
         content, options = content_arguments(content, mimetype, self._charset, built.policy)
         if filename is not None:
-            refuse_line_ends(str(filename), "Content-Disposition")
-            options["filename"] = str(filename)
+            options["filename"] = file_name(filename)
+            refuse_line_ends(options["filename"], "Content-Disposition")
         built.add_attachment(content, **options)
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
         """The header fields in their order; ``extra_headers`` take precedence."""
-        given = {name.lower(): value for name, value in self.extra_headers.items()}
+        given = _by_lower_name(self.extra_headers)
         if "bcc" in given:
             raise ValueError(
                 "Bcc is not a valid email header. "
@@ -255,17 +267,17 @@ class EmailMessage:
             yield "Date", _now()
         if "message-id" not in given:
             yield "Message-ID", make_msgid()
-        taken = {"from", *(header.lower() for header in _ADDRESS_LISTS.values())}
-        yield from ((n, v) for n, v in self.extra_headers.items() if n.lower() not in taken)
+        others = self.extra_headers.items()
+        yield from ((n, v) for n, v in others if n.lower() not in _ATTRIBUTE_HEADERS)
 
     def _address_headers(self, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for attribute, header in _ADDRESS_LISTS.items():
             addresses = getattr(self, attribute)
             _refuse_string(addresses, attribute)
-            value = given.get(header.lower(), [address for address in addresses if address])
+            value = given.get(header.lower(), [address for address in addresses or () if address])
             if value:
                 yield header, value
-        for address in self.bcc:
+        for address in self.bcc or ():
             # It is in no header, but must be found out here, before anything is sent.
             refuse_line_ends(str(address or ""), "Bcc")
 
@@ -305,6 +317,7 @@ class EmailMultiAlternatives(EmailMessage):
         """Add a version of the body; ValueError without content or type."""
         if content is None or mimetype is None:
             raise ValueError("Both content and mimetype must be provided.")
+        refuse_no_content(content)
         split_type(mimetype)
         self.alternatives.append(EmailAlternative(content, mimetype))
 
@@ -315,7 +328,7 @@ class EmailMultiAlternatives(EmailMessage):
             for content, mimetype in self.alternatives
             if mimetype.startswith("text/")
         ]
-        return all(text in version for version in [str(self.body), *versions])
+        return all(text in version for version in [str(self.body or ""), *versions])
 
     def _add_bodies(self, built: email.message.EmailMessage) -> None:
         if self.body or not (self.alternatives or self.attachments):
@@ -336,6 +349,41 @@ def _refuse_string(addresses: object, name: str) -> None:
     # A string would be taken for a list of addresses of one letter each.
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses or (), Iterable):
         raise TypeError(f'"{name}" argument must be a list or tuple')
+
+
+def _by_lower_name(headers: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower in found and lower in _ATTRIBUTE_HEADERS:
+            raise ValueError(f"There may be at most 1 {name} headers in a message")
+        found[lower] = value
+    return found
+
+
+def _checked_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
+    """The content, decoded if it is text, and its type, guessed if it isn't given."""
+    name = file_name(filename)
+    refuse_no_content(content)
+    mimetype = mimetype or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE
+    split_type(mimetype)
+    return text_or_binary(content, mimetype)
+
+
+def _no_attachment(given: object) -> TypeError:
+    return TypeError(
+        "each of the attachments must be a tuple (filename, content, mimetype), an "
+        f"EmailAttachment or an email.message.MIMEPart, not {given!r:.100}"
+    )
+
+
+def _refuse_old_message(part: email.message.Message[Any, Any]) -> None:
+    # The headers of a whole message would be read as those of a part; forwarding is something else.
+    if not isinstance(part, (email.message.MIMEPart, MIMEBase)):
+        raise ValueError(
+            "an email.message.Message can't be attached as a part: give it as the content of "
+            "an attachment of the type 'message/rfc822'"
+        )
 
 
 def _change_subtype(built: email.message.EmailMessage, usual: str, wanted: str) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import codecs
 import inspect
 import re
+from collections.abc import Iterator
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
 from email.generator import BytesGenerator
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage, Message
 from email.policy import EmailPolicy, Policy
 from io import BytesIO
 from typing import Any
+
+from .addresses import refuse_line_ends
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _DEFAULT_TYPE = "application/octet-stream"
@@ -25,10 +29,27 @@ def split_type(mimetype: str) -> tuple[str, str]:
     return maintype, subtype
 
 
+def file_name(filename: Any) -> str:
+    """The name of an attachment as text; TypeError for bytes, whose charset nobody knows."""
+    if _is_binary(filename):
+        raise TypeError(f"filename must be a string, not {filename!r:.100}")
+    return "" if filename is None else str(filename)
+
+
+def refuse_no_content(content: Any) -> None:
+    """Raise TypeError for None and for files, which would be mailed as their ``repr()``."""
+    if content is None or hasattr(content, "read"):
+        raise TypeError(f"content must be text or bytes, not {content!r:.100}")
+
+
 def content_arguments(
     content: Any, mimetype: str, charset: str | Charset, policy: Policy[Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The arguments of ``set_content()`` and its kind for that content of that type."""
+    refuse_no_content(content)
+    if "=?" in mimetype:
+        # Before set_content(), which fails on what refuse_hidden_line_ends() would explain.
+        refuse_hidden_line_ends(HeaderRegistry()("Content-Type", mimetype))
     maintype, subtype = split_type(mimetype)
     if maintype == "text":
         text = content.decode() if isinstance(content, (bytes, bytearray)) else str(content)
@@ -54,6 +75,23 @@ def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:
     if message.get_content_type() != "multipart/mixed":
         message.make_mixed()
     message.attach(part)  # type: ignore[arg-type] # any Message will do
+
+
+def refuse_hidden_line_ends(header: Any) -> None:
+    """Raise BadHeaderError if a parameter of the header, decoded, holds a line's end.
+
+    Python decodes encoded words in parameters, and some of its releases write out what they find.
+    """
+    for value in getattr(header, "params", {}).values():
+        refuse_line_ends(value, header.name)
+
+
+def outer_parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
+    """The message and its parts, but nothing from within messages that it forwards."""
+    yield message
+    if message.get_content_maintype() == "multipart" and message.is_multipart():
+        for part in message.get_payload():
+            yield from outer_parts(part)  # type: ignore[arg-type] # parts of a Message are
 
 
 def flatten(

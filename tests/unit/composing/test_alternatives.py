@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from email import message_from_bytes, policy
 
 import pytest
@@ -110,3 +111,13 @@ def test_the_encoding_holds_for_alternatives_and_attachments() -> None:
     message.attach("a.txt", "ü")
     charsets = [part.get_content_charset() for part in message.message().walk()]
     assert [charset for charset in charsets if charset] == ["iso-8859-1"] * 3
+
+
+def test_a_file_object_is_no_alternative() -> None:
+    """TypeError where it is given, and None in the list by hand when the message is built."""
+    message = EmailMultiAlternatives("s", "text")
+    with pytest.raises(TypeError, match="must be text or bytes, not <_io"):
+        message.attach_alternative(io.StringIO("<p>"), "text/html")
+    message.alternatives.append((None, "text/html"))
+    with pytest.raises(TypeError, match="must be text or bytes, not None"):
+        message.message()

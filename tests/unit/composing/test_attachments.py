@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.message
 import email.utils
+import io
 from email import message_from_bytes, policy
 from email.message import MIMEPart
 from email.mime.image import MIMEImage
@@ -12,6 +13,7 @@ from email.mime.text import MIMEText
 import pytest
 
 from mailqueue import EmailAttachment, EmailMessage, EmailMultiAlternatives
+from mailqueue.errors import BadHeaderError
 
 
 def parts(message: EmailMessage):
@@ -296,3 +298,115 @@ def test_attachments_put_into_the_list_by_hand() -> None:
     message.attachments.append(("a.txt", b"\xff", None))
     (part,) = parts(message)
     assert (part.get_content_type(), part.get_content()) == ("application/octet-stream", b"\xff")
+
+
+@pytest.mark.parametrize(
+    ("given", "header"),
+    [
+        (("=?utf-8?q?a=0AX=3Ay?=.txt", "x"), "Content-Disposition"),
+        (("=?utf-8?q?a=0DX=3Ay?=.bin", b"x"), "Content-Disposition"),
+        (("a.bin", b"x", 'application/x; name="=?utf-8?q?a=0D=0A=0D=0Ab?="'), "Content-Type"),
+        (("a.txt", "x", 'text/x; name="=?utf-8?q?a=0Ab?="'), "Content-Type"),
+    ],
+)
+def test_a_newline_hidden_in_a_parameter_is_found(given, header) -> None:
+    """An encoded word in a file name or type brings no header into the part."""
+    message = EmailMessage("s", "b", attachments=[given])
+    with pytest.raises(BadHeaderError, match=header):
+        message.message()
+
+
+def test_a_newline_hidden_in_a_given_part_is_found() -> None:
+    """A part that the caller made is written by us as well."""
+    part = inline_image(b"x", "<a@b>")
+    part.replace_header("Content-Disposition", 'inline; filename="=?utf-8?q?a=0AX=3Ay?="')
+    with pytest.raises(BadHeaderError, match="Content-Disposition"):
+        EmailMessage("s", "b", attachments=[part]).message()
+
+
+def test_a_forwarded_message_is_not_judged() -> None:
+    """What somebody else wrote is passed on as he wrote it."""
+    written = 'Content-Type: text/plain; name="=?utf-8?q?a=0Ab?="\nSubject: s\n\nb\n'
+    message = EmailMessage("s", "b", attachments=[("m.eml", written, "message/rfc822")])
+    assert b'name="=?utf-8?q?a=0Ab?="\n' in message.message().as_bytes()
+
+
+@pytest.mark.parametrize("content", [io.StringIO("text"), io.BytesIO(b"bytes")])
+def test_a_file_object_is_no_content(content) -> None:
+    """It is a TypeError that shows what was given; its repr() is never mailed."""
+    for name in ("a.txt", "a.bin", "m.eml"):
+        with pytest.raises(TypeError, match="must be text or bytes, not <_io"):
+            EmailMessage().attach(name, content)
+    with pytest.raises(TypeError, match="must be text or bytes, not <_io"):
+        EmailMessage("s", content).message()
+
+
+@pytest.mark.parametrize("content", [None, io.BytesIO(b"bytes")])
+def test_no_content_in_the_list_by_hand(content) -> None:
+    """What went past attach() is found when the message is built."""
+    message = EmailMessage("s", "b")
+    message.attachments.append(("a.txt", content, "text/plain"))
+    with pytest.raises(TypeError, match="content must be text or bytes"):
+        message.message()
+
+
+def test_a_file_name_of_bytes_is_refused() -> None:
+    """Nobody knows its charset: TypeError that shows it."""
+    with pytest.raises(TypeError, match=r"filename must be a string, not b'a\.txt'"):
+        EmailMessage().attach(b"a.txt", "x", "text/plain")
+
+
+def test_content_and_name_that_are_no_strings_yet() -> None:
+    """Lazily translated names and contents, and numbers, are written as text."""
+
+    class Lazy:
+        def __str__(self):
+            return "a.txt"
+
+    part = attached(Lazy(), Lazy())
+    assert (part.get_filename(), part.get_content()) == ("a.txt", "a.txt\n")
+    assert attached("n.txt", 3).get_content() == "3\n"
+
+
+def test_a_string_in_the_list_by_hand() -> None:
+    """It is not taken for a list of letters."""
+    message = EmailMessage("s", "b")
+    message.attachments.append("a.txt")
+    with pytest.raises(TypeError, match=r"must be a tuple .* not 'a\.txt'"):
+        message.message()
+
+
+def test_a_pair_in_the_list_by_hand() -> None:
+    """The type is guessed there too."""
+    message = EmailMessage("s", "b")
+    message.attachments.append(("a.txt", "x"))
+    assert parts(message)[0].get_content_type() == "text/plain"
+
+
+def test_an_old_message_is_no_part() -> None:
+    """A plain Message is refused, however it comes; forwarding it is an attachment of a type."""
+    old = email.message.Message()
+    message = EmailMessage("s", "b")
+    with pytest.raises(ValueError, match="message/rfc822"):
+        message.attach(old)
+    with pytest.raises(ValueError, match="message/rfc822"):
+        EmailMessage(attachments=[old])
+    message.attachments.append(old)
+    with pytest.raises(ValueError, match="message/rfc822"):
+        message.message()
+
+
+def test_an_old_part_takes_no_other_arguments() -> None:
+    """The error names the class that was given."""
+    with pytest.raises(ValueError, match="when a MIMEBase instance is provided"):
+        EmailMessage().attach(MIMEImage(b"x", "png"), "x")
+
+
+@pytest.mark.parametrize("kind", [EmailMessage, EmailMultiAlternatives])
+def test_the_warning_of_an_old_part_points_at_the_caller(kind) -> None:
+    """By attach() and by the constructor: the line to be changed is the one in the warning."""
+    with pytest.warns(DeprecationWarning, match="MIMEBase") as warned:
+        kind().attach(MIMEImage(b"x", "png"))
+    with pytest.warns(DeprecationWarning, match="MIMEBase") as warned_by_constructor:
+        kind(attachments=[MIMEImage(b"x", "png")])
+    assert [w.filename for w in [*warned, *warned_by_constructor]] == [__file__] * 2

@@ -302,3 +302,11 @@ class _Factory(type(policy.default.header_factory)):
     def __call__(self, name, value):
         self.made.append(name)
         return super().__call__(name, value)
+
+
+@pytest.mark.parametrize("name", ["To", "From", "Cc", "Reply-To", "Date"])
+def test_a_header_given_twice_is_refused(name) -> None:
+    """In two spellings: neither is dropped in silence."""
+    message = EmailMessage("s", "b", headers={name: "a@b.c", name.lower(): "d@e.f"})
+    with pytest.raises(ValueError, match=f"at most 1 {name.lower()} headers in a message"):
+        message.message()

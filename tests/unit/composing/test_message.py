@@ -191,3 +191,47 @@ def test_an_empty_message_can_be_built() -> None:
     """No subject, no body, no recipients: still a message."""
     built = EmailMessage(None, None).message()
     assert (built["Subject"], built["To"], built.get_content()) == ("", None, "\n")
+
+
+def test_a_body_of_none_set_later_is_empty() -> None:
+    """The word "None" is never mailed."""
+    message = EmailMultiAlternatives("s", "b", to=["a@b.c"])
+    message.body = None
+    assert message.message().get_content() == "\n"
+    assert message.body_contains("None") is False
+
+
+@pytest.mark.parametrize("name", ["to", "cc", "bcc", "reply_to"])
+def test_a_list_of_none_set_later_is_empty(name) -> None:
+    """None means nobody, as it does in the constructor."""
+    message = EmailMessage("s", "b", to=["a@b.c"], cc=["a@b.c"])
+    setattr(message, name, None)
+    assert set(message.recipients()) == {"a@b.c"}
+    header = name.replace("_", "-").title()
+    assert header not in message.message()
+
+
+def test_a_message_to_nobody_excludes_nothing() -> None:
+    """Where nothing is sent, no argument is ignored: 0, as in Django."""
+    message = EmailMessage("Subject", connection=EmailBackend())
+    assert message.send(fail_silently=True) == 0
+    assert EmailMessage("Subject").send(fail_silently=True, using="default") == 0
+
+
+def test_attributes_may_be_set_until_the_message_is_sent(outbox) -> None:
+    """What the constructor takes may be given later, and then holds."""
+    message = EmailMultiAlternatives()
+    message.subject, message.body, message.from_email = "Subject", "Body", "ann@example.com"
+    message.to, message.cc, message.bcc = ["to@b.c"], ["cc@b.c"], ["bcc@b.c"]
+    message.reply_to, message.extra_headers = ["reply@b.c"], {"X-Tag": "x"}
+    message.attachments = [("a.txt", "text", "text/plain")]
+    message.alternatives = [("<p>", "text/html")]
+    assert message.send() == 1
+    built = outbox[0].message()
+    assert [built[name] for name in ("Subject", "From", "To", "Cc", "Reply-To", "X-Tag")] == [
+        *["Subject", "ann@example.com", "to@b.c", "cc@b.c", "reply@b.c", "x"]
+    ]
+    assert outbox[0].recipients() == ["to@b.c", "cc@b.c", "bcc@b.c"]
+    assert [part.get_content_type() for part in built.walk() if not part.is_multipart()] == [
+        *["text/plain", "text/html", "text/plain"]
+    ]
