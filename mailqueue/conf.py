@@ -23,6 +23,12 @@ _ENVIRONMENT_PREFIX = "MAILQUEUE_"
 _OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT"}
 
 
+class EnvironmentText(str):
+    """What a variable of the environment says: there a list can only be written with commas."""
+
+    __slots__ = ()
+
+
 class Setting(Generic[T]):
     """One setting: its default, and how its value is read and checked."""
 
@@ -42,7 +48,7 @@ class Setting(Generic[T]):
         if section is None:
             return self
         raw, source = section.look_up(self.name)
-        if raw is _MISSING:
+        if raw is _MISSING or (raw is None and section.none_is_default):
             return self.default
         try:
             return self.parse(raw)
@@ -93,22 +99,32 @@ def _seconds_above_zero(value: object) -> float:
     return seconds
 
 
-def _addresses(value: object) -> list[Any]:
+def _people(setting: str) -> Callable[[object], list[Any]]:
     """A list of addresses; from the environment, separated by commas."""
-    if value is None:
-        return []
-    if isinstance(value, str):
-        return [item.strip() for item in value.split(",") if item.strip()]
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    raise ValueError("must be a list")
+
+    def parse(value: object) -> list[Any]:
+        if isinstance(value, EnvironmentText):
+            return _listed(value)
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        raise ValueError(f"The {setting} setting must be a list of email address strings.")
+
+    return parse
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _secrets(value: object) -> list[str]:
-    keys = _addresses(value)  # the same notation: a list, or text with commas
+    keys = _listed(value) if isinstance(value, str) else value
+    if keys is None:
+        return []
+    if not isinstance(keys, (list, tuple)):
+        raise ValueError("must be a list")
     if not all(isinstance(key, str) for key in keys):
         raise ValueError("must be a list of strings")
-    return keys
+    return list(keys)
 
 
 def _mailers(value: object) -> dict[str, Any]:
@@ -142,6 +158,8 @@ def _name(value: object) -> str:
 
 class _Section:
     """What the settings and the ``MAILQUEUE`` dictionary share: a look-up in the three sources."""
+
+    none_is_default = False
 
     def look_up(self, name: str) -> tuple[object, str]:
         raise NotImplementedError
@@ -223,8 +241,11 @@ class Settings(_Section):
 
     Every access looks the value up anew, so that overriding settings in a test just works. The
     sources, in this order: Django's settings when Django is configured (then the settings that are
-    Django's own come from nowhere else), ``configure()``, the environment.
+    Django's own come from nowhere else), ``configure()``, the environment. None is the default:
+    projects write it for what they don't use.
     """
+
+    none_is_default = True
 
     EMAIL_BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", _text)
     EMAIL_HOST = Setting("localhost", _text)
@@ -241,8 +262,8 @@ class Settings(_Section):
     EMAIL_USE_LOCALTIME = Setting(False, parse_boolean)
     DEFAULT_FROM_EMAIL = Setting("webmaster@localhost", _text)
     SERVER_EMAIL = Setting("root@localhost", _text)
-    ADMINS = Setting[list[Any]]([], _addresses)
-    MANAGERS = Setting[list[Any]]([], _addresses)
+    ADMINS = Setting[list[Any]]([], _people("ADMINS"))
+    MANAGERS = Setting[list[Any]]([], _people("MANAGERS"))
     DEFAULT_CHARSET = Setting("utf-8", _text)
     MAILERS = Setting[dict[str, Any]]({}, _mailers)
 
@@ -311,7 +332,9 @@ class Settings(_Section):
             return getattr(django, name, _MISSING), "Django's settings"
         if name in self._configured:
             return self._configured[name], "configure()"
-        return os.environ.get(name, _MISSING), f"the environment variable {name}"
+        text = os.environ.get(name)
+        raw = _MISSING if text is None else EnvironmentText(text)
+        return raw, f"the environment variable {name}"
 
     def dictionaries(self, name: str) -> list[tuple[Mapping[str, object], str]]:
         """The dictionaries of that name, first source first."""

@@ -178,11 +178,12 @@ def test_bad_values_in_the_environment(
 @pytest.mark.parametrize(
     "values",
     [
-        {"EMAIL_HOST": None},
         {"EMAIL_HOST": b"smtp.example.com"},
         {"EMAIL_PORT": True},
         {"EMAIL_PORT": 25.5},
         {"ADMINS": 3},
+        {"ADMINS": "ann@example.com"},
+        {"MANAGERS": {"Ann": "ann@example.com"}},
         {"MAILQUEUE": {"BATCH_SIZE": 10.5}},
         {"MAILQUEUE": {"QUEUE": 7}},
         {"MAILQUEUE": {"LEASE": float("inf")}},
@@ -195,6 +196,34 @@ def test_bad_values_in_code(values: dict[str, Any]) -> None:
         configure(**values)
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["ADMINS", "MANAGERS"])
+def test_people_in_code_are_a_list(setting: str) -> None:
+    """Only the environment's text is split at commas; the error has Django's words."""
+    with pytest.raises(
+        ImproperlyConfigured,
+        match=rf"The {setting} setting must be a list of email address strings\.",
+    ):
+        configure(**{setting: "ann@example.com, bob@example.com"})
+    configure(**{setting: ("ann@example.com",)})
+    assert getattr(settings, setting) == ["ann@example.com"]
+
+
+@pytest.mark.parametrize("name", sorted(Settings.names()))
+def test_none_is_the_default(name: str) -> None:
+    """Projects write None for what they don't use, which works in Django."""
+    configure(**{name: None})
+    assert getattr(settings, name) == getattr(Settings, name).default
+
+
+def test_none_in_djangos_settings_is_the_default() -> None:
+    """There too."""
+    names = ["EMAIL_HOST", "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD", "EMAIL_USE_TLS"]
+    result = in_django(
+        dict.fromkeys(names), f"result = [getattr(settings, name) for name in {names}]"
+    )
+    assert result == ["localhost", "", "", False]
 
 
 @pytest.mark.parametrize(

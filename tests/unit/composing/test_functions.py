@@ -118,13 +118,23 @@ def test_no_people_get_no_mail(outbox) -> None:
 
 @pytest.mark.parametrize("pair", [("Ann", "ann@example.com"), ["Ann", "ann@example.com"]])
 def test_pairs_of_name_and_address_warn(outbox, pair) -> None:
-    """The old form of ADMINS still works."""
-    mailqueue.configure(ADMINS=[pair])
+    """The old form of ADMINS still works, with one warning for the whole list."""
+    mailqueue.configure(ADMINS=[pair, ("Bob", "bob@example.com")])
     text = r"\(name, address\) pairs in the ADMINS setting"
     with pytest.warns(DeprecationWarning, match=text) as warned:
         mail_admins("Subject", "Body")
-    assert warned[0].filename == __file__
-    assert outbox[0].to == ["ann@example.com"]
+    assert [warning.filename for warning in warned] == [__file__]
+    assert outbox[0].to == ["ann@example.com", "bob@example.com"]
+
+
+@pytest.mark.parametrize("function", [mail_admins, mail_managers])
+def test_pairs_and_addresses_do_not_mix(outbox, function) -> None:
+    """A list of both kinds is ImproperlyConfigured."""
+    people = ["ann@example.com", ("Bob", "bob@example.com")]
+    mailqueue.configure(ADMINS=people, MANAGERS=people)
+    with pytest.raises(ImproperlyConfigured, match="must be a list of email address strings"):
+        function("Subject", "Body")
+    assert outbox == []
 
 
 @pytest.mark.parametrize("wrong", [("a", "b", "c"), 1, None, {"a": 1}, b"a@b.c"])
