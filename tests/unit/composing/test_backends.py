@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 from email import message_from_bytes, policy
+from email.message import MIMEPart
 
 import pytest
 
@@ -98,6 +100,27 @@ def test_the_outbox_copies_a_message_with_a_connection(server, outbox) -> None:
         assert outbox[0].connection is connection
 
 
+def test_the_outbox_holds_copies_of_parts(outbox) -> None:
+    """A part that is reused with other content does not change what was sent, nor do lists."""
+    part = MIMEPart()
+    part.set_content("first")
+    sent = message(attachments=[part], headers={"X-List": ["a"]})
+    locmem.EmailBackend().send_messages([sent])
+    part.set_content("second")
+    sent.extra_headers["X-List"].append("b")
+    assert outbox[0].attachments[0].get_content() == "first\n"
+    assert outbox[0].extra_headers == {"X-List": ["a"]}
+
+
+def test_the_outbox_copies_a_message_with_what_cannot_be_copied(outbox) -> None:
+    """A lock on the message is no error; the lists are copies all the same."""
+    sent = message()
+    sent.lock = threading.Lock()
+    locmem.EmailBackend().send_messages([sent])
+    sent.to.append("eve@example.com")
+    assert (outbox[0].lock, outbox[0].to) == (sent.lock, ["bob@example.com"])
+
+
 def test_header_errors_surface_in_memory(outbox) -> None:
     """A test finds the bad header that production would have refused."""
     with pytest.raises(ValueError, match="linefeed"):
@@ -131,6 +154,21 @@ def test_the_console_prints_other_charsets_and_addresses() -> None:
     mail.encoding = "iso-8859-1"
     console.EmailBackend(stream=stream).send_messages([mail])
     assert "\n\nGrüße\n" in stream.getvalue()
+
+
+def test_the_console_builds_a_message_once() -> None:
+    """A subclass may do something there that must not be done twice."""
+
+    class Counting(EmailMessage):
+        built = 0
+
+        def message(self, **kwargs):
+            self.built += 1
+            return super().message(**kwargs)
+
+    mail = Counting("s", "Grüße", "ann@example.com", ["bob@example.com"])
+    console.EmailBackend(stream=io.StringIO()).send_messages([mail])
+    assert mail.built == 1
 
 
 def test_the_console_fails_silently_if_it_is_told_to() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import pytest
 
@@ -42,6 +43,29 @@ def test_a_path_names_another() -> None:
     """get_connection(path, …) makes that backend with the other arguments."""
     backend = get_connection(SMTP, host="mail.example.com", fail_silently=True)
     assert (backend.host, backend.fail_silently) == ("mail.example.com", True)
+
+
+def test_an_empty_path_is_the_default() -> None:
+    """As where a setting of the program's own is empty."""
+    mailqueue.configure(EMAIL_BACKEND=DUMMY)
+    assert type(get_connection("")) is dummy.EmailBackend
+
+
+class Custom(BaseEmailBackend):
+    """A program's own backend."""
+
+    sent: ClassVar[list[object]] = []
+
+    def send_messages(self, email_messages):
+        self.sent += email_messages
+        return len(email_messages)
+
+
+def test_a_custom_backend_is_named_in_the_settings() -> None:
+    """EMAIL_BACKEND takes the path of any class with the methods of the base."""
+    mailqueue.configure(EMAIL_BACKEND=f"{__name__}.Custom")
+    assert mailqueue.send_mail("Subject", "Body", None, ["bob@example.com"]) == 1
+    assert [message.subject for message in Custom.sent] == ["Subject"]
 
 
 def test_fail_silently_by_position_warns() -> None:
@@ -147,12 +171,12 @@ def test_both_spellings_live_side_by_side() -> None:
         (3, "must be a dictionary, not int"),
         ({"BACKEND": DUMMY, "OPTION": {}}, "Unknown key 'OPTION'"),
         ({"BACKEND": DUMMY, "OPTIONS": []}, "OPTIONS must be a dictionary"),
-        ({"BACKEND": DUMMY, "OPTIONS": {"zzz": 1, "yyy": 2}}, "Unknown options 'yyy', 'zzz'"),
+        ({"BACKEND": DUMMY, "OPTIONS": {"zzz": 1, "yyy": 2}}, "Unknown options 'zzz', 'yyy'"),
         ({"BACKEND": DUMMY, "OPTIONS": {"alias": "x"}}, "OPTIONS must not define 'alias'"),
         ({}, "OPTIONS must define 'host'"),
         (
             {"OPTIONS": {"host": "x", "use_tls": True, "use_ssl": True}},
-            "'use_tls' and 'use_ssl' are mutually exclusive",
+            "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. Set at most one of them to True",
         ),
         (
             {"BACKEND": "mailqueue.backends.filebased.EmailBackend"},

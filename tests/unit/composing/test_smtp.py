@@ -399,6 +399,58 @@ def test_threads_take_turns(server) -> None:
     assert subjects == [b"number %d" % number for number in range(8)]
 
 
+def test_threads_open_one_connection(server) -> None:
+    """However many open at once, one does it, and nothing is left over."""
+    backend = backend_for(server)
+    together = threading.Barrier(5)
+    opened = []
+
+    def open_() -> None:
+        together.wait()
+        opened.append(backend.open())
+
+    threads = [threading.Thread(target=open_) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    backend.close()
+    assert (sorted(opened), server.sessions) == ([False] * 4 + [True], 1)
+
+
+def test_closing_waits_for_what_is_being_sent(server) -> None:
+    """A thread that closes again and again spoils no message of another."""
+    backend = backend_for(server)
+    done = threading.Event()
+
+    def close() -> None:
+        while not done.is_set():
+            backend.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    try:
+        assert backend.send_messages([message() for _ in range(50)]) == 50
+    finally:
+        done.set()
+        thread.join()
+    assert len(server.messages) == 50
+
+
+def test_the_connection_of_a_message_is_ignored_by_send_messages(server) -> None:
+    """A backend sends what it is given, whatever else the message says."""
+    other = EmailBackend(host="nowhere.invalid", port=1)
+    assert backend_for(server).send_messages([message(connection=other)]) == 1
+    assert len(server.messages) == 1
+
+
+def test_send_mail_opens_a_connection_each_time(server) -> None:
+    """Unlike send_mass_mail: two calls are two sessions."""
+    for _ in range(2):
+        mailqueue.send_mail("Subject", "Body", "ann@example.com", ["bob@example.com"])
+    assert server.sessions == 2
+
+
 def test_the_old_name_still_resolves() -> None:
     """SMTPConnection is the SMTP backend, with a warning."""
     with pytest.warns(DeprecationWarning, match="SMTPConnection is deprecated"):
