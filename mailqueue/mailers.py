@@ -61,7 +61,7 @@ def get_connection(
     """
     # Only when it is set: a backend need not know the argument (Django 6.1).
     options = kwargs | ({"fail_silently": True} if fail_silently else {})
-    if backend is not None:
+    if backend:
         return import_backend(backend)(**options)
     if settings.MAILERS:
         return _create(_DEFAULT_ALIAS, options)

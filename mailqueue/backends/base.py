@@ -22,7 +22,7 @@ class BaseEmailBackend:
     ) -> None:
         # Django 6.1 adds the names of its get_connection()'s arguments, which need not fit.
         unfit = kwargs.pop("_ignore_unknown_kwargs", None) or ()
-        unknown = sorted(kwargs.keys() - set(unfit))
+        unknown = [name for name in kwargs if name not in unfit]
         if alias is not None and unknown:
             listed = ", ".join(repr(name) for name in unknown)
             raise InvalidMailer(f"MAILERS[{alias!r}]: Unknown options {listed}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
+from email.parser import BytesHeaderParser
 from typing import Any
 
 from ..mime import flatten_for_reading
@@ -25,7 +26,7 @@ class EmailBackend(BaseEmailBackend):
     def write_message(self, message: Any) -> None:
         """Write one message to the stream, and a line under it."""
         data = flatten_for_reading(message)
-        self.stream.write(f"{data.decode(_charset(message), 'backslashreplace')}\n{_RULE}\n")
+        self.stream.write(f"{data.decode(_charset(data), 'backslashreplace')}\n{_RULE}\n")
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         messages = list(email_messages or ())
@@ -49,5 +50,6 @@ class EmailBackend(BaseEmailBackend):
         return len(messages)
 
 
-def _charset(message: Any) -> str:
-    return str(message.message().get_content_charset() or "utf-8")
+def _charset(data: bytes) -> str:
+    # From what was written: building the message again could do again what a subclass does there.
+    return BytesHeaderParser().parsebytes(data).get_content_charset() or "utf-8"

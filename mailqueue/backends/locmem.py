@@ -31,8 +31,17 @@ class EmailBackend(BaseEmailBackend):
 
 
 def _copied(message: Any) -> Any:
-    # The lists are copied too: who reuses a message for the next recipient changes them in place.
-    # Not deeper, since a connection or a lock can't be copied.
+    # Who reuses a message for the next recipient changes its lists and parts in place. But the
+    # connection stays what it is: it has a socket and a lock, which can't be copied.
+    connection = getattr(message, "connection", None)
+    try:
+        return copy.deepcopy(message, {id(connection): connection})
+    except TypeError:
+        return _copied_with_lists(message)
+
+
+def _copied_with_lists(message: Any) -> Any:
+    # There is something else that can't be copied.
     copied = copy.copy(message)
     for name, value in vars(message).items():
         if isinstance(value, (list, dict, set)):

@@ -75,25 +75,28 @@ class EmailBackend(BaseEmailBackend):
 
         Raises OSError (``smtplib.SMTPException`` is one) unless ``fail_silently``, then None.
         """
-        if self.connection is not None:
-            return False
-        try:
-            self.connection = self._connect()
-        except OSError:
-            if not self.fail_silently:
-                raise
-            return None
-        return True
+        with self._lock:
+            if self.connection is not None:
+                return False
+            try:
+                self.connection = self._connect()
+            except OSError:
+                if not self.fail_silently:
+                    raise
+                return None
+            return True
 
     def close(self) -> None:
-        connection, self.connection = self.connection, None
-        if connection is None:
-            return
-        # What was sent has been answered: a server that is gone before it hears QUIT is no error,
-        # and raising it here would make the caller send the same messages again.
-        with contextlib.suppress(OSError):
-            connection.quit()
-        connection.close()
+        # Waits for a message that another thread is sending: QUIT would end up in its middle.
+        with self._lock:
+            connection, self.connection = self.connection, None
+            if connection is None:
+                return
+            # What was sent has been answered: a server that is gone before it hears QUIT is no
+            # error, and raising it here would make the caller send the same messages again.
+            with contextlib.suppress(OSError):
+                connection.quit()
+            connection.close()
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         """Send the messages over one connection; return how many were sent.
@@ -195,8 +198,8 @@ class EmailBackend(BaseEmailBackend):
             return
         if self.alias is not None:
             raise InvalidMailer(
-                f"MAILERS[{self.alias!r}]: OPTIONS 'use_tls' and 'use_ssl' are mutually exclusive, "
-                "so only set one of them to True."
+                f"MAILERS[{self.alias!r}]: The 'use_ssl' and 'use_tls' OPTIONS are incompatible. "
+                "Set at most one of them to True."
             )
         raise ValueError(
             "EMAIL_USE_TLS/EMAIL_USE_SSL are mutually exclusive, so only set one of those "
