@@ -127,9 +127,10 @@ def test_names_of_all_kinds_survive(name) -> None:
     assert attached(name, b"x", "application/pdf").get_filename() == name
 
 
-def test_a_newline_in_a_name_is_refused() -> None:
+@pytest.mark.parametrize("end", ["\n", "\u2028"])
+def test_a_newline_in_a_name_is_refused(end) -> None:
     """A file name is a header's value too."""
-    message = EmailMessage(attachments=[("a\nBcc: x@y.z", b"x", "image/png")])
+    message = EmailMessage(attachments=[(f"a{end}Bcc: x@y.z", b"x", "image/png")])
     with pytest.raises(ValueError, match="Content-Disposition"):
         message.message()
 

@@ -105,3 +105,11 @@ def test_line_ends_of_all_kinds_become_one() -> None:
 def test_a_from_at_the_start_of_a_line_stays() -> None:
     """There is no ">From", which is for mbox files."""
     assert b"\nFrom here on\n" in EmailMessage("s", "x\nFrom here on").message().as_bytes()
+
+
+def test_a_byte_order_mark_goes_through_base64() -> None:
+    """utf-8-sig puts bytes before the text that are no text: base64, as Django 5.2 has it."""
+    message = EmailMessage("s", "Grüße")
+    message.encoding = "utf-8-sig"
+    assert message.message()["Content-Transfer-Encoding"] == "base64"
+    assert read(message).get_content() == "Grüße"

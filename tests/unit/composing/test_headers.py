@@ -310,3 +310,9 @@ def test_a_header_given_twice_is_refused(name) -> None:
     message = EmailMessage("s", "b", headers={name: "a@b.c", name.lower(): "d@e.f"})
     with pytest.raises(ValueError, match=f"at most 1 {name.lower()} headers in a message"):
         message.message()
+
+
+def test_a_url_that_fits_stays_on_the_first_line() -> None:
+    """It is not moved to the next one, which would leave the first with nothing but the name."""
+    url = "<https://example.com/" + "a" * 42 + ">"
+    assert field("List-Unsubscribe", url) == f"{url}\n"

@@ -241,3 +241,20 @@ def test_mailers_from_the_environment(monkeypatch) -> None:
     assert type(mailers["a"]) is dummy.EmailBackend
     with pytest.raises(InvalidMailer, match='does not define a "locmem" attribute/class'):
         mailers["b"]
+
+
+@pytest.mark.parametrize("kind", ["locmem", "dummy", "console", "filebased", "smtp"])
+def test_fail_silently_is_an_option_of_every_backend(kind, tmp_path) -> None:
+    """A mailer may be silent, whatever its backend."""
+    required = {"smtp": {"host": "x.y"}, "filebased": {"file_path": tmp_path}}.get(kind, {})
+    path = f"mailqueue.backends.{kind}.EmailBackend"
+    options = {"fail_silently": True, **required}
+    mailqueue.configure(MAILERS={"quiet": {"BACKEND": path, "OPTIONS": options}})
+    assert mailers["quiet"].fail_silently is True
+    vars(mailqueue).pop("outbox", None)
+
+
+def test_no_mailers_are_those_of_the_older_settings() -> None:
+    """An empty MAILERS is the same as none."""
+    mailqueue.configure(MAILERS={}, EMAIL_BACKEND=DUMMY)
+    assert type(mailers.default) is dummy.EmailBackend

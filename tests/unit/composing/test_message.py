@@ -106,9 +106,10 @@ def test_a_parameter_given_twice_is_an_error() -> None:
 
 
 def test_recipients_are_to_cc_and_bcc() -> None:
-    """Everyone is listed, in order, without empty entries."""
+    """Everyone is listed, in order, without empty entries, which no header has either."""
     message = EmailMessage(to=["a@b.c", ""], cc=["d@e.f"], bcc=["g@h.i", None])
     assert message.recipients() == ["a@b.c", "d@e.f", "g@h.i"]
+    assert message.message()["To"] == "a@b.c"
 
 
 def test_bcc_is_never_in_the_message() -> None:
@@ -235,3 +236,11 @@ def test_attributes_may_be_set_until_the_message_is_sent(outbox) -> None:
     assert [part.get_content_type() for part in built.walk() if not part.is_multipart()] == [
         *["text/plain", "text/html", "text/plain"]
     ]
+
+
+@pytest.mark.parametrize(
+    ("subject", "written"), [(None, ""), (b"Gr\xc3\xbc\xc3\x9fe", "Grüße"), (["a", "b"], "a, b")]
+)
+def test_a_subject_of_another_kind(subject, written) -> None:
+    """None is no subject, bytes are UTF-8, a list is joined: no repr() is mailed."""
+    assert EmailMessage(subject).message()["Subject"] == written

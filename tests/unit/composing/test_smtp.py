@@ -44,6 +44,15 @@ def test_every_argument_comes_from_its_setting() -> None:
     assert backend.ssl_certfile == "cert.pem"
 
 
+def test_settings_that_are_none() -> None:
+    """They are the defaults: a server of one's own, without a login."""
+    mailqueue.configure(EMAIL_HOST=None, EMAIL_HOST_USER=None, EMAIL_HOST_PASSWORD=None)
+    mailqueue.configure(EMAIL_USE_TLS=None, EMAIL_USE_SSL=None)
+    backend = EmailBackend()
+    assert (backend.host, backend.username, backend.password) == ("localhost", "", "")
+    assert (backend.use_tls, backend.use_ssl) == (False, False)
+
+
 def test_an_argument_wins_over_its_setting() -> None:
     """Even one that is empty or False."""
     mailqueue.configure(EMAIL_HOST_USER="ann", EMAIL_HOST_PASSWORD="s3cret", EMAIL_USE_TLS=True)
