@@ -23,6 +23,7 @@ from .monitor import report, text
 from .urls import uses_embedded_server
 
 _PORT_OF_INBOX = 8025
+_PORT = click.IntRange(0, 65535)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -48,7 +49,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--app", "-A", default=None, help="Celery application; default: mailqueue's own.")
-@click.option("--inbox-port", default=None, type=int, help="Port of the inbox; 0 for a free one.")
+@click.option("--inbox-port", default=None, type=_PORT, help="Port of the inbox; 0 for a free one.")
 @click.option("--concurrency", "-c", default=1, show_default=True, help="Worker processes.")
 @click.option("--loglevel", "-l", default="INFO", show_default=True)
 def up(app: str | None, inbox_port: int | None, concurrency: int, loglevel: str) -> None:
@@ -77,7 +78,9 @@ def worker(app: str | None, options: Sequence[str]) -> None:
 
 
 @main.command()
-@click.option("--port", default=_PORT_OF_INBOX, show_default=True, help="0 for a free one.")
+@click.option(
+    "--port", default=_PORT_OF_INBOX, type=_PORT, show_default=True, help="0 for a free one."
+)
 def inbox(port: int) -> None:
     """Run the catch-all inbox alone until Ctrl-C."""
     with Inbox(home() / "Maildir", port=port) as running, everything.until_stopped() as stop:

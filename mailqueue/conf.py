@@ -19,8 +19,10 @@ from .notation import parse_boolean, parse_duration, parse_schedule, parse_size
 T = TypeVar("T")
 _MISSING = object()
 _ENVIRONMENT_PREFIX = "MAILQUEUE_"
-# Variables of ours that are no settings: the embedded server's home, and the fault tests' switch.
-_OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT"}
+# The file descriptor whose closing tells a worker that `mailqueue up` has ended.
+LIFELINE = "MAILQUEUE_LIFELINE"
+# Variables of ours that are no settings.
+_OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT", LIFELINE}
 
 
 class EnvironmentText(str):

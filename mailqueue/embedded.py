@@ -71,6 +71,13 @@ class EmbeddedServer:
             self.stop()
             raise
 
+    def revive(self) -> bool:
+        """Launch the server again if it has ended; return whether it had."""
+        if is_running(self.directory):
+            return False
+        _run(self.directory)
+        return True
+
     def stop(self) -> None:
         """Shut the server down, and return when its data are on disk and its process is gone."""
         if self._ownership is None:
@@ -195,7 +202,13 @@ class _Lock:
 
 
 def _make_directory(directory: Path) -> None:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmbeddedServerError(
+            f"{directory} can't be made for the embedded server ({error.strerror}): "
+            "set MAILQUEUE_HOME to a directory that can"
+        ) from error
 
 
 def _run(directory: Path) -> None:

@@ -16,7 +16,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from .addresses import envelope_address
+from .addresses import envelope_address, refuse_line_ends
 from .blobs import BlobCollector
 from .conf import django_settings, settings
 from .contents import dump_attachment, dump_content, in_base64, load_attachment, load_content
@@ -65,10 +65,9 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
     blobs = blobs if blobs is not None else BlobCollector(sys.maxsize)
     blobs.used = {}
     own = _builds_its_own(message)
+    _check_before_the_wire(message)
     # Bad headers are an error now, not in a worker. What is large can't be wrong, only slow.
     rendered = (message if own else _without_weight(message, blobs.threshold)).message()
-    for address in message.recipients():
-        envelope_address(address)
     found = _dump_rendered(message, rendered) if own else _dump_fields(message, blobs)
     try:
         text = json.dumps({"v": VERSION, "id": id_} | found, separators=(",", ":"))
@@ -156,6 +155,20 @@ def _builds_its_own(message: Any) -> bool:
         known.append(django.EmailMessage.message)
     own = type(message).message not in known and type(message).__name__ != "RenderedMessage"
     return own or not isinstance(message.encoding, str | None)
+
+
+def _check_before_the_wire(message: Any) -> None:
+    """Raise ValueError for an address that SMTP can't carry, and for any kind of line end.
+
+    Django's classes refuse LF and CR only, and parsers split headers at others too.
+    """
+    for address in (message.from_email, *message.recipients()):
+        if address:
+            envelope_address(address)
+    refuse_line_ends(str(message.subject), "Subject")
+    for name, value in message.extra_headers.items():
+        refuse_line_ends(str(name), "name")
+        refuse_line_ends(str(value), str(name))
 
 
 def _without_weight(message: Any, threshold: int) -> Any:

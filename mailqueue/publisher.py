@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -25,6 +26,7 @@ TASK = "mailqueue.deliver"
 _AMQP_PRIORITIES = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
 _REDIS_PRIORITIES = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 _CONNECTIONS = 10  # at most, to the broker from one process
+_SECONDS_LEFT_ALONE = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -37,25 +39,55 @@ def publish(
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
-    task was published for. It takes no longer than about ``ENQUEUE_TIMEOUT``, and raises nothing:
-    the messages are accepted by now, and an error would make the caller send them again.
+    task was published for. It takes no longer than about half of ``ENQUEUE_TIMEOUT``, and raises
+    nothing: the messages are accepted by now, and an error would make the caller send them again.
+    After a failure the broker is left alone for some seconds, so that not every ``send()`` has to
+    wait for it.
     """
     try:
         chosen = app or producer_app()
-        timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
-        pool = _producers(chosen, timeout, os.getpid())
-        with pool.acquire(block=True, timeout=timeout) as producer:
-            for batch in _batches(messages):
-                _publish_batch(chosen, producer, queue, batch, priority)
+        # Half: the journal may have taken its time before.
+        broker = _broker(chosen, settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2, os.getpid())
+        return broker.is_there and broker.publish(queue, messages, priority)
     except Exception as error:  # noqa: BLE001 - see above
         report(_log, "no task was published, a worker's timer will do it: %s", error)
         return False
-    return True
+
+
+class _Broker:
+    """An app's broker, as one process publishes to it."""
+
+    def __init__(self, app: Celery, timeout: float) -> None:
+        self._app = app
+        self._timeout = timeout
+        self._producers = _producers(app, timeout)
+        self._not_before = 0.0
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it hasn't failed a moment ago."""
+        return time.monotonic() >= self._not_before
+
+    def publish(self, queue: str, messages: Sequence[tuple[str, str]], priority: Priority) -> bool:
+        """Publish tasks for the messages. Raises whatever kombu and its transports raise."""
+        try:
+            with self._producers.acquire(block=True, timeout=self._timeout) as producer:
+                for batch in _batches(messages):
+                    _publish_batch(self._app, producer, queue, batch, priority)
+        except Exception:
+            self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE
+            raise
+        return True
 
 
 @lru_cache(maxsize=8)
-def _producers(app: Celery, timeout: float, _process: int) -> Any:
-    """Who publishes to the app's broker: a pool for each process, since forks must share no socket.
+def _broker(app: Celery, timeout: float, _process: int) -> _Broker:
+    # One for each process, since forks must share no socket.
+    return _Broker(app, timeout)
+
+
+def _producers(app: Celery, timeout: float) -> Any:
+    """Who publishes to the app's broker.
 
     By default kombu tries to connect for ever, which would hold up whoever calls ``send()``; these
     give up after about ``timeout`` seconds, whoever's app it is.

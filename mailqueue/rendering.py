@@ -29,21 +29,18 @@ class Outgoing:
 class Envelope:
     """Who a message is from and for, as SMTP commands carry it, and its content with CRLF ends.
 
-    ``originals`` maps each recipient to the spelling under which the message knows it.
+    ``spellings`` maps each recipient to those under which the message knows it: one mailbox may
+    stand in To as "Ann <ann@example.com>" and in Cc as "ann@example.com", and gets one copy.
     """
 
     sender: str
-    originals: dict[str, str]
+    spellings: dict[str, list[str]]
     data: bytes
 
     @property
     def recipients(self) -> tuple[str, ...]:
         """The recipients, each once."""
-        return tuple(self.originals)
-
-    def original(self, recipient: str) -> str:
-        """The message's own spelling of that recipient."""
-        return self.originals[recipient]
+        return tuple(self.spellings)
 
     @property
     def is_8bit(self) -> bool:
@@ -53,7 +50,7 @@ class Envelope:
     @property
     def needs_smtputf8(self) -> bool:
         """Whether an address needs SMTPUTF8 (RFC 6531)."""
-        return not all(address.isascii() for address in (self.sender, *self.originals))
+        return not all(address.isascii() for address in (self.sender, *self.spellings))
 
 
 def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
@@ -64,10 +61,12 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     """
     message = outgoing.message
     sender = envelope_address(message.from_email) if message.from_email else ""
-    originals = {envelope_address(recipient): recipient for recipient in outgoing.recipients}
-    utf8 = not all(address.isascii() for address in (sender, *originals))
+    spellings: dict[str, list[str]] = {}
+    for recipient in outgoing.recipients:
+        spellings.setdefault(envelope_address(recipient), []).append(recipient)
+    utf8 = not all(address.isascii() for address in (sender, *spellings))
     data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
-    return Envelope(sender, originals, data)
+    return Envelope(sender, spellings, data)
 
 
 def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes:

@@ -99,7 +99,13 @@ class SmtpTransport:
             raise  # some of them are OSErrors too, but none of them speaks of this connection
         except _CONNECTION_ERRORS as error:
             raise ServerTrouble(f"connection lost: {error}") from error
-        return Outcome({envelope.original(a): answer for a, answer in outcome.answers.items()})
+        return Outcome(
+            {
+                spelling: answer
+                for address, answer in outcome.answers.items()
+                for spelling in envelope.spellings[address]
+            }
+        )
 
     def _obstacle(self, envelope: Envelope) -> str | None:
         """Why this server can't take that message, known before MAIL."""

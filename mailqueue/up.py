@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .conf import django_settings, home, settings
+from .conf import LIFELINE, django_settings, home, settings
 from .embedded import EmbeddedServer
 from .errors import MailqueueError
 from .inbox import Inbox
@@ -44,15 +44,16 @@ def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], 
     """
     with ExitStack() as stack:
         stop = stack.enter_context(until_stopped())
-        if uses_embedded_server():
-            stack.enter_context(EmbeddedServer(home()))
+        server = stack.enter_context(EmbeddedServer(home())) if uses_embedded_server() else None
         inbox = stack.enter_context(Inbox(home() / "Maildir", port=inbox_port))
         command = worker_command(app, options)
         worker = stack.enter_context(_process(command, _mail_settings(inbox)))
         if _wait_until_ready(worker, stop):
             say(introduction(inbox))
-        while not stop.wait(0.2):
+        while not stop.wait(0.5):
             _check_alive(worker)
+            if server is not None and server.revive():
+                say("the embedded server had ended; it runs again")
         say("stopping: the worker finishes the message in hand")
 
 
@@ -90,16 +91,27 @@ def _mail_settings(inbox: Inbox) -> dict[str, str]:
 def _process(
     command: Sequence[str], environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
+    # The worker holds one end of a pipe and ends when the other closes: however this process dies,
+    # it leaves no worker behind that would deliver to an inbox that is gone.
+    lifeline, ours = os.pipe()
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own arguments
         command,
-        env={**os.environ, **environment, "MAILQUEUE_HOME": str(home())},
+        env={
+            **os.environ,
+            **environment,
+            "MAILQUEUE_HOME": str(home()),
+            LIFELINE: str(lifeline),
+        },
+        pass_fds=[lifeline],
         # Out of the terminal's process group: Ctrl-C is for `up`, which stops things in order.
         start_new_session=True,
     )
+    os.close(lifeline)
     try:
         yield process
     finally:
         _stop(process)
+        os.close(ours)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -155,13 +167,15 @@ def is_free(port: int) -> bool:
 
 @contextmanager
 def until_stopped() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of ending the process, while this lasts."""
+    """While this lasts, SIGINT, SIGTERM and SIGHUP set the event instead of ending the process."""
     stop = threading.Event()
 
     def handle(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
         stop.set()
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    # SIGHUP is what a terminal sends when it is closed.
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield stop
     finally:

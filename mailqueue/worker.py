@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 
 from celery import signals
 
-from .conf import settings
+from .conf import LIFELINE, settings
 from .connection import close_connections
 from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from .journal import Journal, State, open_journal, open_journals
@@ -106,6 +107,19 @@ def check_journal(**_: Any) -> None:
         _log.error("%s; the worker waits for it", error)
     except ImproperlyConfigured as error:
         sys.exit(f"mailqueue: {error}")
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def end_with_parent(**_: Any) -> None:
+    """Stop when `mailqueue up`, which started this worker, is gone."""
+    lifeline = os.environ.pop(LIFELINE, "")
+
+    def wait() -> None:
+        os.read(int(lifeline), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if lifeline:
+        threading.Thread(target=wait, name="mailqueue-lifeline", daemon=True).start()
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -10,27 +11,38 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import EnqueueUnknown, JournalUnavailable
+from ..errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from ..urls import redacted
 
 Client = redis.Redis
 
 
-@lru_cache(maxsize=8)
 def connect(url: str, timeout: float) -> Client:
     """Return the process's client for that server; it connects when it is first used.
 
-    ``timeout`` (seconds) bounds each wait. The client may be shared by threads, and its pool opens
-    new connections after a fork. Nothing is retried behind the caller's back: a command that timed
-    out may have been carried out, and only the caller knows whether to repeat it.
+    ``timeout`` (seconds) bounds each wait. The client may be shared by threads. Nothing is retried
+    behind the caller's back: a command that timed out may have been carried out, and only the
+    caller knows whether to repeat it. Raises ImproperlyConfigured for what is no such URL.
     """
-    client: Client = redis.Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-    )
+    return _client(url, timeout, os.getpid())
+
+
+@lru_cache(maxsize=8)
+def _client(url: str, timeout: float, _process: int) -> Client:
+    # One for each process: a lock that another thread held when the process forked stays locked
+    # in the child for ever.
+    try:
+        client: Client = redis.Redis.from_url(
+            url,
+            decode_responses=True,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{redacted(url)} is no URL of a Redis or Valkey: {error}"
+        ) from None
     return client
 
 

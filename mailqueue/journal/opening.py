@@ -7,7 +7,7 @@ from functools import lru_cache
 from ..conf import settings
 from ..sealing import sealer_for
 from ..urls import journal_url
-from .connection import connect
+from .connection import Client, connect
 from .journal import Journal, Policy, known_queues
 
 _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since it probably arrived
@@ -19,15 +19,14 @@ def open_journal(queue: str | None = None) -> Journal:
     doubt = _DOUBT if options.IN_DOUBT == "retry" else None
     policy = Policy(lease=options.LEASE, doubt=doubt)
     keys = tuple(options.SECRET_KEYS)
-    return _journal(journal_url(), options.ENQUEUE_TIMEOUT, queue or options.QUEUE, policy, keys)
+    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
+    return _journal(client, queue or options.QUEUE, policy, keys)
 
 
 @lru_cache(maxsize=64)
-def _journal(
-    url: str, timeout: float, queue: str, policy: Policy, keys: tuple[str, ...]
-) -> Journal:
+def _journal(client: Client, queue: str, policy: Policy, keys: tuple[str, ...]) -> Journal:
     # Kept, because a journal's first use costs two more round trips than the later ones.
-    return Journal(connect(url, timeout), queue, policy, sealer_for(keys))
+    return Journal(client, queue, policy, sealer_for(keys))
 
 
 def open_journals() -> list[Journal]:

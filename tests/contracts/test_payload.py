@@ -155,6 +155,32 @@ def test_an_attachment_that_can_not_be_carried_is_named():
         payload.dumps(message, "id")
 
 
+FOREIGN_MESSAGE = """
+import sys
+import django
+from django.conf import settings
+settings.configure(DEFAULT_CHARSET="utf-8")
+from django.core.mail import EmailMessage
+from mailqueue import payload
+message = EmailMessage("Hello", "body", "from@example.com", ["to@example.com"])
+name, value = sys.argv[1], "a\x1cBcc: victim@example.com"
+if name == "header":
+    message.extra_headers["X-Note"] = value
+else:
+    setattr(message, name, value)
+try:
+    payload.dumps(message, "id")
+except ValueError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("place", ["subject", "from_email", "header"])
+def test_the_rarer_line_ends_are_refused_in_djangos_messages_too(place):
+    """Django 5.2 refuses LF and CR only, and would let a parser read a header of its own."""
+    assert "x1cBcc" in run_python("-c", FOREIGN_MESSAGE, place)
+
+
 def test_long_text_is_compressed_and_short_text_is_not():
     """Only where that saves at least a third."""
     short, long = letter(), letter(body="All the news.\n" * 1000)

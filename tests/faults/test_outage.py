@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -86,6 +88,70 @@ def test_with_the_broker_away_and_the_journal_up_mail_is_accepted_in_time(
     assert message.send() == 1
     assert time.monotonic() - start < TIMEOUT + SLACK
     assert report.show(message.mailqueue_id)["state"] == "queued"
+
+
+def test_a_broker_that_is_away_holds_up_one_send_and_not_the_next(
+    black_hole, monkeypatch, redis_url, caplog
+):
+    """Every request of a web site would wait for it otherwise."""
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{black_hole}/0")
+    get_connection().send_messages([letter() for _ in range(1100)])  # in three portions
+    letter().send()
+    assert caplog.text.count("no task was published") == 1
+    assert report.status()["queues"][0]["states"]["queued"] == 1101
+
+
+def test_a_process_that_forks_while_others_send_can_send_too(monkeypatch, redis_url):
+    """Like a web server that preloads: sockets and locked locks of the parent aren't the child's.
+
+    By `os.fork`: multiprocessing has kombu clean up in the child first, where redis-py 8 may wait
+    for such a lock for ever.
+    """
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", redis_url)
+    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "5")
+    letter().send()
+    done = threading.Event()
+
+    def send_all_the_time() -> None:
+        while not done.is_set():
+            letter().send()
+
+    threads = [threading.Thread(target=send_all_the_time) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        children = [send_in_a_child() for _ in range(20)]
+        ids = {read_within(pipe, 20) for pipe in children}
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert len(ids) == len(children)
+    assert {report.show(id_)["state"] for id_ in ids} == {"queued"}
+
+
+def send_in_a_child() -> int:
+    """Fork; return the pipe by which the child tells its message's id."""
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        try:
+            message = letter()
+            message.send()
+            os.write(writing, message.mailqueue_id.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    return reading
+
+
+def read_within(pipe: int, seconds: float) -> str:
+    readable, _, _ = select.select([pipe], [], [], seconds)
+    assert readable, "the child hangs"
+    try:
+        return os.read(pipe, 100).decode()
+    finally:
+        os.close(pipe)
 
 
 def test_an_answer_that_got_lost_is_told_apart_and_makes_no_second_copy(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -151,43 +153,83 @@ def test_a_terminal_never_obeys_what_a_message_says(producer, run_cli):
     assert "\x1b" not in run_cli("list").stdout
 
 
-def test_up_runs_everything_and_ctrl_c_ends_all_of_it(tmp_path: Path, run_cli):
-    """Server, worker and inbox in one command; mail goes through; nothing is left running."""
-    home = tmp_path / "home"
-    environment = {**os.environ, "MAILQUEUE_HOME": str(home)}
-    log = tmp_path / "up.log"
-    with log.open("w") as output:
-        up = subprocess.Popen(
-            [sys.executable, "-m", "mailqueue", "up", "--inbox-port", "0"],
-            env=environment,
-            cwd=tmp_path,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    """`mailqueue up`, running; nothing of it is left after the test."""
+    running = Up(tmp_path)
     try:
-        wait_until(lambda: "mailqueue is up" in log.read_text(), 40, log.read_text)
-        assert 'EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"' in log.read_text()
-        assert f"MAILQUEUE_HOME={home}" in log.read_text()
-        sent = run_cli("send", "--to", "me@example.com", MAILQUEUE_HOME=str(home))
-        assert sent.returncode == 0, sent.stderr
-        new = home / "Maildir" / "new"
-        wait_until(lambda: len(list(new.iterdir())) == 1, 20, log.read_text)
-        assert run_cli("health").returncode == 0
-        family = descendants(up.pid)
-        assert len(family) >= 2
-        up.send_signal(signal.SIGINT)
-        assert up.wait(60) == 0, log.read_text()
+        wait_until(lambda: "mailqueue is up" in running.output(), 40, running.output)
+        yield running
     finally:
-        if up.poll() is None:
-            os.killpg(up.pid, signal.SIGKILL)
-            up.wait()
-    assert [pid for pid in family if is_alive(pid)] == []
-    assert not is_running(home)
+        running.process.kill()
+        running.process.wait()
+        for pid in running.family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Up:
+    """`mailqueue up` in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.home = directory / "home"
+        self.family: list[int] = []
+        self._log = directory / "up.log"
+        with self._log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "mailqueue", "up", "--inbox-port", "0"],
+                env={**os.environ, "MAILQUEUE_HOME": str(self.home)},
+                cwd=directory,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def mail(self) -> int:
+        """How many messages its inbox has."""
+        return len(list((self.home / "Maildir" / "new").iterdir()))
+
+
+def test_up_runs_everything_and_ctrl_c_ends_all_of_it(up: Up, run_cli):
+    """Server, worker and inbox in one command; mail goes through; nothing is left running."""
+    assert 'EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"' in up.output()
+    assert f"MAILQUEUE_HOME={up.home}" in up.output()
+    sent = run_cli("send", "--to", "me@example.com", MAILQUEUE_HOME=str(up.home))
+    assert sent.returncode == 0, sent.stderr
+    wait_until(lambda: up.mail() == 1, 20, up.output)
+    assert run_cli("health").returncode == 0
+    up.family = descendants(up.process.pid)
+    assert len(up.family) >= 2
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(60) == 0, up.output()
+    assert [pid for pid in up.family if is_alive(pid)] == []
+    assert not is_running(up.home)
     # What is on record is still there, and can be asked for without anything running.
     (record,) = printed(run_cli("list", "--json"))
     assert (record["state"], record["recipients"][0]["address"]) == ("sent", "me@example.com")
-    assert not is_running(home)
+    assert not is_running(up.home)
+
+
+def test_a_worker_does_not_outlive_a_killed_up(up: Up):
+    """`kill -9`: a worker left behind would deliver to an inbox that is gone."""
+    up.family = descendants(up.process.pid)
+    workers = [pid for pid in up.family if "celery" in command_line(pid)]
+    assert workers
+    up.process.kill()
+    wait_until(lambda: not any(is_alive(pid) for pid in workers), 30, up.output)
+
+
+def test_up_starts_its_server_again_when_that_is_killed(up: Up, run_cli):
+    """What was accepted goes through after it."""
+    up.family = descendants(up.process.pid)
+    (server,) = [pid for pid in up.family if "valkey" in command_line(pid)]
+    os.kill(server, signal.SIGKILL)
+    wait_until(lambda: "it runs again" in up.output(), 20, up.output)
+    assert run_cli("send", "--to", "me@example.com").returncode == 0
+    wait_until(lambda: up.mail() == 1, 30, up.output)
 
 
 def test_a_message_accepted_by_up_survives_it(tmp_path: Path, run_cli):
@@ -208,6 +250,10 @@ def descendants(pid: int) -> list[int]:
         if int(fields[1]) in {pid, *found}:
             found.append(int(path.parent.name))
     return found
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def is_alive(pid: int) -> bool:

@@ -350,6 +350,18 @@ def test_an_address_that_is_not_ascii_arrives_over_smtputf8(start_worker, smtp_s
     assert received.parsed["Subject"] == "Für Jörg"
 
 
+def test_a_mailbox_that_is_named_twice_gets_one_copy(start_worker, smtp_server):
+    """With a name in To and without in Cc, refused for now: tried again and delivered once."""
+    message = letter(["Ann <ann@bücher.example>"], cc=["ann@xn--bcher-kva.example"])
+    message.send()
+    smtp_server.replies["ann@xn--bcher-kva.example"] = ["450 4.2.0 later"]
+    record = wait_for_state(message, "sent", start_worker())
+    assert record["attempts"] == 2
+    assert [r["state"] for r in record["recipients"]] == ["sent", "sent"]
+    (received,) = smtp_server.received
+    assert received.recipients == ["ann@xn--bcher-kva.example"]
+
+
 def test_priority_decides_which_waiting_message_goes_first(start_worker, smtp_server):
     """High before normal before low, whatever the order in which they were sent."""
     for priority in ["low", "normal", "high"]:
