@@ -1,129 +1,164 @@
 """`make demo`: mail through the whole system, on the embedded server, and the fate of each message.
 
 It starts `mailqueue up`, runs the ordinary program `newsletter.py` against it, watches the queue
-drain, and prints what became of every message.
+drain, and prints what became of every message. Whatever ends it, also `kill -9`, ends all of it.
+What an interrupted run left in the queue goes out with the next one, which doesn't count it.
 """
 
 import argparse
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from mailqueue.conf import home
-from mailqueue.monitor import report, text
-
+EXAMPLES = Path(__file__).resolve().parent
 EXPECTED = Counter(sent=204, failed=1)
 PATIENCE = 60.0  # seconds for the queue to drain
+START_PATIENCE = 60.0  # seconds for `mailqueue up`, and for the one of a killed run to end
+STOP_PATIENCE = 90.0  # seconds; a worker has 60 to finish the message in hand
 ENVIRONMENT = {
     "EMAIL_BACKEND": "mailqueue.backends.queue.EmailBackend",
     # Production waits a minute before the second attempt; a demonstration must not.
     "MAILQUEUE_RETRY": "2s, 5s, 10s",
 }
+UP = ["-m", "mailqueue", "up", "--app", "workers", "--inbox-port", "0", "--loglevel", "ERROR"]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="stay until Ctrl-C")
     arguments = parser.parse_args()
-    os.environ.update(ENVIRONMENT)
-    with running_system() as log:
-        print("\nmailqueue is up" + log.read_text().partition("mailqueue is up")[2])
-        before, started = delivered(), datetime.now(UTC)
+    end_in_order_on(signal.SIGTERM, signal.SIGHUP)
+    try:
+        return demonstrate(arguments.keep)
+    except KeyboardInterrupt:
+        say("interrupted; what was queued goes out with the next run")
+        return 128 + signal.SIGINT
+
+
+def demonstrate(keep: bool) -> int:
+    # Imported here, because Ctrl-C while they load should show no traceback either.
+    import fates  # noqa: PLC0415
+
+    from mailqueue.conf import home  # noqa: PLC0415
+
+    # An address of its own tells this run's mail from what earlier ones left behind.
+    address = f"news-{secrets.token_hex(4)}@example.com"
+    sender = f"The Newsletter <{address}>"
+    os.environ.update(ENVIRONMENT, MAILQUEUE_HOME=str(home()), DEFAULT_FROM_EMAIL=sender)
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with running_system(home() / "up.log") as check:
+        if left := fates.waiting():
+            say(f"{left} messages of an earlier run are still queued; they go out as well")
         say("sending: examples/newsletter.py")
-        newsletter = Path(__file__).with_name("newsletter.py")
-        subprocess.run([sys.executable, newsletter], check=True)
-        watch(started)
-        ok = show_fates(started, delivered() - before)
-        if arguments.keep:
+        run_newsletter()
+        watch(lambda: fates.of_run(sender), check)
+        found = fates.of_run(sender)
+        copies = fates.delivered(home() / "Maildir", address)
+        print(f"\n{fates.table(found)}\n")
+        command = os.path.relpath(Path(sys.executable).with_name("mailqueue"))
+        say(f"`{command} list` shows each of them, `{command} show ID` all about one")
+        say(f"{copies.total()} messages of this run lie in {home() / 'Maildir'}")
+        ok = is_as_expected(found, copies)
+        if keep:
             say("still running; Ctrl-C stops it")
-            wait_for_interrupt()
+            with suppress(KeyboardInterrupt):
+                while True:
+                    check()
+                    time.sleep(0.5)
     say("stopped, nothing is left running")
     return 0 if ok else 1
 
 
 @contextmanager
-def running_system():
-    """`mailqueue up` in the background, with the worker of the package `workers`."""
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = home() / "up.log"
-    command = [sys.executable, "-m", "mailqueue", "up", "--app", "workers", "--inbox-port", "0"]
+def running_system(log: Path) -> Iterator[Callable[[], None]]:
+    """`mailqueue up`, with the worker of the package `workers`; yields what checks that it runs."""
     say("starting: mailqueue up (embedded Valkey, Celery worker, inbox)")
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            [*command, "--loglevel", "ERROR"],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=Path(__file__).parents[1],
-            env={**os.environ, "MAILQUEUE_HOME": str(home())},
-            start_new_session=True,  # Ctrl-C is for this program, which then stops that one
-        )
+    deadline, told = time.monotonic() + START_PATIENCE, False
+    while True:
+        with log.open("w") as output, tethered(*UP, output=output) as process:
+
+            def check() -> None:
+                if process.poll() is not None:
+                    status = process.returncode
+                    sys.exit(f"`mailqueue up` ended with status {status}:\n{log.read_text()}")
+
+            while process.poll() is None and "mailqueue is up" not in log.read_text():
+                if time.monotonic() > deadline:
+                    sys.exit(f"`mailqueue up` is not up in time:\n{log.read_text()}")
+                time.sleep(0.1)
+            still_owned = process.poll() is not None and "belongs to the running" in log.read_text()
+            if not still_owned or time.monotonic() > deadline:
+                check()
+                print("\nmailqueue is up" + log.read_text().partition("mailqueue is up")[2])
+                yield check
+                return
+        if not told:
+            say("another `mailqueue up` runs here; waiting for it to end")
+            told = True
+
+
+@contextmanager
+def tethered(*command: str | Path, output: Any = None) -> Iterator[subprocess.Popen]:
+    """A Python program in the background, which ends with this one, however this one ends."""
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / "tether.py", *command],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT if output else None,
+        cwd=EXAMPLES.parent,
+        start_new_session=True,  # Ctrl-C is for this program, which then stops that one
+    )
     try:
-        wait_until(lambda: "mailqueue is up" in log.read_text() or process.poll() is not None, 40)
-        if process.poll() is not None:
-            sys.exit(f"`mailqueue up` ended with status {process.returncode}:\n{log.read_text()}")
-        yield log
+        yield process
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(90)
+        process.stdin.close()
+        process.wait(STOP_PATIENCE)
 
 
-def watch(started: datetime) -> None:
+def run_newsletter() -> None:
+    with tethered(EXAMPLES / "newsletter.py") as process:
+        if process.wait():
+            sys.exit(f"newsletter.py ended with status {process.returncode}")
+
+
+def watch(messages: Callable[[], list[dict]], check: Callable[[], None]) -> None:
     """Show how the queue drains, until each message has come to its end."""
-
-    def drained() -> bool:
-        states = Counter(message["state"] for message in messages_since(started))
+    deadline, shown = time.monotonic() + PATIENCE, ""
+    while time.monotonic() < deadline:
+        check()
+        states = Counter(message["state"] for message in messages())
         line = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        if line != shown[0]:
+        if line != shown:
             say(line)
-            shown[0] = line
-        return states == EXPECTED
-
-    shown = [""]
-    wait_until(drained, PATIENCE)
-
-
-def messages_since(started: datetime) -> list[dict]:
-    """The messages of this run; the journal may still hold those of earlier ones."""
-    found = report.find(report.Filter())
-    return [m for m in found if datetime.fromisoformat(m["created"]) >= started]
-
-
-def show_fates(started: datetime, delivered_now: int) -> bool:
-    """Print the table; tell whether everything came out as it should."""
-    fates = sorted(messages_since(started), key=lambda m: (m["state"], m["updated"]))
-    print()
-    print(text.messages(fates))
-    print()
-    say(f"{delivered_now} messages lie in {home() / 'Maildir'}")
-    states = Counter(message["state"] for message in fates)
-    twice = [m for m in fates if m["state"] == "sent" and m["attempts"] > 1]
-    ok = states == EXPECTED and delivered_now == EXPECTED["sent"] and len(twice) == 1
-    say("as expected" if ok else f"NOT as expected: {dict(states)}, {len(twice)} sent late")
-    return ok
-
-
-def delivered() -> int:
-    """How many messages lie in the inbox."""
-    return sum(1 for _ in (home() / "Maildir" / "new").glob("*"))
-
-
-def wait_until(condition, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
+            shown = line
+        if states == EXPECTED:
+            return
         time.sleep(0.2)
 
 
-def wait_for_interrupt() -> None:
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        print()
+def is_as_expected(found: list[dict], copies: Counter) -> bool:
+    """Whether each message has its end, each recipient one copy, and one took two attempts."""
+    states = Counter(message["state"] for message in found)
+    late = [m for m in found if m["state"] == "sent" and m["attempts"] > 1]
+    once = len(copies) == copies.total() == EXPECTED["sent"]
+    ok = states == EXPECTED and once and len(late) == 1
+    say("as expected" if ok else f"NOT as expected: {dict(states)}, {len(late)} sent late")
+    return ok
+
+
+def end_in_order_on(*numbers: signal.Signals) -> None:
+    """Let these signals end the program by way of its `finally` blocks, with 128 + the number."""
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 def say(line: str) -> None:

@@ -2,16 +2,16 @@
 
 Where the mail goes is a matter of settings: with
 ``EMAIL_BACKEND=mailqueue.backends.queue.EmailBackend`` in the environment it is queued, without it
-goes straight to the SMTP server.
+goes straight to the SMTP server. Who it is from is the setting ``DEFAULT_FROM_EMAIL``.
 """
 
 import base64
+import secrets
 from email.message import MIMEPart
 from email.utils import make_msgid
 
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 
-SENDER = "The Newsletter <news@example.com>"
 # A picture of one red pixel, and the smallest of all PDF files.
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
@@ -23,13 +23,13 @@ PDF = (
 
 
 def plain() -> None:
-    send_mail("A plain message", "Hello!", SENDER, ["plain@example.com"])
+    send_mail("A plain message", "Hello!", None, ["plain@example.com"])
 
 
 def with_inline_image() -> None:
     cid = make_msgid(domain="example.com")
     message = EmailMultiAlternatives(
-        "Text, HTML and a picture", "Hello!", SENDER, ["picture@example.com"]
+        "Text, HTML and a picture", "Hello!", None, ["picture@example.com"]
     )
     message.attach_alternative(f'<p>Hello!</p><img src="cid:{cid[1:-1]}">', "text/html")
     image = MIMEPart()
@@ -39,14 +39,14 @@ def with_inline_image() -> None:
 
 
 def with_attachment() -> None:
-    message = EmailMessage("Your invoice", "As a PDF file.", SENDER, ["invoice@example.com"])
+    message = EmailMessage("Your invoice", "As a PDF file.", None, ["invoice@example.com"])
     message.attach("invoice.pdf", PDF, "application/pdf")
     message.send()
 
 
 def newsletter(subscribers: int = 200) -> None:
     messages = [
-        EmailMessage(f"News no. {n}", "All the news.", SENDER, [f"subscriber-{n}@example.com"])
+        EmailMessage(f"News no. {n}", "All the news.", None, [f"subscriber-{n}@example.com"])
         for n in range(1, subscribers + 1)
     ]
     with get_connection() as connection:
@@ -54,9 +54,10 @@ def newsletter(subscribers: int = 200) -> None:
 
 
 def refused() -> None:
-    # The demo's inbox refuses +451 for now, at the first attempt, and +550 for good.
-    send_mail("Later", "Second attempt.", SENDER, ["busy+451@example.com"])
-    send_mail("Never", "Nobody there.", SENDER, ["nobody+550@example.com"])
+    # The demo's inbox refuses +451 for now, when it first meets the address, and +550 for good.
+    busy = f"busy-{secrets.token_hex(3)}+451@example.com"
+    send_mail("Later", "Second attempt.", None, [busy])
+    send_mail("Never", "Nobody there.", None, ["nobody+550@example.com"])
 
 
 def main() -> None:

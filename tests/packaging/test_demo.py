@@ -1,25 +1,122 @@
-"""What a newcomer runs first."""
+"""What a newcomer runs first, and what that leaves behind."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+
+import pytest
+
+from examples import fates
+from mailqueue.embedded import is_running
+from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_demo_ends_by_itself(tmp_path: Path) -> None:
+class Demo:
+    """`make demo`, running."""
+
+    def __init__(self, directory: Path) -> None:
+        self._log = directory / "demo.log"
+        with self._log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, ROOT / "examples" / "demo.py"],
+                cwd=directory,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def output(self) -> str:
+        return self._log.read_text()
+
+    def end(self) -> int:
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def home() -> Path:
+    """Where all that the demo runs has its data."""
+    return Path(os.environ["MAILQUEUE_HOME"])
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path, home: Path) -> Demo:
+    """A demo killed in the middle, whose mail waits in the queue."""
+    demo = Demo(tmp_path)
+    wait_until(lambda: "demo: sending" in demo.output(), 40, demo.output)
+    demo.process.kill()
+    demo.end()
+    return demo
+
+
+def test_the_demo_ends_by_itself(tmp_path: Path, home: Path) -> None:
     """205 messages come to the ends that they should, in under a minute; it says so and exits 0."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "demo.py"],
-        env={**os.environ, "MAILQUEUE_HOME": str(tmp_path / "home")},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "demo: as expected" in done.stdout
-    assert len(list((tmp_path / "home" / "Maildir" / "new").iterdir())) == 204
+    demo = Demo(tmp_path)
+    assert demo.end() == 0, demo.output()
+    assert "demo: as expected" in demo.output()
+    assert len(list((home / "Maildir" / "new").iterdir())) == 204
+    table = demo.output().partition("last reply\n")[2].partition("\n\n")[0]
+    assert len(table.splitlines()) == 6, "it doesn't fit on one screen"
+    assert "200 messages          sent    1         subscriber-1…200@example.com" in table
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("moment", ["starting", "sending"])
+def test_a_signal_ends_all_of_the_demo(
+    moment: str, number: signal.Signals, tmp_path: Path, home: Path
+) -> None:
+    """Without a traceback, with the exit status that belongs to the signal, at any moment."""
+    demo = Demo(tmp_path)
+    wait_until(lambda: f"demo: {moment}" in demo.output(), 40, demo.output)
+    demo.process.send_signal(number)
+    assert demo.end() == 128 + number
+    assert "Traceback" not in demo.output()
+    assert not is_running(home)
+
+
+def test_a_demo_after_one_that_was_killed(interrupted: Demo, tmp_path: Path, home: Path) -> None:
+    """It waits for the rest of that one to end, and counts its own mail only."""
+    demo = Demo(tmp_path)
+    assert demo.end() == 0, interrupted.output() + demo.output()
+    assert "demo: 204 messages of this run" in demo.output()
+    assert "demo: as expected" in demo.output()
+    assert not is_running(home)
+
+
+def fate(n: int, **changed: object) -> dict:
+    return {
+        "id": f"id-{n}",
+        "state": "sent",
+        "attempts": 1,
+        "subject": f"News {n}",
+        "reply": f"250 OK: 17{n}",
+        "recipients": [{"address": f"subscriber-{n}@example.com"}],
+        "created": f"2026-11-21T00:{n:02}",
+        **changed,
+    }
+
+
+def test_the_demos_table_accounts_for_every_message() -> None:
+    """Messages that differ in numbers only share a line; one with another fate has its own."""
+    found = [fate(n) for n in range(1, 13)]
+    found[4] = fate(5, attempts=2)
+    first, *rows = fates.table(found).splitlines()
+    assert first.startswith("message")
+    assert rows == [
+        "11 messages  sent   1         subscriber-1…12@example.com  News 1…12  250 OK: 17…",
+        "id-5         sent   2         subscriber-5@example.com     News 5     250 OK: 175",
+    ]
+
+
+def test_the_demo_counts_the_copies_of_its_own_run(tmp_path: Path) -> None:
+    """By the envelope of what lies in the inbox; a second copy shows."""
+    (tmp_path / "new").mkdir()
+    for n, sender in enumerate(["mine", "mine", "other"]):
+        envelope = f"Return-Path: <{sender}@example.com>\r\nX-Envelope-To: a@example.com\r\n"
+        (tmp_path / "new" / str(n)).write_bytes(envelope.encode() + b"Subject: x\r\n\r\n")
+    assert fates.delivered(tmp_path, "mine@example.com") == Counter({"a@example.com": 2})
