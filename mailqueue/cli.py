@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -19,13 +20,16 @@ from .errors import MailqueueError
 from .inbox import Inbox
 from .journal import State
 from .mailers import get_connection
-from .monitor import report, text
+from .monitor import check as checking
+from .monitor import control, report, text
+from .notation import parse_duration
 from .urls import uses_embedded_server
 
 _PORT_OF_INBOX = 8025
 _PORT = click.IntRange(0, 65535)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+without_asking = click.option("--yes", is_flag=True, help="Don't ask for confirmation.")
 
 
 class _Main(click.Group):
@@ -44,7 +48,8 @@ def main() -> None:
     """Django's mail API for any Python program, delivered in the background by Celery."""
     # Like `python manage.py`: the project that stands in the working directory can be imported.
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds strings
-    settings.check()
+    if click.get_current_context().invoked_subcommand != "check":  # it shows what is wrong itself
+        settings.check()
 
 
 @main.command()
@@ -159,6 +164,120 @@ def health(as_json: bool) -> None:
     found = report.health()
     _print(found, text.health, as_json)
     sys.exit(0 if found["ok"] else 1)
+
+
+@main.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that wait.")
+@click.option("--domain", default=None, help="All that wait with a recipient of that domain.")
+@as_json
+def hold(ids: Sequence[str], all_: bool, domain: str | None, as_json: bool) -> None:
+    """Keep messages that wait from being sent until `mailqueue resume`."""
+    _operate(control.HOLD, _Choice(ids, all_, domain), as_json)
+
+
+@main.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that are held.")
+@click.option("--domain", default=None, help="All held ones with a recipient of that domain.")
+@as_json
+def resume(ids: Sequence[str], all_: bool, domain: str | None, as_json: bool) -> None:
+    """Queue messages that are held."""
+    _operate(control.RESUME, _Choice(ids, all_, domain), as_json)
+
+
+@main.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that wait or are held.")
+@click.option("--domain", default=None, help="Those of them with a recipient of that domain.")
+@without_asking
+@as_json
+def cancel(ids: Sequence[str], all_: bool, domain: str | None, yes: bool, as_json: bool) -> None:
+    """End messages that wait or are held: they are not sent (again), and their content goes."""
+    _operate(control.CANCEL, _Choice(ids, all_, domain), as_json, None if yes else "Cancel")
+
+
+@main.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--all", "all_", is_flag=True, help="All that are failed, partial or expired.")
+@click.option("--domain", default=None, help="Those of them with a recipient of that domain.")
+@without_asking
+@as_json
+def discard(ids: Sequence[str], all_: bool, domain: str | None, yes: bool, as_json: bool) -> None:
+    """Remove failed, partial or expired messages for good; by id, held and uncertain ones too."""
+    _operate(control.DISCARD, _Choice(ids, all_, domain), as_json, None if yes else "Discard")
+
+
+@main.command()
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in control.FINAL]),
+    help="Only records in that state; may be repeated.",
+)
+@click.option("--older-than", default=None, help="Only those in it for that long, such as 7d.")
+@click.option("--all", "all_", is_flag=True, help="Every record of a message that has ended.")
+@without_asking
+@as_json
+def purge(
+    states: Sequence[str], older_than: str | None, all_: bool, yes: bool, as_json: bool
+) -> None:
+    """Remove records of messages that have ended, now instead of after KEEP_SENT or KEEP_FAILED."""
+    if all_ == bool(states or older_than):
+        raise click.UsageError("give either --state, --older-than or both, or --all")
+    age = _age(older_than)
+    chosen = [State(state) for state in states] or list(control.FINAL)
+    if not (yes or older_than):
+        names = ", ".join(state.value for state in chosen)
+        click.confirm(f"Remove all records of messages that are {names}?", abort=True, err=True)
+    with _server():
+        _print(control.purge(chosen, age), text.purged, as_json)
+
+
+@main.command()
+@as_json
+def check(as_json: bool) -> None:
+    """Whether settings, journal, broker and mail server are right; exit status 1 if not."""
+    found = checking.check(_server)
+    _print(found, text.check, as_json)
+    sys.exit(0 if found["ok"] else 1)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which messages a command is for: those ids, or all, or all with a domain."""
+
+    ids: Sequence[str]
+    all_: bool
+    domain: str | None
+
+    def __post_init__(self) -> None:
+        if bool(self.ids) + self.all_ + (self.domain is not None) != 1:
+            raise click.UsageError("give either ids, or --all, or --domain")
+
+
+def _operate(
+    action: control.Action, choice: _Choice, as_json: bool, asking: str | None = None
+) -> None:
+    """Do it and say what was done; ``asking`` confirms what was not chosen one by one."""
+    with _server():
+        ids = choice.ids or control.matching(action, choice.domain)
+        if asking and ids and not choice.ids:
+            click.confirm(f"{asking} {len(ids)} messages?", abort=True, err=True)
+        found = control.change(action, ids)
+    _print(found, lambda shown: f"{len(shown[action.done])} {action.done}", as_json)
+    refused = found["refused"] if choice.ids else []  # of the others, some moved on meanwhile
+    if refused:
+        reasons = (f"{one['id']} ({one['state'] or 'no such message'})" for one in refused)
+        raise click.ClickException(f"not {action.done}: {', '.join(reasons)}")
+
+
+def _age(text: str | None) -> float:
+    try:
+        return parse_duration(text or 0)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} {error}", param_hint="--older-than") from None
 
 
 def _chosen(app: str | None) -> str:

@@ -20,6 +20,7 @@ from .transport import BackendTransport, Transport
 _OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
 _QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
+_TO_OPEN = 300.0  # seconds for each step at most; a greeting may take that long: RFC 5321 4.5.3.2.1
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,10 @@ def close_connections() -> None:
         connection.close()
 
 
-def open_transport() -> Transport:
+def open_transport(patience: float | None = None) -> Transport:
     """Open what delivers: the mailer ``USING``, or the backend ``BACKEND``.
 
+    ``patience`` (seconds) shortens the time-out of each step of opening mailqueue's SMTP backend.
     Raises ServerTrouble when the server can't be reached, ImproperlyConfigured when what is set
     would only queue the message again.
     """
@@ -184,8 +186,18 @@ def open_transport() -> Transport:
             "should deliver: name the backend that sends, such as " + _OWN_SMTP_BACKEND
         )
     if type(backend) is import_backend(_OWN_SMTP_BACKEND):
-        return SmtpTransport(backend, settings.EMAIL_TIMEOUT)
+        return SmtpTransport(backend, settings.EMAIL_TIMEOUT, patience or _TO_OPEN)
     return BackendTransport(backend)
+
+
+def mailer_name() -> str:
+    """Name what delivers, for people and for what workers share about it."""
+    queue = settings.MAILQUEUE
+    if queue.USING is not None:
+        return queue.USING
+    if queue.BACKEND != _OWN_SMTP_BACKEND:
+        return queue.BACKEND
+    return f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
 
 
 def _limits() -> Limits:

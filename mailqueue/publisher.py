@@ -92,6 +92,11 @@ def _producers(app: Celery, timeout: float) -> Any:
     By default kombu tries to connect for ever, which would hold up whoever calls ``send()``; these
     give up after about ``timeout`` seconds, whoever's app it is.
     """
+    pool: Any = ProducerPool
+    return pool(_connection(app, timeout).Pool(limit=_CONNECTIONS), limit=_CONNECTIONS)
+
+
+def _connection(app: Celery, timeout: float) -> Any:
     bounds = {
         "max_retries": 1,
         "interval_start": 0,
@@ -105,9 +110,18 @@ def _producers(app: Celery, timeout: float) -> Any:
         "read_timeout": timeout,
         "write_timeout": timeout,
     }
-    connection = app.connection_for_write(connect_timeout=timeout, transport_options=bounds)
-    pool: Any = ProducerPool
-    return pool(connection.Pool(limit=_CONNECTIONS), limit=_CONNECTIONS)
+    return app.connection_for_write(connect_timeout=timeout, transport_options=bounds)
+
+
+def reach_broker() -> str:
+    """Connect to the broker; return its address, without a password.
+
+    Raises whatever kombu and its transports raise, after about ``ENQUEUE_TIMEOUT``.
+    """
+    timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
+    with _connection(producer_app(), timeout) as connection:
+        connection.ensure_connection(max_retries=1, timeout=timeout)
+        return str(connection.as_uri())
 
 
 def _publish_batch(

@@ -49,11 +49,16 @@ class SmtpTransport:
     """One open SMTP connection, and the transactions over it.
 
     ``timeout`` (seconds) shortens the time-outs of RFC 5321 for all phases but the final reply:
-    giving up on that one early would only make more messages uncertain.
+    giving up on that one early would only make more messages uncertain. ``to_open``
+    (seconds) bounds each step of opening.
     """
 
-    def __init__(self, backend: EmailBackend, timeout: float | None = None) -> None:
+    def __init__(
+        self, backend: EmailBackend, timeout: float | None = None, to_open: float = 300
+    ) -> None:
         self._timeout = timeout
+        if backend.timeout is None or backend.timeout > to_open:
+            backend.timeout = to_open
         try:
             backend.open()
         except smtplib.SMTPResponseException as error:

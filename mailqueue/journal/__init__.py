@@ -1,13 +1,15 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
 from .connection import connect
-from .journal import Journal, Policy, known_queues, now_on
+from .journal import NO_FSYNC, Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
-from .record import Accepted, Attempt, Claim, Due, Entry, Record, Result, Settlement, State
+from .record import Accepted, Attempt, Change, Claim, Due, Entry, Record, Result, Settlement, State
 
 __all__ = [
+    "NO_FSYNC",
     "Accepted",
     "Attempt",
+    "Change",
     "Claim",
     "Due",
     "Entry",

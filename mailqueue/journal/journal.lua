@@ -16,6 +16,7 @@
 --                             priority   of the task that names it: high, normal, low
 --                             token      fencing token of the newest claim
 --                             reply      the server's newest reply, or our reason
+--                             held_from, held_due   state and due time to return to, while it is held
 --                             created, since, updated, due, expires
 --                             log:<n>    "<time> <JSON>", what the n-th attempt came to
 --   <p>:blob:<sha256>  string one large attachment; expires unless a message refers to it
@@ -23,7 +24,7 @@
 --   <p>:due            zset   id -> when somebody has to look at it next; all but final states
 --   <p>:state:<state>  zset   id -> when it entered that state
 --   <p>:same:<key>     string idempotency key -> id of the message that it stands for, for a day
---   <p>:totals         hash   accepted, and how often each final state was reached, for ever
+--   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
@@ -37,6 +38,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FINAL = { sent = true, partial = true, failed = true, cancelled = true, expired = true }
 local DROPS_PAYLOAD = { sent = true, cancelled = true }
 local WAITING = { queued = true, retrying = true, scheduled = true, uncertain = true }
+local MAY_BE_CANCELLED = { queued = true, retrying = true, scheduled = true, uncertain = true, held = true }
+local MAY_BE_DISCARDED = { failed = true, partial = true, expired = true, held = true, uncertain = true }
 local MAY_BE_RETRIED = { failed = true, partial = true, uncertain = true, retrying = true, expired = true }
 
 local function key(id) return p .. ':message:' .. id end
@@ -301,17 +304,68 @@ function operations.retry(arguments)
   return answer
 end
 
+local function remove(id, state)
+  drop_payload(id)
+  redis.call('DEL', key(id))
+  redis.call('ZREM', p .. ':state:' .. state, id)
+  redis.call('ZREM', p .. ':due', id)
+end
+
 -- Records of that final state that are older than the given age are removed. -> how many
 function operations.trim(arguments)
   local state, before, limit = arguments[1], now - tonumber(arguments[2]), tonumber(arguments[3])
   if not FINAL[state] then return 0 end
   local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', before, 'LIMIT', 0, limit)
-  for _, id in ipairs(ids) do
-    drop_payload(id)
-    redis.call('DEL', key(id))
-    redis.call('ZREM', p .. ':state:' .. state, id)
-  end
+  for _, id in ipairs(ids) do remove(id, state) end
   return #ids
+end
+
+-- What an operator does to messages. -> for each id: itself, 1 where it was changed, and the state
+-- that it is in now ('' where there is none of that id); asking twice changes nothing more.
+local function change(ids, may_be_changed, act)
+  local answer = {}
+  for _, id in ipairs(ids) do
+    local state = get(id, 'state')
+    local changes = may_be_changed[state]
+    if changes then act(id, state) end
+    answer[#answer + 1] = { id, changes and 1 or 0, get(id, 'state') or '' }
+  end
+  return answer
+end
+
+-- Many: id. Nobody looks at them any more until `resume`, `cancel` or `discard`.
+function operations.hold(ids)
+  return change(ids, WAITING, function(id, state)
+    redis.call('HSET', key(id), 'held_from', state, 'held_due', get(id, 'due') or '')
+    enter(id, 'held')
+  end)
+end
+
+-- Many: id. They go to the queue; but what was scheduled doesn't leave before its time, and what may
+-- have been sent already is as uncertain as before.
+function operations.resume(ids)
+  return change(ids, { held = true }, function(id)
+    local from, due = get(id, 'held_from'), tonumber(get(id, 'held_due'))
+    redis.call('HDEL', key(id), 'held_from', 'held_due')
+    if from == 'uncertain' or (from == 'scheduled' and due > now) then
+      enter(id, from, due)
+    else
+      enter(id, 'queued', now)
+    end
+  end)
+end
+
+-- Many: id. They are never sent (again). What is being sent can't be stopped.
+function operations.cancel(ids)
+  return change(ids, MAY_BE_CANCELLED, function(id) enter(id, 'cancelled') end)
+end
+
+-- Many: id. Record and payload are removed; only the totals tell that there was a message.
+function operations.discard(ids)
+  return change(ids, MAY_BE_DISCARDED, function(id, state)
+    remove(id, state)
+    redis.call('HINCRBY', p .. ':totals', 'discarded', 1)
+  end)
 end
 
 local operation = operations[ARGV[1]]

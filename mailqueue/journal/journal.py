@@ -15,13 +15,18 @@ from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
 from .connection import Client, ensure_connected, errors_translated
 from .reading import dump_results, read_record, read_results
-from .record import Accepted, Claim, Due, Entry, Record, Result, Settlement, State
+from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 _QUEUES = "mailqueue:queues"
+NO_FSYNC = (
+    "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
+    "an append-only file (`appendonly yes`)"
+)
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
 _TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
+_CHANGE_AT_ONCE = 500  # likewise
 
 
 @dataclass(frozen=True)
@@ -141,17 +146,18 @@ class Journal:
                 f"the journal's server may evict messages: its maxmemory-policy is {policy}; "
                 "set it to noeviction"
             )
-        if fsync and not (server.get("aof_enabled") and self._knows_waitaof()):
-            raise ImproperlyConfigured(
-                "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or "
-                "later, with an append-only file (`appendonly yes`)"
-            )
+        if fsync and not self.can_fsync():
+            raise ImproperlyConfigured(NO_FSYNC)
 
-    def _knows_waitaof(self) -> bool:
-        try:
-            self._client.waitaof(0, 0, 1)
-        except redis.ResponseError as error:
-            return "unknown command" not in str(error).lower()
+    def can_fsync(self) -> bool:
+        """Whether the server keeps an append-only file, and can tell when it is on the disk."""
+        if not self.server().get("aof_enabled"):
+            return False
+        with errors_translated(self._client):
+            try:
+                self._client.waitaof(0, 0, 1)
+            except redis.ResponseError as error:
+                return "unknown command" not in str(error).lower()
         return True
 
     # -- the worker's side
@@ -249,6 +255,38 @@ class Journal:
                 arguments += [id_, seen, self.sealer.seal(dump_results(served))]
         return [str(id_) for id_ in self._checked("retry", arguments)]
 
+    def hold(self, ids: Sequence[str]) -> list[Change]:
+        """Keep waiting messages from being sent until ``resume``; those in doubt too."""
+        return self._change("hold", ids)
+
+    def resume(self, ids: Sequence[str]) -> list[Change]:
+        """Queue held messages; a scheduled one waits for its time, an uncertain one as before."""
+        return self._change("resume", ids)
+
+    def cancel(self, ids: Sequence[str]) -> list[Change]:
+        """End messages that wait or are held, and drop their payloads.
+
+        One that is ``sending`` or ``committing`` stays as it is. An uncertain one, which may have
+        been sent, is not sent again.
+        """
+        return self._change("cancel", ids)
+
+    def discard(self, ids: Sequence[str]) -> list[Change]:
+        """Remove all trace of messages that are failed, partial, expired, held or uncertain.
+
+        Whoever accepts such an id or its idempotency key again makes a new message of it.
+        """
+        return self._change("discard", ids)
+
+    def _change(self, operation: str, ids: Sequence[str]) -> list[Change]:
+        return [
+            Change(str(id_), bool(changed), State(state) if state else None)
+            for start in range(0, len(ids), _CHANGE_AT_ONCE)
+            for id_, changed, state in self._checked(
+                operation, ids[start : start + _CHANGE_AT_ONCE]
+            )
+        ]
+
     def counts(self) -> dict[State, int]:
         """How many messages are in each state."""
         with errors_translated(self._client):
@@ -274,6 +312,12 @@ class Journal:
             if len(found) < page:
                 return
             start += page
+
+    def scan(self, state: State) -> Iterator[str]:
+        """The ids in that state, in no order; none is missed that stays in it meanwhile."""
+        with errors_translated(self._client):
+            for id_, _ in self._client.zscan_iter(f"{self._prefix}:state:{state}", count=500):
+                yield str(id_)
 
     def read(self, ids: Sequence[str]) -> list[Record]:
         """The records of those ids that exist."""

@@ -71,6 +71,14 @@ class Due(NamedTuple):
     priority: str
 
 
+class Change(NamedTuple):
+    """What a command came to: the message's state after it, None where there is no such message."""
+
+    id: str
+    changed: bool
+    state: State | None
+
+
 @dataclass(frozen=True)
 class Claim:
     """A message that is this worker's to send until the lease ends.

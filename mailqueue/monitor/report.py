@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -101,15 +101,7 @@ def health() -> dict[str, Any]:
 
 
 def _problems_of(journal: Journal) -> Iterator[str]:
-    server = journal.server()
-    policy = server.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        yield (
-            "the journal's server may evict messages: "
-            f"set its maxmemory-policy to noeviction instead of {policy}"
-        )
-    if not server.get("aof_enabled"):
-        yield "the journal's server keeps no append-only file: set its appendonly to yes"
+    yield from problems_of_server(journal.server())
     found = _status_of(journal)
     if not found["workers"]:
         yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"
@@ -118,6 +110,18 @@ def _problems_of(journal: Journal) -> Iterator[str]:
             f"{found['overdue']} messages of the queue {journal.queue!r} are overdue by more than "
             f"{_OVERDUE_BY:.0f} s"
         )
+
+
+def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the journal's server, by what it says of itself."""
+    policy = server.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield (
+            "the journal's server may evict messages: "
+            f"set its maxmemory-policy to noeviction instead of {policy}"
+        )
+    if not server.get("aof_enabled"):
+        yield "the journal's server keeps no append-only file: set its appendonly to yes"
 
 
 def as_data(record: Record) -> dict[str, Any]:

@@ -62,6 +62,26 @@ def health(found: Mapping[str, Any]) -> str:
     return "ok" if found["ok"] else "\n".join(f"problem: {p}" for p in found["problems"])
 
 
+def check(found: Mapping[str, Any]) -> str:
+    """A line for each thing that was looked at, or for each of its problems."""
+    lines = []
+    for part in found["checks"]:
+        lines += [f"{part['name'] + ':':13} {text}" for text in _verdicts(part)]
+    return "\n".join(lines)
+
+
+def _verdicts(part: Mapping[str, Any]) -> list[str]:
+    if part["problems"]:
+        return [f"problem: {_cell(problem, 500)}" for problem in part["problems"]]
+    return [f"ok, {_cell(part['found'], 500)}"]
+
+
+def purged(found: Mapping[str, int]) -> str:
+    """How many records are gone, state by state."""
+    shown = ", ".join(f"{count} {state}" for state, count in found.items() if count)
+    return f"{sum(found.values())} records removed" + (f": {shown}" if shown else "")
+
+
 def _recipients(found: Mapping[str, Any]) -> str:
     addresses = [recipient["address"] for recipient in found["recipients"]]
     more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""

