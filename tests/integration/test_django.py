@@ -210,6 +210,30 @@ def test_form_with_mistakes_sends_nothing(start_site, journal):
     assert report.find(report.Filter()) == []
 
 
+def test_a_visitor_may_have_a_domain_of_any_letters(start_site, django_worker, smtp_server):
+    """The team's answer goes to the domain as mail servers know it."""
+    assert start_site().post(FORM | {"email": "visitor@bücher.example"}).url.endswith("/thanks/")
+    arrived(smtp_server, 1, django_worker)
+    reply_to = smtp_server.received[0].parsed["Reply-To"]
+    assert reply_to == "Zoë Visitor <visitor@xn--bcher-kva.example>"
+
+
+def test_what_can_not_be_mailed_is_a_mistake_in_the_form(start_site, journal):
+    """Domains without a form in ASCII, and what ends a line for Python: never a server error."""
+    browser = start_site()
+    mistakes = [
+        ("email", f"visitor@{'ü' * 60}.example", "Enter a valid email address."),
+        ("email", "visitor@a\u2100.example", "Enter a valid email address."),
+        ("email", '"a\x0bb"@example.org', "Write this on one line."),
+        *[(f, f"a{c}b", "on one line.") for f in ("name", "subject") for c in "\x0b\x1c\x85\u2028"],
+        ("subject", "x" * 5000, "at most 200 characters"),
+    ]
+    for field, value, message in mistakes:
+        page = browser.post(FORM | {field: value})
+        assert (page.status, message in page.text) == (200, True), (field, value)
+    assert report.find(report.Filter()) == []
+
+
 def test_form_without_token_is_refused(start_site, journal):
     """A form posted from another site, without the CSRF token, sends nothing."""
     assert start_site().fetch(FORM).status == 403
@@ -429,7 +453,7 @@ def test_the_projects_own_tests_need_no_queue(manage):
     """`manage.py test` sees the mail in Django's outbox, with the queue's servers down."""
     done = manage("test", MAILQUEUE_BROKER_URL=CLOSED_PORT)
     assert done.returncode == 0, done.stderr
-    assert "Ran 2 tests" in done.stderr
+    assert "Ran 3 tests" in done.stderr
 
 
 def test_demo_shows_the_whole_way(tmp_path):

@@ -25,3 +25,8 @@ class ContactTest(SimpleTestCase):
         response = self.client.post("/", FORM | {"email": "no address"})
         self.assertContains(response, "Enter a valid email address.")
         assert mail.outbox == []
+
+    def test_a_domain_may_have_any_letters(self):
+        self.client.post("/", FORM | {"email": "visitor@bücher.example"})
+        (message,) = mail.outbox
+        assert message.reply_to == ["Ada Visitor <visitor@xn--bcher-kva.example>"]
