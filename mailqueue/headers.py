@@ -15,6 +15,7 @@ from email.headerregistry import (
     HeaderRegistry,
     UnstructuredHeader,
 )
+from email.message import Message
 from email.policy import EmailPolicy, Policy
 from email.utils import getaddresses
 from functools import lru_cache
@@ -26,6 +27,7 @@ from .errors import BadHeaderError
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the colon
 _ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_FOLD = re.compile(r"(?:\r\n|\r|\n)(?=[ \t])")
 _MAX_LINE = 998  # RFC 5322, 2.1.1, without the line's end
 # Where RFC 2047 (section 5) allows an encoded word for any text. In any other field that Python
 # has no grammar for, the reader need not decode it.
@@ -84,6 +86,7 @@ class _SafeRegistry(HeaderRegistry):
 
 
 _registry = _SafeRegistry()
+_OURS: EmailPolicy[Any] = EmailPolicy(header_factory=_registry)
 
 
 def quick_policy(policy: EmailPolicy[Any]) -> EmailPolicy[Any]:
@@ -102,8 +105,7 @@ def _is_pythons(factory: Any) -> bool:
 
 def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     """Make the header; BadHeaderError for newlines, ValueError for what can't be a header."""
-    if not _NAME.fullmatch(name):
-        raise BadHeaderError(f"Header names may only have printable ASCII characters, not {name!r}")
+    _refuse_bad_name(name)
     if not hasattr(value, "utctimetuple"):  # a date is formatted by its header
         value = _as_text(value)
         refuse_line_ends(value, name)
@@ -113,6 +115,32 @@ def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     if _is_addresses(header) and not policy.utf8 and not str(header).isascii():
         return _with_ascii_domains(header, policy)
     return header
+
+
+def check_part(part: Message[Any, Any]) -> None:
+    """Raise BadHeaderError if a header of a part has a line's end in its name or its value."""
+    for name, value in part.items():
+        _refuse_bad_name(name)
+        refuse_hidden_line_ends(name, value)
+
+
+def refuse_hidden_line_ends(name: str, value: Any) -> None:
+    """Raise BadHeaderError if the value, or a parameter of it, holds a line's end when decoded.
+
+    Python decodes encoded words (CVE-2024-6923) and the percent signs of RFC 2231, and some of its
+    releases write out what they find.
+    """
+    if not isinstance(value, BaseHeader):  # of a part by the older policy: as it was set, folds too
+        plain = _FOLD.sub("", str(value))
+        refuse_line_ends(plain, name)
+        value = _parsed(name, plain, _OURS)
+    for text in (str(value), *getattr(value, "params", {}).values()):
+        refuse_line_ends(text, name)
+
+
+def _refuse_bad_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadHeaderError(f"Header names may only have printable ASCII characters, not {name!r}")
 
 
 def _is_addresses(header: Any) -> bool:

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 from .addresses import refuse_line_ends
 from .conf import settings
 from .deprecation import accept_positional, warn_caller
-from .headers import make_header, quick_policy
+from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
     attach_part,
     content_arguments,
     file_name,
     outer_parts,
-    refuse_hidden_line_ends,
+    readable,
     refuse_no_content,
     split_type,
     text_or_binary,
@@ -114,6 +114,8 @@ class EmailMessage:
         self.cc = _address_list(cc, "cc")
         self.bcc = _address_list(bcc, "bcc")
         self.reply_to = _address_list(reply_to, "reply_to")
+        if isinstance(attachments, (str, bytes)):
+            raise TypeError(f"attachments must be a list of attachments, not {attachments!r:.100}")
         self.attachments: list[Any] = []
         for attachment in attachments or ():
             self._attach_given(attachment)
@@ -140,8 +142,7 @@ class EmailMessage:
         for name, value in self._headers():
             built[name] = make_header(name, value, quick)
         for part in outer_parts(built):
-            refuse_hidden_line_ends(part["Content-Type"])
-            refuse_hidden_line_ends(part["Content-Disposition"])
+            check_part(part)
         for part in built.walk():
             part.policy = policy if part.policy is quick else part.policy
         return built
@@ -226,7 +227,7 @@ class EmailMessage:
         built.set_content(content, **options)
 
     def _add_attachments(self, built: email.message.EmailMessage) -> None:
-        for attachment in self.attachments:
+        for attachment in self.attachments or ():
             # The list may have been filled by hand, past attach().
             if isinstance(attachment, email.message.Message):
                 _refuse_old_message(attachment)
@@ -254,20 +255,22 @@ class EmailMessage:
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
         """The header fields in their order; ``extra_headers`` take precedence."""
-        given = _by_lower_name(self.extra_headers)
+        extra_headers = self.extra_headers or {}
+        given = _by_lower_name(extra_headers)
         if "bcc" in given:
             raise ValueError(
                 "Bcc is not a valid email header. "
                 'Use the "bcc" argument to specify blind carbon copy recipients.'
             )
         yield "Subject", self.subject
-        yield "From", given.get("from", self.from_email)
+        sender = settings.DEFAULT_FROM_EMAIL if self.from_email is None else self.from_email
+        yield "From", given.get("from", sender)
         yield from self._address_headers(given)
         if "date" not in given:
             yield "Date", _now()
         if "message-id" not in given:
             yield "Message-ID", make_msgid()
-        others = self.extra_headers.items()
+        others = extra_headers.items()
         yield from ((n, v) for n, v in others if n.lower() not in _ATTRIBUTE_HEADERS)
 
     def _address_headers(self, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -317,23 +320,21 @@ class EmailMultiAlternatives(EmailMessage):
         """Add a version of the body; ValueError without content or type."""
         if content is None or mimetype is None:
             raise ValueError("Both content and mimetype must be provided.")
-        refuse_no_content(content)
         split_type(mimetype)
+        refuse_no_content(content, mimetype)
         self.alternatives.append(EmailAlternative(content, mimetype))
 
     def body_contains(self, text: str) -> bool:
         """Whether the body and every alternative of a type ``text/*`` contain ``text``."""
         versions = [
-            content.decode(errors="replace") if isinstance(content, bytes) else str(content)
-            for content, mimetype in self.alternatives
-            if mimetype.startswith("text/")
+            content for content, mimetype in self.alternatives or () if mimetype.startswith("text/")
         ]
-        return all(text in version for version in [str(self.body or ""), *versions])
+        return all(text in readable(version) for version in [self.body or "", *versions])
 
     def _add_bodies(self, built: email.message.EmailMessage) -> None:
         if self.body or not (self.alternatives or self.attachments):
             self._set_body(built)
-        for content, mimetype in self.alternatives:
+        for content, mimetype in self.alternatives or ():
             content, options = content_arguments(content, mimetype, self._charset, built.policy)
             built.add_alternative(content, **options)
         if self.alternatives:
@@ -364,9 +365,9 @@ def _by_lower_name(headers: Mapping[str, Any]) -> dict[str, Any]:
 def _checked_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
     """The content, decoded if it is text, and its type, guessed if it isn't given."""
     name = file_name(filename)
-    refuse_no_content(content)
     mimetype = mimetype or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE
     split_type(mimetype)
+    refuse_no_content(content, mimetype)
     return text_or_binary(content, mimetype)
 
 

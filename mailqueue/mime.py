@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import codecs
 import inspect
+import os
 import re
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
 from email.generator import BytesGenerator
-from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage, Message
 from email.policy import EmailPolicy, Policy
 from io import BytesIO
+from numbers import Number
 from typing import Any
 
-from .addresses import refuse_line_ends
+from .headers import refuse_hidden_line_ends
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_NO_TEXT: Any = object.__str__  # which gives the repr()
 _DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -36,9 +38,20 @@ def file_name(filename: Any) -> str:
     return "" if filename is None else str(filename)
 
 
-def refuse_no_content(content: Any) -> None:
-    """Raise TypeError for None and for files, which would be mailed as their ``repr()``."""
-    if content is None or hasattr(content, "read"):
+def refuse_no_content(content: Any, mimetype: str) -> None:
+    """Raise TypeError for what could only be mailed as its ``repr()``: None, files, lists, paths.
+
+    Numbers and what defines ``__str__`` (lazy translations) are text, messages are ``message/*``.
+    """
+    if isinstance(content, str) or _is_binary(content) or isinstance(content, Number):
+        return
+    if mimetype.startswith("message/") and hasattr(content, "message"):
+        return
+    if (
+        type(content).__str__ is _NO_TEXT
+        or hasattr(content, "read")
+        or isinstance(content, os.PathLike)
+    ):
         raise TypeError(f"content must be text or bytes, not {content!r:.100}")
 
 
@@ -46,18 +59,23 @@ def content_arguments(
     content: Any, mimetype: str, charset: str | Charset, policy: Policy[Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The arguments of ``set_content()`` and its kind for that content of that type."""
-    refuse_no_content(content)
+    refuse_no_content(content, mimetype)
     if "=?" in mimetype:
-        # Before set_content(), which fails on what refuse_hidden_line_ends() would explain.
-        refuse_hidden_line_ends(HeaderRegistry()("Content-Type", mimetype))
+        # Before set_content(), which fails on what this explains.
+        refuse_hidden_line_ends("Content-Type", mimetype)
     maintype, subtype = split_type(mimetype)
     if maintype == "text":
-        text = content.decode() if isinstance(content, (bytes, bytearray)) else str(content)
+        text = bytes(content).decode() if _is_binary(content) else str(content)
         return _text_arguments(text, subtype, charset)
     if maintype == "message":
         return _as_message(content, policy), {"subtype": subtype}
     data = bytes(content) if _is_binary(content) else str(content).encode()
     return data, {"maintype": maintype, "subtype": subtype}
+
+
+def readable(content: Any) -> str:
+    """The content as text, whatever it is."""
+    return bytes(content).decode(errors="replace") if _is_binary(content) else str(content)
 
 
 def text_or_binary(content: Any, mimetype: str) -> tuple[Any, str]:
@@ -75,15 +93,6 @@ def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:
     if message.get_content_type() != "multipart/mixed":
         message.make_mixed()
     message.attach(part)  # type: ignore[arg-type] # any Message will do
-
-
-def refuse_hidden_line_ends(header: Any) -> None:
-    """Raise BadHeaderError if a parameter of the header, decoded, holds a line's end.
-
-    Python decodes encoded words in parameters, and some of its releases write out what they find.
-    """
-    for value in getattr(header, "params", {}).values():
-        refuse_line_ends(value, header.name)
 
 
 def outer_parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:

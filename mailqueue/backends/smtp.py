@@ -120,7 +120,8 @@ class EmailBackend(BaseEmailBackend):
         recipients = [envelope_address(address) for address in message.recipients()]
         if not recipients:
             return False
-        sender = envelope_address(message.from_email)
+        from_email = message.from_email
+        sender = envelope_address(settings.DEFAULT_FROM_EMAIL if from_email is None else from_email)
         try:
             self._transmit(message, sender, list(dict.fromkeys(recipients)))
         except OSError as error:

@@ -9,6 +9,7 @@ from email import message_from_bytes, policy
 from email.message import MIMEPart
 from email.mime.image import MIMEImage
 from email.mime.text import MIMEText
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +111,12 @@ def test_a_type_without_a_slash_is_refused() -> None:
     """The error comes where the mistake is, and shows it."""
     with pytest.raises(ValueError, match="mimetype must look like 'text/plain', not 'pdf'"):
         EmailMessage().attach("a", b"x", "pdf")
+
+
+def test_a_string_for_the_list_is_refused() -> None:
+    """It is shown whole, not the first of its letters."""
+    with pytest.raises(TypeError, match=r"must be a list .* not 'a\.txt'"):
+        EmailMessage(attachments="a.txt")
 
 
 @pytest.mark.parametrize("wrong", ["a.txt", None, 3])
@@ -325,6 +332,58 @@ def test_a_newline_hidden_in_a_given_part_is_found() -> None:
         EmailMessage("s", "b", attachments=[part]).message()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Content-Description", "=?utf-8?q?a=0AX=3Ay?="),
+        ("X-Thing", "=?utf-8?b?YQpCY2M6IHg=?="),
+        ("Content-ID", "=?utf-8?q?a=0D?="),
+    ],
+)
+@pytest.mark.parametrize("kind", ["new", "old", "nested"])
+def test_a_newline_hidden_in_any_header_of_a_part_is_found(name, value, kind) -> None:
+    """Some releases of Python write it out, and the part has a header that nobody gave it."""
+    part = MIMEImage(b"x", "png") if kind == "old" else inline_image(b"x", "<a@b>")
+    del part[name]
+    part[name] = value
+    if kind == "nested":
+        inner, part = part, MIMEPart()
+        part.make_related()
+        part.attach(inner)
+    message = EmailMessage("s", "b")
+    message.attachments.append(part)
+    with pytest.raises(BadHeaderError, match=name):
+        message.message()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Content-ID", "a\rX: y"),
+        ("Content-ID", "a\nX: y"),
+        ("X\nBcc", "y"),
+        ("Content-Disposition", "inline; filename*=utf-8''a%0AX%3Ay"),
+    ],
+)
+def test_an_old_part_is_checked_too(name, value) -> None:
+    """MIMEBase takes any newline, in a name too, and an encoded one in a parameter."""
+    image = MIMEImage(b"x", "png")
+    image[name] = value
+    message = EmailMessage("s", "b")
+    message.attachments.append(image)
+    with pytest.raises(BadHeaderError, match=r"linefeed|printable ASCII"):
+        message.message()
+
+
+def test_a_folded_header_of_a_part_is_no_injection() -> None:
+    """A newline before a space is how a long header is written, not the end of one."""
+    image = MIMEImage(b"x", "png")
+    image["X-Long"] = "one\n two\r\n\tthree"
+    message = EmailMessage("s", "b")
+    message.attachments.append(image)
+    assert parts(message)[0]["X-Long"].split() == ["one", "two", "three"]
+
+
 def test_a_forwarded_message_is_not_judged() -> None:
     """What somebody else wrote is passed on as he wrote it."""
     written = 'Content-Type: text/plain; name="=?utf-8?q?a=0Ab?="\nSubject: s\n\nb\n'
@@ -340,6 +399,27 @@ def test_a_file_object_is_no_content(content) -> None:
             EmailMessage().attach(name, content)
     with pytest.raises(TypeError, match="must be text or bytes, not <_io"):
         EmailMessage("s", content).message()
+
+
+@pytest.mark.parametrize(
+    "content", [["text"], {"a": 1}, object(), Path("a.txt"), EmailMessage("s", "b")]
+)
+@pytest.mark.parametrize("name", ["a.txt", "a.bin"])
+def test_what_has_no_text_form_is_no_content(content, name) -> None:
+    """Lists, paths and other objects are a TypeError too: only their repr() could be mailed."""
+    with pytest.raises(TypeError, match="content must be text or bytes, not "):
+        EmailMessage().attach(name, content)
+    with pytest.raises(TypeError, match="content must be text or bytes, not "):
+        EmailMessage("s", content).message()
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_all_kinds_are_text(kind) -> None:
+    """A body or an alternative of bytes is UTF-8, however the bytes come."""
+    content = kind("Grüße".encode())
+    message = EmailMultiAlternatives("s", content, alternatives=[(content, "text/html")])
+    bodies = [message.message().get_body((form,)).get_content() for form in ("plain", "html")]
+    assert bodies == ["Grüße\n"] * 2
 
 
 @pytest.mark.parametrize("content", [None, io.BytesIO(b"bytes")])

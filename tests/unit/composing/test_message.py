@@ -212,6 +212,26 @@ def test_a_list_of_none_set_later_is_empty(name) -> None:
     assert header not in message.message()
 
 
+@pytest.mark.parametrize("name", ["attachments", "alternatives", "extra_headers"])
+def test_other_attributes_of_none_set_later_are_empty(name, outbox) -> None:
+    """As in the constructor."""
+    message = EmailMultiAlternatives("s", "b", to=["a@b.c"])
+    setattr(message, name, None)
+    assert message.send() == 1
+    assert outbox[0].message().get_content() == "b\n"
+    assert message.body_contains("b") is True
+
+
+def test_a_sender_of_none_set_later_is_the_default(server) -> None:
+    """In the header and in the envelope."""
+    mailqueue.configure(DEFAULT_FROM_EMAIL="Shop <shop@example.com>")
+    message = EmailMessage("s", "b", "ann@example.com", ["a@b.c"])
+    message.from_email = None
+    assert message.send() == 1
+    assert server.messages[0].mail_from == "shop@example.com"
+    assert b"From: Shop <shop@example.com>\r\n" in server.messages[0].content
+
+
 def test_a_message_to_nobody_excludes_nothing() -> None:
     """Where nothing is sent, no argument is ignored: 0, as in Django."""
     message = EmailMessage("Subject", connection=EmailBackend())
