@@ -149,12 +149,10 @@ def retry(ids: Sequence[str], all_: bool, domain: str | None, as_json: bool) -> 
         raise click.UsageError("give either ids, or --all, or --domain")
     with _server():
         done = report.retry(ids) if ids else report.retry_matching(report.Filter(domain=domain))
+        missed = [report.why_not_retried(id_) for id_ in sorted(set(ids) - set(done))]
     _print({"retried": done}, lambda found: f"{len(found['retried'])} queued again", as_json)
-    missed = sorted(set(ids) - set(done))
     if missed:
-        raise click.ClickException(
-            f"not queued again: {', '.join(missed)}: no such message, or not in a state for it"
-        )
+        raise click.ClickException("not queued again: " + "\n       ".join(missed))
 
 
 @main.command()

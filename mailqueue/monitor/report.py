@@ -9,12 +9,32 @@ from itertools import islice
 from typing import Any
 
 from ..addresses import domain_of
+from ..conf import home, settings
+from ..embedded import is_running
 from ..errors import JournalError, MailqueueError
 from ..journal import Journal, Record, State, open_journals
+from ..mailers import import_backend
+from ..urls import uses_embedded_server
 
 _PAGE = 200
 _ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
+_SILENT_AFTER = 3.0  # seconds; one that has missed three beats has probably ended
 _OVERDUE_BY = 60.0  # seconds; a timer publishes a lost task's messages again after that
+# Why a message in that state is not queued again, and what to do instead.
+_WHY_NOT_RETRIED = {
+    State.QUEUED: "it waits for a worker already",
+    State.SCHEDULED: "it is sent when its time comes, {due}",
+    State.SENDING: (
+        "a worker is sending it; if that worker has died, it is queued again by itself at {due}"
+    ),
+    State.COMMITTING: (
+        "its final dot is being sent, or was, and no reply is on record yet; if its worker has "
+        "died, it is uncertain from {due} on, and can be retried then, unless it has arrived"
+    ),
+    State.HELD: "`mailqueue resume {id}` queues it",
+    State.SENT: "every recipient has it, and what is sent is never sent again",
+    State.CANCELLED: "its content is gone; the program has to send it anew",
+}
 
 
 @dataclass(frozen=True)
@@ -35,18 +55,34 @@ class Filter:
 
 
 def status() -> dict[str, Any]:
-    """How many messages are in each state, who works on them, and how many were ever accepted."""
-    return {"queues": [_status_of(journal) for journal in open_journals()]}
+    """How many messages are in each state, who works on them, and how many were ever accepted.
+
+    ``silent`` are those of the workers that have probably ended.
+    """
+    queues = [_status_of(journal) for journal in open_journals()]
+    return {"queues": queues, "warnings": list(_warnings())}
+
+
+def _warnings() -> Iterator[str]:
+    """What keeps programs with these settings from sending at all."""
+    path = settings.EMAIL_BACKEND
+    try:
+        if not settings.MAILERS:
+            import_backend(path)
+    except Exception as error:  # noqa: BLE001 - a stranger's module raises what it likes
+        yield f"EMAIL_BACKEND = {path!r} can't be imported ({error}), so nothing can be sent by it"
 
 
 def _status_of(journal: Journal) -> dict[str, Any]:
     workers, overdue = journal.pulse(alive_within=_ALIVE_WITHIN, overdue_by=_OVERDUE_BY)
+    beating, _ = journal.pulse(alive_within=_SILENT_AFTER, overdue_by=_OVERDUE_BY)
     return {
         "queue": journal.queue,
         "states": {state.value: count for state, count in journal.counts().items()},
         "totals": journal.totals(),
         "overdue": overdue,
         "workers": workers,
+        "silent": [worker for worker in workers if worker not in beating],
     }
 
 
@@ -82,6 +118,16 @@ def retry(ids: Iterable[str]) -> list[str]:
     return [id_ for journal in open_journals() for id_ in journal.retry(wanted)]
 
 
+def why_not_retried(id_: str) -> str:
+    """In words, why a message could not be queued again, and what to do."""
+    try:
+        found = show(id_)
+    except JournalError as error:
+        return str(error)
+    reason = _WHY_NOT_RETRIED.get(State(found["state"]), "it has changed just now: try again")
+    return f"{id_} is {found['state']}: {reason.format(**found)}"
+
+
 def retry_matching(wanted: Filter) -> list[str]:
     """Queue again all failed and partly failed messages that match."""
     states = [State.FAILED, State.PARTIAL]
@@ -91,6 +137,12 @@ def retry_matching(wanted: Filter) -> list[str]:
 
 def health() -> dict[str, Any]:
     """Whether mail is moving: journal reachable and safe, a worker alive, nothing overdue."""
+    if uses_embedded_server() and not is_running(home()):
+        problem = (
+            f"the embedded server in {home()} isn't running: start it with `mailqueue up`, "
+            "or name another server in MAILQUEUE['BROKER_URL']"
+        )
+        return {"ok": False, "problems": [problem]}
     problems: list[str] = []
     try:
         for journal in open_journals():

@@ -9,9 +9,11 @@ from typing import Any
 _WIDEST_CELL = 60
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns, each as wide as its widest cell; long cells are cut."""
-    cells = [[_cell(value) for value in row] for row in (headings, *rows)]
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], widest: int | None = _WIDEST_CELL
+) -> str:
+    """Columns, each as wide as its widest cell; longer cells than ``widest`` are cut."""
+    cells = [[_cell(value, widest) for value in row] for row in (headings, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(_padded(*pair) for pair in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
@@ -19,12 +21,15 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def status(found: Mapping[str, Any]) -> str:
     """The counts of each queue; states in which there is nothing are left out."""
-    return "\n\n".join(_queue_status(queue) for queue in found["queues"])
+    warnings = "\n".join(f"warning: {_cell(warning, None)}" for warning in found["warnings"])
+    queues = [_queue_status(queue) for queue in found["queues"]]
+    return "\n\n".join([*queues, *([warnings] if warnings else [])])
 
 
 def _queue_status(queue: Mapping[str, Any]) -> str:
     counts = [(state, count) for state, count in queue["states"].items() if count]
-    workers = ", ".join(queue["workers"]) or "none"
+    silent = dict.fromkeys(queue["silent"], " (silent, has probably ended)")
+    workers = ", ".join(name + silent.get(name, "") for name in queue["workers"]) or "none"
     lines = [f"queue {queue['queue']}, workers: {workers}"]
     lines += [table(("state", "messages"), counts)] if counts else ["no messages"]
     if queue["overdue"]:
@@ -42,18 +47,18 @@ def messages(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def message(found: Mapping[str, Any]) -> str:
-    """All that is known of one message."""
+    """All that is known of one message, nothing of it cut."""
     facts = ["id", "queue", "state", "subject", "from", "attempts", "created", "updated", "due"]
     lines = [
-        f"{name + ':':10} {_cell(found[name], 500)}" for name in facts if found[name] is not None
+        f"{name + ':':10} {_cell(found[name], None)}" for name in facts if found[name] is not None
     ]
     recipients = [(r["address"], r["state"], r["reply"]) for r in found["recipients"]]
     history = [
-        (h["attempt"], h["at"], h["state"], h["reply"], h["worker"]) for h in found["history"]
+        (h["attempt"], h["at"], h["state"], h["worker"], h["reply"]) for h in found["history"]
     ]
-    lines += ["", table(("recipient", "state", "reply"), recipients)]
+    lines += ["", table(("recipient", "state", "reply"), recipients, None)]
     if history:
-        lines += ["", table(("attempt", "at", "state", "reply", "worker"), history)]
+        lines += ["", table(("attempt", "at", "state", "worker", "reply"), history, None)]
     return "\n".join(lines)
 
 
@@ -88,10 +93,10 @@ def _recipients(found: Mapping[str, Any]) -> str:
     return f"{addresses[0]}{more}" if addresses else ""
 
 
-def _cell(value: object, limit: int = _WIDEST_CELL) -> str:
+def _cell(value: object, limit: int | None) -> str:
     # A subject or a server's reply may hold anything; a terminal must not obey it.
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+    return text if limit is None or len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _width(text: str) -> int:

@@ -1,7 +1,8 @@
-"""What a newcomer runs first, and what that leaves behind."""
+"""What a newcomer runs first: the demo, and the commands that look at what it left."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from examples import fates
+from mailqueue import EmailMessage
 from mailqueue.embedded import is_running
+from mailqueue.journal import Settlement, State, open_journal
+from mailqueue.monitor import report, text
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -120,3 +124,73 @@ def test_the_demo_counts_the_copies_of_its_own_run(tmp_path: Path) -> None:
         envelope = f"Return-Path: <{sender}@example.com>\r\nX-Envelope-To: a@example.com\r\n"
         (tmp_path / "new" / str(n)).write_bytes(envelope.encode() + b"Subject: x\r\n\r\n")
     assert fates.delivered(tmp_path, "mine@example.com") == Counter({"a@example.com": 2})
+
+
+def test_health_says_how_to_start_what_is_not_running(home: Path, run_cli) -> None:
+    """Without the embedded server: one line, exit status 1, and nothing is started to find out."""
+    found = run_cli("health")
+    assert (found.returncode, found.stderr) == (1, "")
+    assert found.stdout == (
+        f"problem: the embedded server in {home} isn't running: start it with `mailqueue up`, "
+        "or name another server in MAILQUEUE['BROKER_URL']\n"
+    )
+    as_json = run_cli("health", "--json")
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["problems"] == [found.stdout.strip()[len("problem: ") :]]
+    assert not is_running(home)
+
+
+def test_status_warns_of_a_backend_that_is_not_there(producer, run_cli) -> None:
+    """A typing error in EMAIL_BACKEND shows here, not first in the program that sends."""
+    found = run_cli("status", EMAIL_BACKEND="mailqueue.backends.que.EmailBackend")
+    assert found.returncode == 0
+    assert "warning: EMAIL_BACKEND = 'mailqueue.backends.que.EmailBackend' can't" in found.stdout
+    assert "warning" not in run_cli("status").stdout
+
+
+def test_status_tells_workers_that_have_ended(
+    producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that has missed its beats is shown as silent while it is still listed."""
+    monkeypatch.setattr(report, "_SILENT_AFTER", 0.3)
+    open_journal().beat("mail1:4711")
+    assert report.status()["queues"][0]["silent"] == []
+    wait_until(lambda: report.status()["queues"][0]["silent"] == ["mail1:4711"], 5)
+    assert "workers: mail1:4711 (silent, has probably ended)" in text.status(report.status())
+
+
+def test_show_cuts_nothing(producer, redis_url: str) -> None:
+    """A server's reply is shown to its end by `show`; `list` keeps a message on one line."""
+    message = EmailMessage("Hello", "", "from@example.com", ["to@example.com"])
+    message.send()
+    (claim,), _ = open_journal().claim([(message.mailqueue_id, "")])
+    reply = f"550 5.7.1 {'because of this and that, ' * 20}see https://example.com/why"
+    open_journal().settle(claim, Settlement(State.FAILED, reply), "mail1:4711")
+    found = report.show(message.mailqueue_id)
+    assert text.message(found).count(reply) == 1
+    assert reply not in text.messages([found])
+    assert len(text.messages([found]).splitlines()) == 2
+
+
+def test_retry_says_why_it_could_not(producer, redis_url: str, run_cli) -> None:
+    """For a message in each state that doesn't allow it: the reason, and what to do instead."""
+    message = EmailMessage("Hello", "", "from@example.com", ["to@example.com"])
+    message.send()
+    id_, journal = message.mailqueue_id, open_journal()
+
+    def refusal() -> str:
+        result = run_cli("retry", id_)
+        assert (result.returncode, result.stdout) == (1, "0 queued again\n")
+        return result.stderr
+
+    assert f"not queued again: {id_} is queued: it waits for a worker already" in refusal()
+    (claim,), _ = journal.claim([(id_, "")])
+    assert "is sending: a worker is sending it" in refusal()
+    journal.commit(claim)
+    due = report.show(id_)["due"]
+    assert "is committing: its final dot is being sent, or was, and no reply" in refusal()
+    assert f"it is uncertain from {due} on, and can be retried then" in refusal()
+    journal.settle(claim, Settlement(State.UNCERTAIN, "no reply"))
+    assert run_cli("retry", id_).stdout == "1 queued again\n"
+    journal.hold([id_])
+    assert f"`mailqueue resume {id_}` queues it" in refusal()
