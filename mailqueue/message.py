@@ -21,6 +21,7 @@ from .deprecation import accept_positional, warn_caller
 from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
+    add_attachment,
     attach_part,
     content_arguments,
     file_name,
@@ -251,7 +252,7 @@ class EmailMessage:
         if filename is not None:
             options["filename"] = file_name(filename)
             refuse_line_ends(options["filename"], "Content-Disposition")
-        built.add_attachment(content, **options)
+        add_attachment(built, content, options)
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
         """The header fields in their order; ``extra_headers`` take precedence."""

@@ -6,14 +6,18 @@ import codecs
 import inspect
 import os
 import re
+from binascii import b2a_base64
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
+from email.contentmanager import raw_data_manager
 from email.generator import BytesGenerator
 from email.message import EmailMessage, Message
 from email.policy import EmailPolicy, Policy
 from io import BytesIO
+from itertools import starmap
 from numbers import Number
+from struct import iter_unpack
 from typing import Any
 
 from .headers import refuse_hidden_line_ends
@@ -86,6 +90,27 @@ def text_or_binary(content: Any, mimetype: str) -> tuple[Any, str]:
         return bytes(content).decode(), mimetype
     except UnicodeDecodeError:
         return content, _DEFAULT_TYPE
+
+
+def add_attachment(message: EmailMessage, content: Any, options: dict[str, Any]) -> None:
+    """Attach what ``content_arguments()`` returned, as ``message.add_attachment()`` does."""
+    policy: Any = message.policy
+    if not isinstance(content, bytes) or policy.content_manager is not raw_data_manager:
+        message.add_attachment(content, **options)
+        return
+    message.add_attachment(b"", **options)
+    part: Any = message.get_payload()[-1]  # type: ignore[index] # it is a multipart now
+    part.set_payload(_base64_lines(content, policy.max_line_length))
+
+
+def _base64_lines(data: bytes, limit: int) -> str:
+    # As Python's content manager has it, but without a step of the interpreter for each line:
+    # 3.6 ms instead of 4.3 ms for 1 MiB, which is what makes the whole not slower than Django's.
+    size = limit // 4 * 3
+    whole = memoryview(data)[: len(data) // size * size]
+    lines = starmap(b2a_base64, iter_unpack(f"{size}s", whole))
+    rest = data[len(whole) :]
+    return (b"".join(lines) + (b2a_base64(rest) if rest else b"")).decode("ascii")
 
 
 def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:

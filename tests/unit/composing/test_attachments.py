@@ -5,7 +5,9 @@ from __future__ import annotations
 import email.message
 import email.utils
 import io
+import random
 from email import message_from_bytes, policy
+from email.contentmanager import ContentManager, raw_data_manager
 from email.message import MIMEPart
 from email.mime.image import MIMEImage
 from email.mime.text import MIMEText
@@ -68,6 +70,32 @@ def test_binary_content_arrives_as_it_was() -> None:
     """Every byte comes through."""
     data = bytes(range(256)) * 20
     assert attached("a.bin", data, "application/x-thing").get_content() == data
+
+
+@pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 114, 1000, 100_000])
+@pytest.mark.parametrize("limit", [78, 40, 200])
+def test_binary_content_is_encoded_as_python_does(size, limit) -> None:
+    """The lines of base64 are those of Python's own content manager, which is slower."""
+    data, options = random.Random(size).randbytes(size), {"maintype": "a", "subtype": "b"}
+    chosen = policy.default.clone(max_line_length=limit)
+    ours = EmailMessage("s", "b", attachments=[("a.bin", data, "a/b")]).message(policy=chosen)
+    pythons = email.message.EmailMessage(policy=chosen)
+    pythons.add_attachment(data, filename="a.bin", **options)
+    assert next(iter(ours.iter_attachments())).as_bytes() == pythons.get_payload(0).as_bytes()
+
+
+def test_a_content_manager_of_ones_own_encodes() -> None:
+    """A policy that has one decides how bytes are written."""
+
+    class Manager(ContentManager):
+        def set_content(self, message, content, *args, **options):
+            raw_data_manager.set_content(message, content, *args, **options)
+            if isinstance(content, bytes):
+                message["X-Size"] = str(len(content))
+
+    chosen = policy.default.clone(content_manager=Manager())
+    built = EmailMessage("s", "b", attachments=[("a.bin", b"123")]).message(policy=chosen)
+    assert [part["X-Size"] for part in built.iter_attachments()] == ["3"]
 
 
 def test_binary_text_is_decoded() -> None:
