@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from email import message_from_bytes, policy
 
@@ -22,6 +23,13 @@ def test_text_and_html() -> None:
     message.attach_alternative("<p>Grüße</p>", "text/html")
     assert types(message) == ["multipart/alternative", "text/plain", "text/html"]
     assert message.message().get_body(("html",)).get_content() == "<p>Grüße</p>\n"
+
+
+def test_it_takes_all_that_an_email_message_takes() -> None:
+    """A subclass, whose constructor has one parameter more."""
+    assert issubclass(EmailMultiAlternatives, EmailMessage)
+    taken = inspect.signature(EmailMultiAlternatives).parameters.keys()
+    assert taken - inspect.signature(EmailMessage).parameters.keys() == {"alternatives"}
 
 
 def test_alternatives_are_named_tuples() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import smtplib
 
 import pytest
 
@@ -229,6 +230,32 @@ def test_using_names_a_mailer(outbox) -> None:
     assert len(outbox) == 5
     with pytest.raises(MailerDoesNotExist, match="The mailer 'nobody' is not configured"):
         send_mail(*FOUR, using="nobody")
+
+
+def test_a_given_connection_is_used(outbox) -> None:
+    """By each of the four, in place of the default backend."""
+    mailqueue.configure(EMAIL_BACKEND="no.such.Backend", ADMINS=["a@b.c"], MANAGERS=["a@b.c"])
+    connection = EmailBackend()
+    assert send_mail(*FOUR, connection=connection) == 1
+    assert send_mass_mail([FOUR, FOUR], connection=connection) == 2
+    mail_admins("Subject", "Body", connection=connection)
+    mail_managers("Subject", "Body", connection=connection)
+    assert len(outbox) == 5
+
+
+def test_an_error_of_the_server_is_an_smtp_exception(server) -> None:
+    """The documented one, for every refusal; with fail_silently it is a message fewer."""
+    server.rcpt_reply = "550 no such user"
+    with pytest.raises(smtplib.SMTPException, match="no such user"):
+        send_mail(*FOUR)
+    with pytest.raises(smtplib.SMTPException, match="no such user"):
+        send_mass_mail([FOUR])
+    assert send_mail(*FOUR, fail_silently=True) == 0
+    assert mailqueue.EmailMessage(*FOUR).send(fail_silently=True) == 0
+    mailqueue.configure(ADMINS=["a@b.c"])
+    with pytest.raises(smtplib.SMTPException, match="no such user"):
+        mail_admins("Subject", "Body")
+    mail_admins("Subject", "Body", fail_silently=True)
 
 
 def test_user_and_password_reach_the_backend(monkeypatch) -> None:

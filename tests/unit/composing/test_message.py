@@ -58,6 +58,18 @@ def test_the_default_sender_is_a_setting() -> None:
     assert EmailMessage("Subject", "Body", None).from_email == "Shop <shop@example.com>"
 
 
+@pytest.mark.parametrize(
+    "sender", ["fred@example.com", '"Fred" <fred@example.com>', "Fred <fred@example.com>"]
+)
+def test_a_sender_with_a_name_or_without(server, sender) -> None:
+    """Each documented form is the From header, and the bare address is the envelope's."""
+    assert EmailMessage("s", "b", sender, [sender]).send() == 1
+    (got,) = server.messages
+    assert (got.mail_from, got.rcpt_tos) == ("fred@example.com", ["fred@example.com"])
+    (address,) = EmailMessage("s", "b", sender).message()["From"].addresses
+    assert address.display_name == ("Fred" if "Fred" in sender else "")
+
+
 @pytest.mark.parametrize("name", ["to", "cc", "bcc", "reply_to"])
 def test_a_string_is_no_list_of_addresses(name) -> None:
     """A string where a list is due is a TypeError that names the argument."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import smtplib
 import socket
 import ssl
@@ -42,6 +43,15 @@ def test_every_argument_comes_from_its_setting() -> None:
     assert (backend.password, backend.use_tls, backend.use_ssl) == ("s3cret", False, True)
     assert (backend.timeout, backend.ssl_keyfile) == (7, "key.pem")
     assert backend.ssl_certfile == "cert.pem"
+
+
+def test_the_signature_is_djangos() -> None:
+    """Names, order and defaults, as documented: older code gives them by position."""
+    parameters = list(inspect.signature(EmailBackend).parameters.values())
+    assert ", ".join(map(str, (p.replace(annotation=p.empty) for p in parameters))) == (
+        "host=None, port=None, username=None, password=None, use_tls=None, fail_silently=False, "
+        "use_ssl=None, timeout=None, ssl_keyfile=None, ssl_certfile=None, **kwargs"
+    )
 
 
 def test_settings_that_are_none() -> None:
