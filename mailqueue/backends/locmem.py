@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import mailqueue
@@ -34,16 +34,20 @@ def _copied(message: Any) -> Any:
     # Who reuses a message for the next recipient changes its lists and parts in place. But the
     # connection stays what it is: it has a socket and a lock, which can't be copied.
     connection = getattr(message, "connection", None)
+    shared = {id(connection): connection}
     try:
-        return copy.deepcopy(message, {id(connection): connection})
-    except TypeError:
-        return _copied_with_lists(message)
+        return copy.deepcopy(message, dict(shared))
+    except Exception:  # noqa: BLE001 - whatever __deepcopy__ and __reduce__ raise
+        # Something on it can't be copied, an open file perhaps: the rest can.
+        copied = copy.copy(message)
+        vars(copied).update(
+            {name: _copied_if_possible(value, shared) for name, value in vars(message).items()}
+        )
+        return copied
 
 
-def _copied_with_lists(message: Any) -> Any:
-    # There is something else that can't be copied.
-    copied = copy.copy(message)
-    for name, value in vars(message).items():
-        if isinstance(value, (list, dict, set)):
-            setattr(copied, name, copy.copy(value))
-    return copied
+def _copied_if_possible(value: Any, shared: Mapping[int, Any]) -> Any:
+    try:
+        return copy.deepcopy(value, dict(shared))
+    except Exception:  # noqa: BLE001
+        return copy.copy(value) if isinstance(value, (list, dict, set)) else value

@@ -112,13 +112,29 @@ def test_the_outbox_holds_copies_of_parts(outbox) -> None:
     assert outbox[0].extra_headers == {"X-List": ["a"]}
 
 
-def test_the_outbox_copies_a_message_with_what_cannot_be_copied(outbox) -> None:
-    """A lock on the message is no error; the lists are copies all the same."""
-    sent = message()
-    sent.lock = threading.Lock()
+class NotToBeCopied:
+    """Says so, in its own words."""
+
+    def __deepcopy__(self, memo):
+        raise ValueError("not me")
+
+
+@pytest.mark.parametrize("kind", [threading.Lock, NotToBeCopied])
+def test_the_outbox_copies_a_message_with_what_cannot_be_copied(outbox, kind) -> None:
+    """A lock on the message is no error; all the rest is copied to the bottom all the same."""
+    sent = message(headers={"X-List": ["a"]})
+    sent.own, sent.several = kind(), [kind()]
     locmem.EmailBackend().send_messages([sent])
     sent.to.append("eve@example.com")
-    assert (outbox[0].lock, outbox[0].to) == (sent.lock, ["bob@example.com"])
+    sent.extra_headers["X-List"].append("b")
+    sent.several.append(None)
+    (kept,) = outbox
+    assert (kept.own, kept.to, kept.extra_headers) == (
+        sent.own,
+        ["bob@example.com"],
+        {"X-List": ["a"]},
+    )
+    assert kept.several == sent.several[:1]
 
 
 def test_header_errors_surface_in_memory(outbox) -> None:
