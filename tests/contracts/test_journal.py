@@ -363,6 +363,31 @@ def test_a_message_that_may_have_been_sent_does_not_expire(journal):
     wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
     assert journal.release() == []
     assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
+    assert journal.retry(["m"]) == ["m"]  # the person wants it sent, late as it is
+    claimed(journal, "m")
+
+
+def test_a_message_that_was_in_doubt_once_does_not_expire_either(journal):
+    """Queued again, and then too late: it may have been sent, so a person decides."""
+    soon = datetime.now(UTC) + timedelta(milliseconds=100)
+    journal.accept([entry("m", expires_at=soon)])
+    hasty(journal).commit(claimed(journal, "m"))
+    assert ids_of(hasty(journal).release()) == ["m"]
+    assert state(journal, "m") is State.QUEUED
+    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
+
+
+def test_a_settlement_that_comes_too_late_is_not_said_to_be_recorded(journal):
+    """Not even where the message is in that state already, because its lease ended."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    assert journal.release() == []
+    refused = {"c@x": Result(State.FAILED, "550 no")}
+    assert not journal.settle(claim, Settlement(State.UNCERTAIN, "no reply", refused, delay=30))
+    assert (state(journal, "m"), journal.read(["m"])[0].results) == (State.UNCERTAIN, {})
 
 
 def test_an_idempotency_key_stands_for_one_message(journal):

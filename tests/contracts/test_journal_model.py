@@ -1,0 +1,464 @@
+"""The journal under random interleavings of producers, workers, crashes and clocks.
+
+A model drives the real script on a real Valkey: two producers, three workers, an operator, and a
+mail server that remembers what it accepted. After every step the invariants of the issue hold, each
+by its number below. The worker here is a plain one: it asks the journal and `retry.decide` what a
+real worker asks, one call at a time, so that it can stop, die or be overtaken between any two.
+(I6, that no transaction begins while results can't be recorded, is the real worker's:
+`tests/faults/test_worker_death.py`.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from importlib.resources import files
+from itertools import count
+from math import inf
+from typing import Any
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from mailqueue.journal import Claim, Entry, Journal, Policy, Record, State, connect
+from mailqueue.outcome import Answer, Outcome, Verdict
+from mailqueue.retry import RetryPolicy, decide
+
+SCRIPT = files("mailqueue.journal").joinpath("journal.lua").read_text("utf-8")
+SERVERS_CLOCK = "local time = redis.call('TIME')"
+OUR_CLOCK = """
+local clock = tonumber(redis.call('GET', 'clock'))
+local time = { math.floor(clock / 1000), clock % 1000 * 1000 }
+"""
+LEASE, GRACE, REPLY_WAIT, DOUBT = 60, 5, 660, 3600
+RETRY = RetryPolicy((60.0, 300.0, 900.0), max_age=5 * 86400, doubt=DOUBT)
+# Seconds: within a lease, beyond it, beyond a commit's and a doubt's, a day, and back. None: until
+# the next message is due.
+JUMPS = [None, None, None, 1, 61, 700, 3601, 86_400, -30, -7200]
+
+PRODUCERS, WORKERS = ("producer 1", "producer 2"), ("worker 1", "worker 2", "worker 3")
+WAITING = {State.QUEUED, State.RETRYING, State.SCHEDULED, State.UNCERTAIN}
+# What an operator may do to messages in which state.
+LEGAL = {
+    "retry": {State.FAILED, State.PARTIAL, State.UNCERTAIN, State.RETRYING, State.EXPIRED},
+    "hold": WAITING,
+    "resume": {State.HELD},
+    "cancel": {*WAITING, State.HELD},
+    "discard": {State.FAILED, State.PARTIAL, State.EXPIRED, State.HELD, State.UNCERTAIN},
+}
+WITHOUT_DUE = {State.HELD, State.UNCERTAIN}
+DROPPED = {State.SENT, State.CANCELLED}  # whose payload is gone
+
+producers, workers = st.sampled_from(PRODUCERS), st.sampled_from(WORKERS)
+REPLIES = [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED]
+ENDS = [*REPLIES, "arrived, no reply", "lost, no reply", "421, tried again", "421, given back"]
+verdicts = st.lists(st.sampled_from(REPLIES), min_size=3, max_size=3)
+ends = st.sampled_from(ENDS)
+letters = st.fixed_dictionaries(
+    {
+        "recipients": st.integers(1, 3),
+        "send_in": st.sampled_from([0, 0, 0, 0, 100]),
+        "expires_in": st.sampled_from([0, 0, 0, 50, 4000]),
+        "key": st.sampled_from(["", "", "a", "b"]),
+        "blobs": st.sets(st.sampled_from(["aa", "bb"])),
+    }
+)
+
+
+class Stage(Enum):
+    """What comes next for a message in a worker's hands."""
+
+    RCPT = 1
+    COMMIT = 2
+    DOT = 3
+    SETTLE = 4
+
+
+@dataclass
+class Attempt:
+    """A claimed message in a worker's hands, and how far it has come."""
+
+    claim: Claim
+    recipients: list[str]
+    stage: Stage = Stage.RCPT
+    answers: dict[str, Verdict] = field(default_factory=dict)
+    commits: int = 0  # 1 while a commit stands without a recorded answer
+
+    @property
+    def accepted(self) -> list[str]:
+        return [a for a, verdict in self.answers.items() if verdict is Verdict.ACCEPTED]
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """What was done to the journal, and what must therefore be true of it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__()
+        self.client = client
+        self.numbers = count()
+        self.entries: dict[str, Entry] = {}  # all that was ever accepted
+        self.recipients: dict[str, list[str]] = {}
+        self.keys: dict[str, str] = {}  # idempotency key -> id
+        self.gone: set[str] = set()  # trimmed or discarded
+        self.unanswered: dict[str, list[Entry]] = {producer: [] for producer in PRODUCERS}
+        self.hands: dict[str, list[Attempt]] = {worker: [] for worker in WORKERS}
+        self.lease_ends: dict[str, float] = {}
+        self.not_before: dict[str, float] = {}  # of messages in doubt
+        self.newest_token = 0
+        # What the mail server did, and what of it went on record.
+        self.copies: Counter[tuple[str, str]] = Counter()
+        self.refused: defaultdict[str, set[str]] = defaultdict(set)
+        self.doubts: Counter[str] = Counter()  # commits without a recorded, definite answer
+
+    @initialize(doubt=st.sampled_from([DOUBT, None]))
+    def begin(self, doubt: float | None) -> None:
+        assert SERVERS_CLOCK in SCRIPT
+        self.client.flushdb()
+        self.policy = Policy(LEASE, GRACE, LEASE, doubt, REPLY_WAIT, max_lost=3)
+        self.retry_policy = RetryPolicy(RETRY.delays, RETRY.max_age, doubt)
+        self.journal = Journal(self.client, "q", self.policy)
+        script = SCRIPT.replace(SERVERS_CLOCK, OUR_CLOCK)
+        self.journal._script = self.client.register_script(script)
+        self.now = 1_800_000_000
+        self.client.set("clock", self.now * 1000)
+
+    # -- the clock
+
+    @rule(seconds=st.sampled_from(JUMPS))
+    def clock_jumps(self, seconds: int | None) -> None:
+        self.now = self.next_due() if seconds is None else self.now + seconds
+        self.client.set("clock", self.now * 1000)
+
+    def next_due(self) -> int:
+        """When somebody has to look at a message next; now, where none waits."""
+        due = self.client.zrange("mailqueue:{q}:due", 0, 0, withscores=True)
+        return max([self.now, *(int(score / 1000) + 1 for _, score in due)])
+
+    # -- producers
+
+    @precondition(lambda self: len(self.entries) - len(self.gone) < 5)
+    @rule(producer=producers, batch=st.lists(letters, min_size=1, max_size=2), lost=st.booleans())
+    def accept(self, producer: str, batch: list[dict[str, Any]], lost: bool) -> None:
+        """Accept new messages; the producer may miss the answer."""
+        entries = [self.written(letter) for letter in batch]
+        answer = self.journal.accept(entries)
+        for entry, (id_, is_new) in zip(entries, answer, strict=True):
+            known = self.keys.get(entry.idempotency_key or "")
+            assert (id_, is_new) == ((known, False) if known else (entry.id, True))
+            if is_new:
+                self.entries[id_] = entry
+                self.recipients[id_] = list(entry.summary["to"])
+                if entry.idempotency_key:
+                    self.keys[entry.idempotency_key] = id_
+        if lost:
+            self.unanswered[producer] = entries
+
+    def written(self, letter: dict[str, Any]) -> Entry:
+        number = next(self.numbers)
+        to = [f"{n}@example.com" for n in range(letter["recipients"])]
+        return Entry(
+            id=f"m{number}",
+            payload=f"payload {number}",
+            digest=f"digest {number}",
+            summary={"subject": "", "from": "a@example.com", "to": to},
+            send_at=self.moment(letter["send_in"]),
+            expires_at=self.moment(letter["expires_in"]),
+            idempotency_key=letter["key"] or None,
+            blobs={name: f"content of {name}" for name in letter["blobs"]},
+        )
+
+    def moment(self, seconds: int) -> datetime | None:
+        return datetime.fromtimestamp(self.now + seconds, UTC) if seconds else None
+
+    @precondition(lambda self: any(self.unanswered.values()))
+    @rule(producer=producers)
+    def send_again(self, producer: str) -> None:
+        """A producer that missed the answer sends the same objects again: nothing changes."""
+        entries, self.unanswered[producer] = self.unanswered[producer], []
+        ids = [self.keys.get(entry.idempotency_key or "", entry.id) for entry in entries]
+        if not self.gone.intersection(ids):
+            assert self.journal.accept(entries) == [(id_, False) for id_ in ids]
+
+    # -- workers
+
+    @precondition(lambda self: self.entries)
+    @rule(worker=workers, data=st.data())
+    def takes_any_task(self, worker: str, data: st.DataObject) -> None:
+        """Tasks come late, twice, and forged: claim anything, and go on with it."""
+        known = st.sampled_from(["unknown", *self.entries])
+        self.claim(worker, data.draw(st.lists(known, min_size=1, max_size=3, unique=True)))
+        self.proceed(worker, data)
+
+    @rule(worker=workers, data=st.data())
+    def takes_what_is_due(self, worker: str, data: st.DataObject) -> None:
+        """The timer's step, and a worker that takes the task, unless that gets lost."""
+        self.clock_jumps(data.draw(st.sampled_from([0, None])))
+        self.release(worker, lost=data.draw(st.booleans()))
+        self.proceed(worker, data)
+
+    @rule(worker=workers, data=st.data())
+    def goes_on(self, worker: str, data: st.DataObject) -> None:
+        """A worker takes its next steps."""
+        self.proceed(worker, data)
+
+    def release(self, worker: str, *, lost: bool = False) -> None:
+        released = [id_ for id_, _ in self.journal.release()]
+        assert {record.state for record in self.journal.read(released)} <= {State.QUEUED}
+        self.claim(worker, [] if lost else released)
+
+    def claim(self, worker: str, ids: list[str]) -> None:
+        claims, looked_at = self.journal.claim([(id_, "another digest") for id_ in ids])
+        assert looked_at <= len(ids)
+        assert looked_at or not ids
+        for claim in claims:
+            # One owner: whoever had it before has no lease any more.
+            assert self.lease_ends.get(claim.id, self.now) <= self.now
+            assert self.not_before.get(claim.id, self.now) <= self.now
+            assert int(claim.token) > self.newest_token
+            self.newest_token = int(claim.token)
+            self.lease_ends[claim.id] = self.now + LEASE
+            assert claim.payload == self.entries[claim.id].payload
+            settled = self.journal.results_of(claim)
+            to_be_tried = [a for a in self.recipients[claim.id] if a not in settled]
+            assert to_be_tried
+            assert not self.refused[claim.id].intersection(to_be_tried)  # I4
+            self.hands[worker].append(Attempt(claim, to_be_tried))
+
+    def owns(
+        self, claim: Claim, states: Container[str] = (State.SENDING, State.COMMITTING)
+    ) -> bool:
+        """Whether the message is still in this claim's hands, by its record."""
+        key = f"mailqueue:{{q}}:message:{claim.id}"
+        state, token = self.client.hmget(key, "state", "token")
+        return state in states and token == claim.token
+
+    def proceed(self, worker: str, data: st.DataObject) -> None:
+        """Take some steps, as far as to the end of the first message in hand and the next one's."""
+        for _ in range(data.draw(st.integers(0, 6))):
+            if not self.hands[worker]:
+                break
+            attempt = self.hands[worker][0]
+            if attempt.stage is Stage.RCPT:
+                self.transact(attempt, data.draw(verdicts))
+            elif attempt.stage is Stage.COMMIT:
+                self.commit(worker, attempt)
+            elif attempt.stage is Stage.DOT:
+                self.dot(worker, attempt, data.draw(ends))
+            else:
+                self.settle(worker, attempt, times=data.draw(st.integers(1, 2)))
+
+    def transact(self, attempt: Attempt, verdicts: list[Verdict]) -> None:
+        attempt.answers = dict(zip(attempt.recipients, verdicts, strict=False))
+        attempt.stage = Stage.COMMIT if attempt.accepted else Stage.SETTLE
+
+    def commit(self, worker: str, attempt: Attempt) -> None:
+        id_ = attempt.claim.id
+        owned = self.owns(attempt.claim)
+        assert self.journal.commit(attempt.claim) is owned
+        if not owned:
+            self.hands[worker].pop(0)
+            return
+        assert not self.refused[id_].intersection(attempt.recipients)  # I4
+        self.lease_ends[id_] = self.now + REPLY_WAIT
+        self.doubts[id_] += 1 - attempt.commits
+        self.be_patient(id_, self.policy.doubt, REPLY_WAIT)
+        attempt.commits, attempt.stage = 1, Stage.DOT
+
+    def be_patient(self, id_: str, doubt: float | None, wait: float = 0) -> None:
+        """Nobody may send the message again until then, unless an answer or a person says so."""
+        self.not_before[id_] = inf if doubt is None else self.now + wait + doubt
+
+    def dot(self, worker: str, attempt: Attempt, end: str) -> None:
+        """The final dot, and what the server makes of it."""
+        if end in {Verdict.ACCEPTED, "arrived, no reply"}:
+            self.copies.update((attempt.claim.id, address) for address in attempt.accepted)
+        if end.startswith("421"):  # the server speaks of itself
+            attempt.stage = Stage.RCPT
+            if end == "421, given back":
+                self.give_back(worker, 30)
+            return
+        verdict = Verdict(end) if end in set(Verdict) else Verdict.IN_DOUBT
+        attempt.answers |= dict.fromkeys(attempt.accepted, verdict)
+        attempt.stage = Stage.SETTLE
+
+    def give_back(self, worker: str, delay: float) -> None:
+        for attempt in self.hands[worker]:
+            owned = self.owns(attempt.claim)
+            assert self.journal.give_back(attempt.claim, delay, "421 later") is owned
+            if owned:
+                self.doubts[attempt.claim.id] -= attempt.commits
+                self.not_before.pop(attempt.claim.id, None)
+                self.lease_ends.pop(attempt.claim.id)
+        self.hands[worker] = []
+
+    def settle(self, worker: str, attempt: Attempt, times: int = 1) -> None:
+        """Record what the attempt came to; where the answer got lost, once more."""
+        claim = attempt.claim
+        settlement = decide(
+            Outcome({a: Answer(verdict, verdict) for a, verdict in attempt.answers.items()}),
+            self.journal.results_of(claim),
+            self.recipients[claim.id],
+            tries=claim.tries,
+            age=claim.age,
+            policy=self.retry_policy,
+            chance=0.5,
+        )
+        owned = self.owns(claim)
+        assert {self.journal.settle(claim, settlement) for _ in range(times)} == {owned}
+        if owned:
+            if settlement.state is State.UNCERTAIN:
+                self.be_patient(claim.id, settlement.delay)
+            else:
+                self.doubts[claim.id] -= attempt.commits
+                self.not_before.pop(claim.id, None)
+            results = settlement.results.items()
+            self.refused[claim.id] |= {a for a, r in results if r.state is State.FAILED}
+            self.lease_ends.pop(claim.id)
+        self.hands[worker].pop(0)
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers, how=st.sampled_from(["crash", "end", "renew"]))
+    def is_interrupted(self, worker: str, how: str) -> None:
+        """Kill -9 leaves all in hand to the leases, SIGTERM gives it back, a timer renews."""
+        if how == "crash":
+            self.hands[worker] = []
+        elif how == "renew":
+            self.renew(worker)
+        elif not any(attempt.commits for attempt in self.hands[worker]):
+            self.give_back(worker, 0)
+
+    def renew(self, worker: str) -> None:
+        """Prolong the leases that still hold, before the commit."""
+        claims = [attempt.claim for attempt in self.hands[worker]]
+        held = [claim for claim in claims if self.owns(claim, [State.SENDING])]
+        assert self.journal.renew(claims) == len(held)
+        self.lease_ends |= {claim.id: self.now + LEASE for claim in held}
+
+    # -- the operator
+
+    @precondition(lambda self: self.entries)
+    @rule(what=st.sampled_from(list(LEGAL)), data=st.data())
+    def operates(self, what: str, data: st.DataObject) -> None:
+        """An operator asks for another try of messages, holds, resumes, cancels, discards them."""
+        ids = data.draw(st.lists(st.sampled_from(list(self.entries)), max_size=2, unique=True))
+        legal = [r.id for r in self.journal.read(ids) if r.state in LEGAL[what]]
+        answer = getattr(self.journal, what)(ids)
+        if what == "retry":
+            assert answer == legal
+            for id_ in legal:
+                self.refused[id_].clear()
+                self.not_before.pop(id_, None)
+                expires = self.client.hget(f"mailqueue:{{q}}:message:{id_}", "expires")
+                assert not expires or int(expires) > self.now * 1000
+        else:
+            assert [change.id for change in answer if change.changed] == legal
+        if what == "discard":
+            self.forget(legal)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        self.gone.update(ids)
+        self.keys = {key: id_ for key, id_ in self.keys.items() if id_ not in self.gone}
+
+    @rule(state=st.sampled_from([State.SENT, State.FAILED]), age=st.sampled_from([0, 3600]))
+    def trim(self, state: State, age: int) -> None:
+        """Old records of a final state go."""
+        before = set(self.journal.ids(state))
+        removed = self.journal.trim(state, age)
+        gone = before - set(self.journal.ids(state))
+        assert len(gone) == removed
+        self.forget(gone)
+
+    # -- what holds at any time
+
+    @invariant()
+    def all_is_well(self) -> None:
+        records = self.journal.read(list(self.entries))
+        # I5: none is lost, none was invented.
+        assert {record.id for record in records} == self.entries.keys() - self.gone
+        assert sum(self.journal.counts().values()) == len(records)
+        assert self.journal.totals().get("accepted", 0) == len(self.entries)
+        self.states_are_whole(records)
+        self.attachments_are_whole(records)
+        for record in records:
+            self.fate_is_true(record)
+
+    def states_are_whole(self, records: list[Record]) -> None:
+        """I1: each id is in one state, and somebody will look at it unless that is its end."""
+        in_state = {id_: state for state in State for id_ in self.journal.ids(state)}
+        assert in_state == {record.id: record.state for record in records}
+        due = self.client.zrange("mailqueue:{q}:due", 0, -1, withscores=True)
+        dues = {r.id: r.due.timestamp() * 1000 for r in records if r.due}
+        assert dict(due) == dues
+        for record in records:
+            may_rest = record.state.final or record.state in WITHOUT_DUE
+            assert record.due is None if record.state.final else record.due or may_rest
+
+    def attachments_are_whole(self, records: list[Record]) -> None:
+        """What a message needs to be sent is there, and what no message needs is gone."""
+        wanted: Counter[str] = Counter()
+        for record in records:
+            assert record.has_payload is (record.state not in DROPPED)
+            wanted.update(list(self.entries[record.id].blobs) if record.has_payload else ())
+        counted = self.client.hgetall("mailqueue:{q}:blobs")
+        assert counted == {name: str(count) for name, count in wanted.items()}
+        for name in wanted:
+            assert self.client.ttl(f"mailqueue:{{q}}:blob:{name}") == -1
+
+    def fate_is_true(self, record: Record) -> None:
+        served = {a for a, result in record.results.items() if result.state is State.SENT}
+        # I2: who is said to be served was.
+        assert all(self.copies[record.id, address] for address in served)
+        if record.state is State.SENT:
+            assert served == set(self.recipients[record.id])
+        if record.state is State.PARTIAL:
+            assert served
+        # I3: a second copy takes a commit that never came to a recorded answer.
+        for address in self.recipients[record.id]:
+            assert self.copies[record.id, address] <= 1 + self.doubts[record.id]
+        if record.state is State.UNCERTAIN:
+            assert self.doubts[record.id]
+        # What may have been sent is never said to be "expired before it could be sent".
+        if record.state is State.EXPIRED:
+            assert not self.doubts[record.id]
+
+    # -- the end
+
+    def teardown(self) -> None:
+        """All workers vanish, one good one is left: every message comes to its end."""
+        if not self.entries:
+            return
+        self.hands = {worker: [] for worker in WORKERS}
+        for _ in range(100 * len(self.entries)):
+            self.clock_jumps(None)
+            self.release(WORKERS[0])
+            for attempt in list(self.hands[WORKERS[0]]):
+                self.transact(attempt, [Verdict.ACCEPTED] * 3)
+                self.commit(WORKERS[0], attempt)
+                self.dot(WORKERS[0], attempt, Verdict.ACCEPTED)
+                self.settle(WORKERS[0], attempt)
+            if not self.client.zcard("mailqueue:{q}:due"):
+                break
+        self.all_is_well()
+        for record in self.journal.read(list(self.entries)):
+            assert record.state.final or record.state in WITHOUT_DUE
+
+
+def test_no_interleaving_breaks_an_invariant(redis_url: str) -> None:
+    """Whoever crashes, stalls or comes back when: nothing lost, no copy but in doubt, one fate."""
+    client = connect(redis_url, 5.0)
+    # 150 examples; 1,500 with `--hypothesis-profile=long`, as in `make faults`.
+    examples = settings.default.max_examples * 3 // 2
+    options = settings(max_examples=examples, deadline=None, suppress_health_check=HealthCheck)
+    run_state_machine_as_test(lambda: JournalMachine(client), settings=options)
