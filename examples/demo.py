@@ -21,7 +21,8 @@ from typing import Any
 EXAMPLES = Path(__file__).resolve().parent
 EXPECTED = Counter(sent=204, failed=1)
 PATIENCE = 60.0  # seconds for the queue to drain
-START_PATIENCE = 60.0  # seconds for `mailqueue up`, and for the one of a killed run to end
+START_PATIENCE = 60.0  # seconds for `mailqueue up`
+OWNER_PATIENCE = 20.0  # seconds for the `mailqueue up` of a killed run to end
 STOP_PATIENCE = 90.0  # seconds; a worker has 60 to finish the message in hand
 ENVIRONMENT = {
     "EMAIL_BACKEND": "mailqueue.backends.queue.EmailBackend",
@@ -81,28 +82,34 @@ def demonstrate(keep: bool) -> int:
 def running_system(log: Path) -> Iterator[Callable[[], None]]:
     """`mailqueue up`, with the worker of the package `workers`; yields what checks that it runs."""
     say("starting: mailqueue up (embedded Valkey, Celery worker, inbox)")
-    deadline, told = time.monotonic() + START_PATIENCE, False
+    deadline, told = time.monotonic() + OWNER_PATIENCE, False
     while True:
         with log.open("w") as output, tethered(*UP, output=output) as process:
+            wait_until_up(process, log)
+            text = log.read_text()
+            owned = process.poll() is not None and "belongs to the running process" in text
+            if not owned or time.monotonic() > deadline:
 
-            def check() -> None:
-                if process.poll() is not None:
-                    status = process.returncode
-                    sys.exit(f"`mailqueue up` ended with status {status}:\n{log.read_text()}")
+                def check() -> None:
+                    if process.poll() is not None:
+                        text = log.read_text()
+                        sys.exit(f"`mailqueue up` ended with status {process.returncode}:\n{text}")
 
-            while process.poll() is None and "mailqueue is up" not in log.read_text():
-                if time.monotonic() > deadline:
-                    sys.exit(f"`mailqueue up` is not up in time:\n{log.read_text()}")
-                time.sleep(0.1)
-            still_owned = process.poll() is not None and "belongs to the running" in log.read_text()
-            if not still_owned or time.monotonic() > deadline:
                 check()
-                print("\nmailqueue is up" + log.read_text().partition("mailqueue is up")[2])
+                print("\nmailqueue is up" + text.partition("mailqueue is up")[2])
                 yield check
                 return
         if not told:
             say("another `mailqueue up` runs here; waiting for it to end")
             told = True
+
+
+def wait_until_up(process: subprocess.Popen, log: Path) -> None:
+    deadline = time.monotonic() + START_PATIENCE
+    while process.poll() is None and "mailqueue is up" not in log.read_text():
+        if time.monotonic() > deadline:
+            sys.exit(f"`mailqueue up` is not up after {START_PATIENCE:.0f} s:\n{log.read_text()}")
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -156,9 +163,15 @@ def is_as_expected(found: list[dict], copies: Counter) -> bool:
 
 def end_in_order_on(*numbers: signal.Signals) -> None:
     """Let these signals end the program by way of its `finally` blocks, with 128 + the number."""
+
+    def end(number: int, _: object) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_IGN)  # make passes on what a terminal has sent already
+        sys.exit(128 + number)
+
     for number in numbers:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+            signal.signal(number, end)
 
 
 def say(line: str) -> None:

@@ -2,7 +2,8 @@
 
 It starts `mailqueue up` (embedded Valkey, Celery worker, inbox) and the site, posts the contact
 form over HTTP, runs `manage.py send_newsletter`, waits until all is delivered, prints each
-message's fate, and stops everything. With --keep it goes on running for you to try.
+message's fate, and stops everything. With --keep it goes on running for you to try. Whatever ends
+it, also `kill -9`, ends all of it.
 """
 
 import argparse
@@ -23,7 +24,8 @@ from pathlib import Path
 from mailqueue.conf import home
 from mailqueue.monitor import report, text
 
-PROJECT = Path(__file__).parent
+PROJECT = Path(__file__).resolve().parent
+TETHER = PROJECT.parent / "tether.py"
 EXPECTED = 4  # one from the form, three copies of the newsletter
 PATIENCE = 40.0  # seconds
 FORM = {
@@ -40,7 +42,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="stay until Ctrl-C")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started stops too
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that what was started stops in order too
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, end)
+    try:
+        return demonstrate(arguments.keep)
+    except KeyboardInterrupt:
+        say("interrupted; what was queued goes out with the next run")
+        return 128 + signal.SIGINT
+
+
+def end(number, _) -> None:
+    signal.signal(number, signal.SIG_IGN)  # make passes on what a terminal has sent already
+    sys.exit(128 + number)
+
+
+def demonstrate(keep: bool) -> int:
     inbox = free_port()
     prepare(inbox)
     started = datetime.now(UTC)
@@ -58,7 +75,7 @@ def main() -> int:
         say("running: manage.py send_newsletter subscribers.txt")
         run("manage.py", "send_newsletter", "subscribers.txt")
         ok = show_fates(started)
-        if arguments.keep:
+        if keep:
             say(f"still running: write something at {url}; Ctrl-C stops it")
             wait_for_interrupt()
     say("stopped, nothing is left running")
@@ -81,7 +98,8 @@ def running(command, log_name):
     path = home() / log_name
     with path.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, *command],
+            [sys.executable, TETHER, *command],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for this program, which then stops that one
@@ -95,12 +113,13 @@ def running(command, log_name):
     try:
         yield log
     finally:
-        process.terminate()
+        process.stdin.close()
         process.wait(90)
 
 
 def run(*command) -> None:
-    subprocess.run([sys.executable, *command], check=True)
+    # In a session of its own, so that Ctrl-C shows no traceback of it.
+    subprocess.run([sys.executable, *command], check=True, start_new_session=True)
 
 
 def post_form(url) -> str:

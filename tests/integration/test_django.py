@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from mailqueue.conf import settings
+from mailqueue.embedded import is_running
 from mailqueue.errors import MailqueueError
 from mailqueue.monitor import report
 from tests.support import Worker, wait_until
@@ -473,3 +474,21 @@ def test_demo_shows_the_whole_way(tmp_path):
     with pytest.raises(MailqueueError):
         report.status()
     assert not settings.MAILQUEUE.BROKER_URL
+
+
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path):
+    """Ctrl-C in the middle: its exit status, no traceback, and the server is gone."""
+    log = tmp_path / "demo.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, PROJECT / "demo.py"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=tmp_path,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    wait_until(lambda: "manage.py runserver" in log.read_text(), 60, log.read_text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130, log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not is_running(Path(os.environ["MAILQUEUE_HOME"]))

@@ -14,7 +14,7 @@ import pytest
 
 from examples import fates
 from mailqueue import EmailMessage
-from mailqueue.embedded import is_running
+from mailqueue.embedded import EmbeddedServer, is_running
 from mailqueue.journal import Settlement, State, open_journal
 from mailqueue.monitor import report, text
 from tests.support import wait_until
@@ -78,6 +78,8 @@ def test_a_signal_ends_all_of_the_demo(
     demo = Demo(tmp_path)
     wait_until(lambda: f"demo: {moment}" in demo.output(), 40, demo.output)
     demo.process.send_signal(number)
+    if number != signal.SIGINT:
+        demo.process.send_signal(number)  # make passes on what a terminal has sent already
     assert demo.end() == 128 + number
     assert "Traceback" not in demo.output()
     assert not is_running(home)
@@ -90,6 +92,16 @@ def test_a_demo_after_one_that_was_killed(interrupted: Demo, tmp_path: Path, hom
     assert "demo: 204 messages of this run" in demo.output()
     assert "demo: as expected" in demo.output()
     assert not is_running(home)
+
+
+def test_a_demo_beside_another_says_so(tmp_path: Path, home: Path) -> None:
+    """While somebody else owns the embedded server, the demo waits, and then names the owner."""
+    with EmbeddedServer(home):
+        demo = Demo(tmp_path)
+        assert demo.end() == 1
+    assert "another `mailqueue up` runs here" in demo.output()
+    assert f"belongs to the running process {os.getpid()}" in demo.output()
+    assert "Traceback" not in demo.output()
 
 
 def fate(n: int, **changed: object) -> dict:
