@@ -49,7 +49,7 @@ class SafeHeader(BaseHeader):
         header: Any = self
         if _is_addresses(header) and not getattr(policy, "utf8", False):
             _refuse_non_ascii_local_parts(header)
-        folded: str = super().fold(policy=policy)
+        folded = self._folded_by_python(policy)
         body = folded.removesuffix(policy.linesep)
         if policy.linesep not in body and "=?" not in body:
             return folded
@@ -57,6 +57,13 @@ class SafeHeader(BaseHeader):
             return folded if _reads_back(header, body, policy) else _fold_addresses(header, policy)
         if isinstance(header, UnstructuredHeader):
             return self._checked_text(folded, body, policy)
+        return folded
+
+    def _folded_by_python(self, policy: Policy[Any]) -> str:
+        try:
+            folded: str = super().fold(policy=policy)
+        except (IndexError, AttributeError, TypeError) as error:
+            raise ValueError(f"{self.name} can't be written: {str(self)!r}") from error
         return folded
 
     def _checked_text(self, folded: str, body: str, policy: Policy[Any]) -> str:

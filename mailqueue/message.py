@@ -22,6 +22,7 @@ from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
     add_attachment,
+    alternative_arguments,
     attach_part,
     content_arguments,
     file_name,
@@ -336,7 +337,7 @@ class EmailMultiAlternatives(EmailMessage):
         if self.body or not (self.alternatives or self.attachments):
             self._set_body(built)
         for content, mimetype in self.alternatives or ():
-            content, options = content_arguments(content, mimetype, self._charset, built.policy)
+            content, options = alternative_arguments(content, mimetype, self._charset, built.policy)
             built.add_alternative(content, **options)
         if self.alternatives:
             _change_subtype(built, "alternative", self.alternative_subtype)

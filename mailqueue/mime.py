@@ -77,6 +77,16 @@ def content_arguments(
     return data, {"maintype": maintype, "subtype": subtype}
 
 
+def alternative_arguments(
+    content: Any, mimetype: str, charset: str | Charset, policy: Policy[Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The same for an alternative, whose text is in the message's charset whatever its type."""
+    if not (_is_binary(content) or mimetype.startswith(("text/", "message/"))):
+        refuse_no_content(content, mimetype)
+        content = str(content).encode(_charset_name(charset))
+    return content_arguments(content, mimetype, charset, policy)
+
+
 def readable(content: Any) -> str:
     """The content as text, whatever it is."""
     return bytes(content).decode(errors="replace") if _is_binary(content) else str(content)
@@ -170,13 +180,19 @@ def _text_arguments(
     if isinstance(charset, Charset):
         cte = {QP: "quoted-printable", BASE64: "base64"}.get(charset.body_encoding or 0)
         arguments |= {"cte": cte} if cte else {}
-        charset = charset.output_charset or charset.input_charset
+        charset = _charset_name(charset)
     if _is_line_transparent(charset):
         return text, arguments | {"charset": charset}
     # Python splits the encoded bytes into lines, which cuts UTF-16 and UTF-32 in the middle of
     # characters; as bytes they go through base64 whole.
     data = text.encode(charset)
     return data, arguments | {"maintype": "text", "cte": "base64", "params": {"charset": charset}}
+
+
+def _charset_name(charset: str | Charset) -> str:
+    if isinstance(charset, Charset):
+        return charset.output_charset or charset.input_charset
+    return charset
 
 
 def _is_line_transparent(charset: str) -> bool:

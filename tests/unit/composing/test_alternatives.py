@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from email import message_from_bytes, policy
+from email.charset import Charset
 
 import pytest
 
@@ -119,6 +120,15 @@ def test_the_encoding_holds_for_alternatives_and_attachments() -> None:
     message.attach("a.txt", "ü")
     charsets = [part.get_content_charset() for part in message.message().walk()]
     assert [charset for charset in charsets if charset] == ["iso-8859-1"] * 3
+
+
+@pytest.mark.parametrize("encoding", [None, "iso-8859-1", Charset("iso-8859-1")])
+def test_the_encoding_holds_for_text_of_any_type(encoding) -> None:
+    """As in Django: an alternative that isn't text/* is in the charset of the message as well."""
+    message = EmailMultiAlternatives("s", "b", alternatives=[("ü", "application/x-thing")])
+    message.encoding = encoding
+    *_, part = message.message().walk()
+    assert part.get_content() == "ü".encode(str(encoding or "utf-8"))
 
 
 def test_a_file_object_is_no_alternative() -> None:
