@@ -178,10 +178,20 @@ def hold(ids: Sequence[str], all_: bool, domain: str | None, as_json: bool) -> N
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="All that are held.")
 @click.option("--domain", default=None, help="All held ones with a recipient of that domain.")
+@click.option("--mailer", default=None, help="Use that mailer at once, which workers leave alone.")
 @as_json
-def resume(ids: Sequence[str], all_: bool, domain: str | None, as_json: bool) -> None:
-    """Queue messages that are held."""
-    _operate(control.RESUME, _Choice(ids, all_, domain), as_json)
+def resume(
+    ids: Sequence[str], all_: bool, domain: str | None, mailer: str | None, as_json: bool
+) -> None:
+    """Queue messages that are held, or end the pause of a mailer."""
+    if mailer is None:
+        _operate(control.RESUME, _Choice(ids, all_, domain), as_json)
+        return
+    if ids or all_ or domain is not None:
+        raise click.UsageError("--mailer is about no message: give it alone")
+    with _server():
+        control.resume_mailer(mailer)
+    _print({"resumed_mailer": mailer}, lambda _: f"mailer {mailer} is used again", as_json)
 
 
 @main.command()

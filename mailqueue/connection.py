@@ -8,18 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .breaker import Breaker, LocalBreaker, SharedBreaker, View
 from .conf import settings
 from .errors import ImproperlyConfigured
 from .housekeeper import housekeeper
+from .journal import connect
 from .mailers import get_connection, import_backend, mailers
-from .outcome import Outcome, ServerTrouble
+from .outcome import Misconfigured, Outcome, Paused, ServerTrouble
 from .rendering import Outgoing
+from .sealing import sealer_for
 from .smtp import SmtpTransport
 from .transport import BackendTransport, Transport
+from .urls import journal_url
 
 _OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
 _QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 _TO_OPEN = 300.0  # seconds for each step at most; a greeting may take that long: RFC 5321 4.5.3.2.1
 
 
@@ -35,8 +38,8 @@ class Limits:
 class Connection:
     """The open connection of one thread to whatever delivers; usable by that thread only.
 
-    After trouble with the server it stays away from it for a while, longer each time, and
-    ``deliver`` raises ServerTrouble without trying.
+    Before it opens it asks the ``breaker``, which keeps it away from a server in trouble for a
+    while, longer each time; then ``deliver`` raises Paused without trying.
     """
 
     def __init__(
@@ -44,33 +47,48 @@ class Connection:
         open_transport: Callable[[], Transport],
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
     ) -> None:
         self._open_transport = open_transport
         self._limits = limits
+        self._breaker = breaker or LocalBreaker(clock=clock)
         self._clock = clock
         self._lock = threading.RLock()
         self._transport: Transport | None = None
         self._opened = self._used = 0.0
         self._messages = 0
-        self._failures = 0
         self._not_before = 0.0
 
     @property
     def pause(self) -> float:
-        """Seconds until the server may be tried again."""
+        """Seconds until it is worth while to ask the breaker again."""
         return max(0.0, self._not_before - self._clock())
+
+    def is_paused(self) -> bool:
+        """Whether to claim no messages now; this asks the breaker, unless a connection is open."""
+        with self._lock:
+            if self._transport is not None:
+                return False
+            return self._is_kept_away(self._breaker.look())
+
+    def _is_kept_away(self, view: View) -> bool:
+        self._not_before = self._clock() + view.wait
+        return view.wait > 0
 
     def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
         """Send one message, over a new connection where the open one turns out to be lost."""
         with self._lock:
-            if self.pause:
-                raise ServerTrouble(f"the server is left alone for another {self.pause:.0f} s")
             try:
                 outcome = self._deliver(outgoing, commit)
-            except ServerTrouble:
-                self._back_off()
+            except Paused:
                 raise
-            self._failures = 0
+            except ServerTrouble as trouble:
+                self._not_before = self._clock() + self._breaker.failed(trouble)
+                raise
+            except Exception:
+                self._breaker.succeeded()  # it is the message's fault, or the journal's
+                raise
+            self._breaker.succeeded()
             return outcome
 
     def _deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
@@ -106,6 +124,9 @@ class Connection:
         return self._transport
 
     def _opened_transport(self) -> Transport:
+        view = self._breaker.ask()
+        if self._is_kept_away(view):
+            raise Paused(view.reason)
         try:
             return self._open_transport()
         except ServerTrouble:
@@ -113,18 +134,13 @@ class Connection:
         except Exception as error:
             # A wrong BACKEND, TLS and SSL at once, a password that can't be encoded: our own
             # mistake, for which no message may fail. They wait until it is mended.
-            raise ServerTrouble(f"can't open: {type(error).__name__}: {error}") from error
+            raise Misconfigured(f"can't open: {type(error).__name__}: {error}") from error
 
     def _is_worn_out(self) -> bool:
         return (
             self._messages >= self._limits.max_messages
             or self._clock() - self._opened >= self._limits.max_age
         )
-
-    def _back_off(self) -> None:
-        pause = min(_FIRST_BACKOFF * 2**self._failures, _LONGEST_BACKOFF)
-        self._failures += 1
-        self._not_before = self._clock() + pause
 
     def close_if_idle(self) -> None:
         """Close when nothing was sent for too long; called from another thread."""
@@ -152,12 +168,19 @@ def current_connection() -> Connection:
     """Return this thread's connection, made on first use; it never crosses a fork."""
     process = os.getpid()
     if getattr(_of_this_thread, "process", None) != process:
-        connection = Connection(open_transport, _limits())
+        connection = Connection(open_transport, _limits(), breaker=shared_breaker())
         housekeeper.add(connection.close_if_idle)
         _open.setdefault(process, []).append(connection)
         _of_this_thread.process, _of_this_thread.connection = process, connection
     found: Connection = _of_this_thread.connection
     return found
+
+
+def shared_breaker(mailer: str | None = None) -> SharedBreaker:
+    """The breaker of that mailer, by default of the one that the settings name."""
+    options = settings.MAILQUEUE
+    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
+    return SharedBreaker(client, mailer or mailer_name(), sealer_for(tuple(options.SECRET_KEYS)))
 
 
 def close_connections() -> None:

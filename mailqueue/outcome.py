@@ -56,6 +56,12 @@ class Outcome:
         return cls({recipient: Answer(verdict, reply) for recipient in recipients})
 
 
+def printable(text: str) -> str:
+    """A reply as one line of printable text; servers put anything into theirs."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+
+
 class ServerTrouble(MailqueueError):
     """The server can't be used now: connect, TLS, banner, EHLO, AUTH, a 421, a lost connection.
 
@@ -66,6 +72,17 @@ class ServerTrouble(MailqueueError):
     def __init__(self, reply: str) -> None:
         super().__init__(reply)
         self.reply = reply
+
+
+class Misconfigured(ServerTrouble):
+    """Trouble that is our own mistake, so that only a person can mend it.
+
+    A login refused, a certificate that isn't valid, a backend that doesn't exist.
+    """
+
+
+class Paused(ServerTrouble):
+    """The server was not even tried: it is left alone for a while. ``reply`` says since what."""
 
 
 class StaleClaim(MailqueueError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import select
 import smtplib
 import socket
-import ssl
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 
@@ -18,6 +17,7 @@ from .backends.smtp import EmailBackend
 from .errors import MailqueueError
 from .outcome import Answer, Outcome, Reply, ServerTrouble, StaleClaim, Verdict
 from .rendering import Envelope, Outgoing, render
+from .transport import trouble_of
 
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 _CONNECTION_ERRORS = (OSError, smtplib.SMTPException)
@@ -61,10 +61,8 @@ class SmtpTransport:
             backend.timeout = to_open
         try:
             backend.open()
-        except smtplib.SMTPResponseException as error:
-            raise ServerTrouble(f"{error.smtp_code} {_decoded(error.smtp_error)}") from error
-        except (*_CONNECTION_ERRORS, ssl.SSLError) as error:
-            raise ServerTrouble(f"can't connect: {error}") from error
+        except OSError as error:  # smtplib.SMTPException and ssl.SSLError are
+            raise trouble_of(error) from error
         self._backend = backend
         self._smtp: smtplib.SMTP = backend.connection
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and

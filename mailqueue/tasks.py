@@ -10,9 +10,9 @@ from typing import Any
 from celery import shared_task
 
 from .conf import settings
-from .connection import current_connection
+from .connection import Connection, current_connection
 from .delivery import Delivery, Item
-from .journal import open_journal
+from .journal import Journal, open_journal
 from .publisher import TASK
 from .retry import RetryPolicy
 from .worker import stopping
@@ -26,13 +26,21 @@ def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]
     digest of what was accepted. Returns how many messages came to which state.
     """
     journal = open_journal(str(queue))
+    connection = current_connection()
+    items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
+    tally = {} if connection.is_paused() else dict(_delivery(journal, connection).run(items))
+    if connection.pause:
+        # The timer publishes tasks for them again as soon as the mailer may be tried.
+        journal.put_back([item.id for item in items])
+    return tally
+
+
+def _delivery(journal: Journal, connection: Connection) -> Delivery:
     options = settings.MAILQUEUE
-    delivery = Delivery(
+    return Delivery(
         journal,
-        current_connection(),
+        connection,
         RetryPolicy(options.RETRY, options.MAX_AGE, journal.policy.doubt),
         worker=f"{socket.gethostname()}:{os.getpid()}",
         stopping=stopping.is_set,
     )
-    items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
-    return dict(delivery.run(items))

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .outcome import Answer, Outcome, Reply, ServerTrouble, StaleClaim, Verdict
+from .outcome import (
+    Answer,
+    Misconfigured,
+    Outcome,
+    Reply,
+    ServerTrouble,
+    StaleClaim,
+    Verdict,
+    printable,
+)
 from .rendering import Outgoing
+
+
+def trouble_of(error: OSError) -> ServerTrouble:
+    """What it means that a connection could not be opened, encrypted or logged in."""
+    reply = f"can't connect: {error}"
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = error.smtp_error
+        shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+        reply = f"{error.smtp_code} {printable(shown)}"
+    return Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)
+
+
+def _is_ours(error: OSError) -> bool:
+    """Whether settings have to be mended: ours, or the server's where it doesn't do as agreed."""
+    refused = (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError)
+    # What smtplib raises where server and client have no AUTH mechanism in common.
+    no_mechanism = type(error) is smtplib.SMTPException
+    return no_mechanism or isinstance(error, (*refused, ssl.SSLCertVerificationError))
 
 
 class Transport(Protocol):
@@ -39,8 +67,8 @@ class BackendTransport:
         self._name = f"{type(backend).__module__}.{type(backend).__qualname__}"
         try:
             backend.open()
-        except (OSError, smtplib.SMTPException) as error:
-            raise ServerTrouble(f"can't connect: {error}") from error
+        except OSError as error:  # smtplib.SMTPException is one
+            raise trouble_of(error) from error
 
     def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
         """Send one message to those of its recipients who are still to get it."""

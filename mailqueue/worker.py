@@ -14,12 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from celery import signals
 
+from .breaker import View
 from .conf import LIFELINE, settings
-from .connection import close_connections
+from .connection import close_connections, shared_breaker
 from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from .journal import Journal, State, open_journal, open_journals
 from .publisher import publish_due
@@ -27,6 +29,7 @@ from .publisher import publish_due
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0
+_AT_ONCE = 1000  # messages released in a round
 _BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
 # Set in the worker's main process when it is to stop. The processes of its pool are forked from
@@ -42,8 +45,13 @@ class Timer:
     records that have been kept long enough.
     """
 
-    def __init__(self, journals: Callable[[], list[Journal]] = open_journals) -> None:
+    def __init__(
+        self,
+        journals: Callable[[], list[Journal]] = open_journals,
+        view: Callable[[], View] = lambda: shared_breaker().look(),
+    ) -> None:
         self._journals = journals
+        self._view = view
         self._stop = threading.Event()
         self._next_trim = 0.0
         self._in_trouble = False
@@ -75,13 +83,25 @@ class Timer:
     def round(self) -> None:
         """Look once at every queue."""
         trims = time.monotonic() >= self._next_trim
+        limit = self._limit()
         for journal in self._journals():
             journal.beat(self._name)
-            publish_due(journal.queue, journal.release(tick=_SECONDS_BETWEEN_ROUNDS * 0.9))
+            due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
+            publish_due(journal.queue, due)
             if trims:
                 _trim(journal)
         if trims:
             self._next_trim = time.monotonic() + _SECONDS_BETWEEN_TRIMS
+
+    def _limit(self) -> int:
+        """How many messages to release of each queue: none for a mailer that is left alone.
+
+        One for a mailer that is to be tried again: a thousand tasks would only come back.
+        """
+        view = self._view()
+        if view.wait:
+            return 0
+        return _AT_ONCE if view.closed else 1
 
 
 def _trim(journal: Journal) -> None:
@@ -107,6 +127,13 @@ def check_journal(**_: Any) -> None:
         _log.error("%s; the worker waits for it", error)
     except ImproperlyConfigured as error:
         sys.exit(f"mailqueue: {error}")
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def try_mailer(**_: Any) -> None:
+    """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
+    with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
+        shared_breaker().hasten()
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

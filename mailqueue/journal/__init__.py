@@ -1,8 +1,9 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
-from .connection import connect
+from .connection import Client, connect, errors_translated
 from .journal import NO_FSYNC, Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
+from .reading import readable
 from .record import Accepted, Attempt, Change, Claim, Due, Entry, Record, Result, Settlement, State
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Attempt",
     "Change",
     "Claim",
+    "Client",
     "Due",
     "Entry",
     "Journal",
@@ -20,8 +22,10 @@ __all__ = [
     "Settlement",
     "State",
     "connect",
+    "errors_translated",
     "known_queues",
     "now_on",
     "open_journal",
     "open_journals",
+    "readable",
 ]

@@ -258,6 +258,19 @@ function operations.give_back(arguments)
   return 1
 end
 
+-- Many: id. A task brought them to a worker that can't use its mailer now: as soon as it can, the
+-- timer has to find those that are queued. -> how many are
+function operations.put_back(ids)
+  local count = 0
+  for _, id in ipairs(ids) do
+    if get(id, 'state') == 'queued' then
+      enter(id, 'queued', now)
+      count = count + 1
+    end
+  end
+  return count
+end
+
 -- What is due goes (back) to the queue. -> id and priority of those for which a task should be
 -- published; each is looked at again after the grace, in case that task gets lost.
 function operations.release(arguments)

@@ -204,6 +204,10 @@ class Journal:
         arguments += [reply and self.sealer.seal(reply)]
         return bool(self._checked("give_back", arguments))
 
+    def put_back(self, ids: Sequence[str]) -> int:
+        """Make queued messages, whose task is used up, due at once; return how many are queued."""
+        return int(self._checked("put_back", ids))
+
     def release(self, limit: int = 1000, *, tick: float = 0) -> list[Due]:
         """Queue what is due: new without a task, retrying, scheduled, lease ended.
 

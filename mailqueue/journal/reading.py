@@ -29,7 +29,7 @@ def read_record(
         recipients=tuple(summary["to"]),
         results=read_results(opened(row["results"])),
         attempts=int(row["attempts"]),
-        reply=_readable(row.get("reply", ""), opened),
+        reply=readable(row.get("reply", ""), opened),
         created=_time(row["created"]),
         updated=_time(row["updated"]),
         due=_time(row["due"]) if "due" in row else None,
@@ -54,7 +54,7 @@ def _history(row: Mapping[str, str], opened: Callable[[str], str]) -> list[Attem
 
 def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
     at, _, line = text.partition(" ")
-    found = json.loads(_readable(line, opened, _UNREADABLE_LINE))
+    found = json.loads(readable(line, opened, _UNREADABLE_LINE))
     return Attempt(
         number=int(name.removeprefix(_LOG)),
         at=_time(at),
@@ -64,7 +64,7 @@ def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
     )
 
 
-def _readable(text: str, opened: Callable[[str], str], instead: str = _UNREADABLE) -> str:
+def readable(text: str, opened: Callable[[str], str], instead: str = _UNREADABLE) -> str:
     """What was noted by a worker with other keys must not hide all the rest of a record."""
     try:
         return opened(text)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..connection import shared_breaker
+from ..errors import JournalError
 from ..journal import Change, Journal, State, open_journals
 from . import report
 
@@ -72,6 +74,17 @@ def change(action: Action, ids: Iterable[str]) -> dict[str, Any]:
             if not one.changed and one.state not in action.content
         ],
     }
+
+
+def resume_mailer(name: str) -> None:
+    """Let workers use a mailer at once that they leave alone.
+
+    Raises JournalError where none of that name is left alone.
+    """
+    if not shared_breaker(name).close():
+        raise JournalError(
+            f"there is no mailer {name!r} that is left alone; `mailqueue status` shows those"
+        )
 
 
 def purge(states: Iterable[State], older_than: float) -> dict[str, int]:

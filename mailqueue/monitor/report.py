@@ -9,12 +9,14 @@ from itertools import islice
 from typing import Any
 
 from ..addresses import domain_of
+from ..breaker import troubles
 from ..conf import home, settings
 from ..embedded import is_running
 from ..errors import JournalError, MailqueueError
-from ..journal import Journal, Record, State, open_journals
+from ..journal import Journal, Record, State, connect, open_journals
 from ..mailers import import_backend
-from ..urls import uses_embedded_server
+from ..sealing import sealer_for
+from ..urls import journal_url, uses_embedded_server
 
 _PAGE = 200
 _ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
@@ -60,7 +62,24 @@ def status() -> dict[str, Any]:
     ``silent`` are those of the workers that have probably ended.
     """
     queues = [_status_of(journal) for journal in open_journals()]
-    return {"queues": queues, "warnings": list(_warnings())}
+    return {"queues": queues, "mailers": mailers(), "warnings": list(_warnings())}
+
+
+def mailers() -> list[dict[str, Any]]:
+    """The mailers that are not used now, and why; empty when all is well."""
+    options = settings.MAILQUEUE
+    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
+    return [
+        {
+            "mailer": trouble.mailer,
+            "alarm": trouble.alarm,
+            "reason": trouble.reason,
+            "failures": trouble.failures,
+            "since": _iso(trouble.since),
+            "not_before": _iso(trouble.not_before),
+        }
+        for trouble in troubles(client, sealer_for(tuple(options.SECRET_KEYS)))
+    ]
 
 
 def _warnings() -> Iterator[str]:
@@ -147,6 +166,12 @@ def health() -> dict[str, Any]:
     try:
         for journal in open_journals():
             problems += _problems_of(journal)
+        problems += [
+            f"the mailer {mailer['mailer']} can't be used, and that is our own mistake: "
+            f"{mailer['reason']}"
+            for mailer in mailers()
+            if mailer["alarm"]
+        ]
     except MailqueueError as error:
         problems.append(str(error))
     return {"ok": not problems, "problems": problems}

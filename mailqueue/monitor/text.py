@@ -21,9 +21,21 @@ def table(
 
 def status(found: Mapping[str, Any]) -> str:
     """The counts of each queue; states in which there is nothing are left out."""
+    parts = [_queue_status(queue) for queue in found["queues"]]
+    parts += [_mailer_status(mailer) for mailer in found["mailers"]]
     warnings = "\n".join(f"warning: {_cell(warning, None)}" for warning in found["warnings"])
-    queues = [_queue_status(queue) for queue in found["queues"]]
-    return "\n\n".join([*queues, *([warnings] if warnings else [])])
+    return "\n\n".join([*parts, *([warnings] if warnings else [])])
+
+
+def _mailer_status(mailer: Mapping[str, Any]) -> str:
+    times = {1: "once", 2: "twice"}.get(mailer["failures"], f"{mailer['failures']} times")
+    return "\n".join(
+        [
+            f"mailer {mailer['mailer']}: {'ALARM, ' if mailer['alarm'] else ''}not used before "
+            f"{mailer['not_before']}, failed {times} since {mailer['since']}",
+            f"  {_cell(mailer['reason'], 500)}",
+        ]
+    )
 
 
 def _queue_status(queue: Mapping[str, Any]) -> str:

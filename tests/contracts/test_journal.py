@@ -329,6 +329,18 @@ def test_release_takes_no_more_than_its_limit(client):
     assert [len(journal.release(limit=2)), len(journal.release(limit=2))] == [2, 1]
 
 
+def test_what_was_put_back_is_released_in_the_next_round(journal):
+    """Queued messages whose task came in vain; what is in another state is not touched."""
+    accepted(journal, "m", "n", "o")
+    claim = claimed(journal, "n")
+    journal.hold(["o"])
+    assert journal.release() == []
+    assert journal.put_back(["m", "n", "o", "unknown"]) == 1
+    assert ids_of(journal.release()) == ["m"]
+    assert journal.commit(claim)
+    assert state(journal, "o") is State.HELD
+
+
 def test_a_scheduled_message_waits_for_its_time(journal):
     """With `send_at` in the future it is scheduled, not queued."""
     at = datetime.now(UTC) + timedelta(hours=1)

@@ -230,6 +230,8 @@ def test_commands_want_to_know_what(producer, run_cli):
     for command in ("hold", "resume", "cancel", "discard", "purge"):
         assert run_cli(command).returncode == 2
     assert run_cli("hold", "x", "--all").returncode == 2
+    assert run_cli("resume", "x", "--mailer", "m").returncode == 2
+    assert "there is no mailer 'm' that is left alone" in run_cli("resume", "--mailer", "m").stderr
     assert run_cli("purge", "--all", "--state", "sent").returncode == 2
     assert run_cli("purge", "--state", "queued").returncode == 2
     assert "is not a duration" in run_cli("purge", "--older-than", "a week").stderr

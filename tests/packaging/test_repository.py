@@ -25,7 +25,7 @@ LAYERS = {
         reporting sealing urls values
     """,
     "sending": """
-        connection delivery housekeeper outcome rendering retry smtp
+        breaker connection delivery housekeeper outcome rendering retry smtp
         tasks transport worker
     """,
     "watching": "__main__ cli contrib.django embedded inbox monitor smtpd testing up",

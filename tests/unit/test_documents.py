@@ -49,6 +49,9 @@ COMMANDS = {
     r"mailqueue retry \w+": f"{CLI}::test_retry_sends_again_what_failed",
     r"mailqueue retry (--all|--domain \S+)": f"{CLI}::test_retry_takes_many",
     r"mailqueue (hold|resume) \w+": f"{CLI}::test_hold_keeps_messages_and_resume_sends_them",
+    r"mailqueue resume --mailer \S+": (
+        "tests/faults/test_breaker.py::test_a_refused_login_pauses_the_mailer_and_fails_nothing"
+    ),
     r"mailqueue cancel \w+": f"{CLI}::test_cancelled_messages_are_never_sent",
     r"mailqueue discard \w+": f"{CLI}::test_discard_removes_messages_for_good",
     r"mailqueue (hold|resume|cancel|discard) (--all|--domain \S+)( --yes)?": (
