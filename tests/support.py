@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,6 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+REDIS_SERVER = shutil.which("redis-server")
+NEEDS_REDIS = pytest.mark.needs(
+    "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
+)
 
 
 def wait_until(

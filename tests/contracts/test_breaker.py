@@ -13,7 +13,7 @@ from mailqueue.connection import Connection, Limits
 from mailqueue.journal import connect
 from mailqueue.outcome import Misconfigured, Paused, ServerTrouble
 from mailqueue.sealing import Sealer
-from tests.support import wait_until
+from tests.support import NEEDS_REDIS, wait_until
 
 REFUSED, LOGIN = ServerTrouble("can't connect"), Misconfigured("535 no")
 # In tests a second is too short to be over before the next line on a busy machine.
@@ -21,9 +21,15 @@ LONG = Pauses(first=30, longest=60, first_of_alarm=60, longest_of_alarm=300)
 SHORT = Pauses(first=0.05, longest=0.2, first_of_alarm=0.1, longest_of_alarm=0.2, patience=0.1)
 
 
-@pytest.fixture
-def client(redis_url: str) -> redis.Redis:
-    return connect(redis_url, 2.0)
+@pytest.fixture(params=["redis_url", pytest.param("real_redis", marks=NEEDS_REDIS)])
+def client(request: pytest.FixtureRequest) -> redis.Redis:
+    """An empty database on a real Valkey, and on a real Redis.
+
+    Not on fakeredis, whose scripts aren't atomic against other threads.
+    """
+    found = connect(request.getfixturevalue(request.param), 2.0)
+    found.flushall()
+    return found
 
 
 def breaker(client, pauses: Pauses = LONG, mailer: str = "smtp.example.com:25") -> SharedBreaker:

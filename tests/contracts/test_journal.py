@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import fakeredis
 import pytest
@@ -24,36 +21,11 @@ from mailqueue.journal import (
     connect,
     known_queues,
 )
-from tests.support import wait_until
+from tests.support import NEEDS_REDIS, wait_until
 
-REDIS_SERVER = shutil.which("redis-server")
-NEEDS_REDIS = pytest.mark.needs(
-    "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
-)
 # Times for tests: long enough that nothing ends by itself, unless a test makes it short.
 POLICY = Policy(lease=30, grace=30, regrace=30, doubt=30, reply_wait=30, max_lost=3)
 NOW = Policy(lease=0, grace=0, regrace=0, doubt=0, reply_wait=0, max_lost=3)
-
-
-@pytest.fixture(scope="session")
-def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Redis, on a Unix socket."""
-    directory: Path = tmp_path_factory.mktemp("redis")
-    path = directory / "redis.sock"
-    command = [REDIS_SERVER, "--port", "0", "--unixsocket", path, "--dir", directory]
-    with subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL) as server:
-        client = redis.Redis(unix_socket_path=str(path))
-
-        def answers() -> bool:
-            try:
-                return client.ping()
-            except redis.ConnectionError:
-                return False
-
-        wait_until(answers, 10)
-        client.close()
-        yield f"unix://{path}"
-        server.terminate()
 
 
 @pytest.fixture(
