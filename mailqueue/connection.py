@@ -18,7 +18,7 @@ from .outcome import Misconfigured, Outcome, Paused, ServerTrouble
 from .rendering import Outgoing
 from .sealing import sealer_for
 from .smtp import SmtpTransport
-from .transport import BackendTransport, Transport
+from .transport import BackendTransport, Transport, Turn
 from .urls import journal_url
 
 _OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
@@ -75,11 +75,11 @@ class Connection:
         self._not_before = self._clock() + view.wait
         return view.wait > 0
 
-    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+    def deliver(self, turn: Turn) -> Outcome:
         """Send one message, over a new connection where the open one turns out to be lost."""
         with self._lock:
             try:
-                outcome = self._deliver(outgoing, commit)
+                outcome = self._deliver(turn)
             except Paused:
                 raise
             except ServerTrouble as trouble:
@@ -91,20 +91,25 @@ class Connection:
             self._breaker.succeeded()
             return outcome
 
-    def _deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether the server waits for that message's content already."""
+        return self._transport is not None and self._transport.has_begun(outgoing)
+
+    def _deliver(self, turn: Turn) -> Outcome:
         reused = self._transport is not None
         try:
-            return self._attempt(outgoing, commit)
+            return self._attempt(turn)
         except ServerTrouble:
             # A server may close a kept connection at any time; only a new one that fails is news.
             if not reused:
                 raise
-            return self._attempt(outgoing, commit)
+            return self._attempt(turn)
 
-    def _attempt(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
-        transport = self._ready_transport()
+    def _attempt(self, turn: Turn) -> Outcome:
+        transport = self._ready_transport(turn.outgoing)
+        last = self._messages + 1 >= self._limits.max_messages or self._is_old()
         try:
-            return transport.deliver(outgoing, commit)
+            return transport.deliver(turn, last=last)
         except BaseException:
             # Whatever it was: a connection on which anything went wrong is never used again.
             self._transport = None
@@ -114,8 +119,8 @@ class Connection:
             self._used = self._clock()
             self._messages += 1
 
-    def _ready_transport(self) -> Transport:
-        if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
+    def _ready_transport(self, outgoing: Outgoing) -> Transport:
+        if self._transport is not None and not self._may_take(self._transport, outgoing):
             self.close()
         if self._transport is None:
             self._transport = self._opened_transport()
@@ -136,11 +141,14 @@ class Connection:
             # mistake, for which no message may fail. They wait until it is mended.
             raise Misconfigured(f"can't open: {type(error).__name__}: {error}") from error
 
-    def _is_worn_out(self) -> bool:
-        return (
-            self._messages >= self._limits.max_messages
-            or self._clock() - self._opened >= self._limits.max_age
-        )
+    def _may_take(self, transport: Transport, outgoing: Outgoing) -> bool:
+        if transport.has_begun(outgoing):
+            return True
+        worn_out = self._messages >= self._limits.max_messages or self._is_old()
+        return not worn_out and transport.is_usable()
+
+    def _is_old(self) -> bool:
+        return self._clock() - self._opened >= self._limits.max_age
 
     def close_if_idle(self) -> None:
         """Close when nothing was sent for too long; called from another thread."""

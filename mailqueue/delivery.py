@@ -6,38 +6,25 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 
-from . import payload
-from .blobs import BlobCache
+from . import faultpoint
+from .batch import Batch, ClaimedMessage, Item
 from .connection import Connection
 from .errors import JournalUnavailable, MailqueueError
 from .housekeeper import housekeeper
-from .journal import Claim, Journal, Result, Settlement, State
+from .journal import Claim, Journal, Settled, Settlement, State
 from .outcome import Outcome, ServerTrouble, StaleClaim
-from .rendering import Outgoing
 from .retry import RetryPolicy, decide
 from .sealing import KeyMissing
 
 _log = logging.getLogger(__name__)
-_blobs = BlobCache()  # one for the process: the next batch has the same brochure
-# So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
-_CLAIM_AT_ONCE = 10
 # Seconds for which a result waits for the journal to come back. The message is committing for
 # longer than that, so no other worker touches it meanwhile.
 _PATIENCE = 300.0
 _WITHOUT_KEY = 60.0  # seconds until a message whose key is missing is looked at again
 _SECONDS_BETWEEN_TRIES = 1.0
-
-
-@dataclass(frozen=True)
-class Item:
-    """A message as a task names it: by id, with the payload inline where it is small enough."""
-
-    id: str
-    payload: str = ""
 
 
 class Delivery:
@@ -61,6 +48,8 @@ class Delivery:
         self._stopping = stopping
         self._chance = chance
         self._pause = pause
+        # The newest result, where the next message's commit will take it to the journal.
+        self._unrecorded: Settled | None = None
 
     def run(self, items: Iterable[Item]) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
@@ -68,24 +57,24 @@ class Delivery:
         Items that are not this worker's to send (sent already, claimed by another, unknown) are
         passed over. When the worker is to stop or the server is in trouble, the rest stays queued.
         """
-        waiting = list({item.id: item for item in items}.values())
         tally: Counter[str] = Counter()
-        while waiting and not self._stopping():
-            batch = waiting[:_CLAIM_AT_ONCE]
-            inline = {item.id: item.payload for item in batch}
-            digests = [(id_, payload.digest(text) if text else "") for id_, text in inline.items()]
-            claims, looked_at = self._journal.claim(digests)
-            with self._leases_kept(claims):
-                tally.update(self._deliver_claims(claims, inline))
-            if self._connection.pause:
-                break
-            waiting = waiting[looked_at:]
+        batch = Batch(self._journal, items, self._commit, self._stopping)
+        with self._leases_kept(batch), self._all_recorded(batch):
+            message = None if self._stopping() or self._connection.pause else batch.next()
+            while message is not None:
+                if self._stopping() and not self._has_begun(message):
+                    break
+                state = self._deliver(batch, message)
+                if state is None:
+                    break
+                tally[state] += 1
+                message = message.following
         return tally
 
     @contextmanager
-    def _leases_kept(self, claims: Sequence[Claim]) -> Iterator[None]:
+    def _leases_kept(self, batch: Batch) -> Iterator[None]:
         def duty() -> None:
-            self._journal.renew(claims)
+            self._journal.renew(list(batch.held.values()))
 
         housekeeper.add(duty)
         try:
@@ -93,100 +82,133 @@ class Delivery:
         finally:
             housekeeper.remove(duty)
 
-    def _deliver_claims(self, claims: Sequence[Claim], inline: dict[str, str]) -> Iterator[str]:
-        for position, claim in enumerate(claims):
-            if self._stopping() or self._connection.pause:
-                self._give_back(claims[position:], "")
-                return
-            try:
-                yield self._deliver(claim, claim.payload or inline[claim.id])
-            except ServerTrouble as trouble:
-                _log.warning("the mail server is in trouble: %s", trouble.reply)
-                self._give_back(claims[position:], trouble.reply)
-                return
-
-    def _deliver(self, claim: Claim, text: str) -> str:
-        """Deliver one claimed message and record what came of it."""
+    @contextmanager
+    def _all_recorded(self, batch: Batch) -> Iterator[None]:
+        """At the end, however it comes, record the newest result and give back what is left."""
         try:
-            message = payload.loads(self._journal.sealer.open(text), self._blob)
-            recipients = tuple(dict.fromkeys(message.recipients()))
-            earlier = self._journal.results_of(claim)
-            to_be_tried = tuple(address for address in recipients if address not in earlier)
-            outgoing = Outgoing(claim.id, message, to_be_tried)
-            outcome = self._connection.deliver(outgoing, lambda: self._journal.commit(claim))
+            yield
+        except BaseException:
+            with suppress(JournalUnavailable):
+                self._finish(batch, "")
+            raise
+        self._finish(batch, "")
+
+    def _finish(self, batch: Batch, reply: str) -> None:
+        self._record()
+        for claim in list(batch.held.values()):
+            self._journal.give_back(claim, self._connection.pause, reply)
+            del batch.held[claim.id]
+
+    def _has_begun(self, message: ClaimedMessage | None) -> bool:
+        if message is None:
+            return False
+        try:
+            return self._connection.has_begun(message.outgoing)
+        except Exception:  # noqa: BLE001 - it can't be rebuilt
+            return False
+
+    def _deliver(self, batch: Batch, message: ClaimedMessage) -> str | None:
+        """Deliver one message and see to it that the result is recorded; None ends the batch."""
+        claim = message.claim
+        try:
+            outcome = self._connection.deliver(message)
         except StaleClaim:
             _log.warning("message %s was taken over by another worker before its end", claim.id)
+            batch.held.pop(claim.id, None)
             return "stale"
-        except (ServerTrouble, JournalUnavailable):
+        except ServerTrouble as trouble:
+            _log.warning("the mail server is in trouble: %s", trouble.reply)
+            self._finish(batch, trouble.reply)
+            return None
+        except JournalUnavailable:
             raise
         except KeyMissing as error:
-            return self._put_off(claim, error)
+            return self._put_off(batch, claim, error)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
-            return self._settle(claim, self._undeliverable(claim, error))
-        return self._settle(claim, self._decide(claim, outcome, earlier, recipients))
+            return self._settle(batch, message, self._undeliverable(message, error))
+        return self._settle(batch, message, self._decide(message, outcome))
 
-    def _blob(self, name: str) -> str:
-        return _blobs.get(name, self._journal.blob)
-
-    def _decide(
-        self,
-        claim: Claim,
-        outcome: Outcome,
-        earlier: Mapping[str, Result],
-        recipients: Sequence[str],
-    ) -> Settlement:
+    def _decide(self, message: ClaimedMessage, outcome: Outcome) -> Settlement:
         return decide(
             outcome,
-            earlier,
-            recipients,
-            tries=claim.tries,
-            age=claim.age,
+            message.earlier,
+            message.recipients,
+            tries=message.claim.tries,
+            age=message.claim.age,
             policy=self._policy,
             chance=self._chance(),
         )
 
-    def _undeliverable(self, claim: Claim, error: Exception) -> Settlement:
+    def _undeliverable(self, message: ClaimedMessage, error: Exception) -> Settlement:
         """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
         reason = str(error) if isinstance(error, MailqueueError) else _described(error)
-        _log.error("message %s can't be sent: %s", claim.id, reason)
+        _log.error("message %s can't be sent: %s", message.claim.id, reason)
         try:
-            earlier = self._journal.results_of(claim)
+            earlier = message.earlier
         except (MailqueueError, ValueError):
             earlier = {}  # unreadable too
         return Settlement(State.FAILED, reason, earlier)
 
-    def _put_off(self, claim: Claim, error: KeyMissing) -> str:
+    def _put_off(self, batch: Batch, claim: Claim, error: KeyMissing) -> str:
         """A missing key is our own mistake: the message waits until that is mended."""
         _log.error("message %s can't be read: %s", claim.id, error)
         self._journal.give_back(claim, _WITHOUT_KEY, str(error))
+        batch.held.pop(claim.id, None)
         return State.RETRYING.value
 
-    def _settle(self, claim: Claim, settlement: Settlement) -> str:
-        if not self._recorded(claim, settlement):
-            _log.warning("message %s: its claim ended before its result was recorded", claim.id)
-            return "stale"
-        _log.info(
-            "message %s: %s after attempt %d: %s",
-            claim.id, settlement.state, claim.attempt, settlement.reply,
-        )  # fmt: skip
+    # -- the record
+
+    def _settle(self, batch: Batch, message: ClaimedMessage, settlement: Settlement) -> str:
+        """Record the result now, or with the next message's commit where that is about to come."""
+        claim = message.claim
+        self._record()
+        batch.held.pop(claim.id, None)
+        self._unrecorded = Settled(claim, settlement, self._worker)
+        if settlement.state is State.QUEUED:
+            self._record()
+            batch.again(claim)
+        elif not self._has_begun(self._begun_after(message)):
+            self._record()
         return settlement.state.value
 
-    def _recorded(self, claim: Claim, settlement: Settlement) -> bool:
-        """Record a result, and insist: until it is on record, no further message is begun."""
+    def _begun_after(self, message: ClaimedMessage) -> ClaimedMessage | None:
+        # Looked for only where it has been looked for already: the result comes first.
+        return vars(message).get("following")
+
+    def _commit(self, claim: Claim) -> bool:
+        """Record the result of the message before, and ask whether this one's dot may be sent."""
+        if self._unrecorded is None:
+            return self._journal.commit(claim)
+        before = self._unrecorded
+        recorded, may_be_sent = self._journal.settle_and_commit(before, claim)
+        self._recorded(before, recorded)
+        return may_be_sent
+
+    def _record(self) -> None:
+        """Record the newest result, and insist: until it is on record, nothing more is begun."""
         patience = _PATIENCE
-        while True:
+        while (settled := self._unrecorded) is not None:
             try:
-                return self._journal.settle(claim, settlement, self._worker)
+                self._recorded(settled, self._journal.settle(*settled))
             except JournalUnavailable as error:
                 if patience <= 0 or self._stopping():
                     raise
-                _log.warning("message %s: its result waits for the journal: %s", claim.id, error)
+                id_ = settled.claim.id
+                _log.warning("message %s: its result waits for the journal: %s", id_, error)
                 self._pause(_SECONDS_BETWEEN_TRIES)
                 patience -= _SECONDS_BETWEEN_TRIES
 
-    def _give_back(self, claims: Sequence[Claim], reply: str) -> None:
-        for claim in claims:
-            self._journal.give_back(claim, self._connection.pause, reply)
+    def _recorded(self, settled: Settled, in_time: bool) -> None:
+        self._unrecorded = None
+        faultpoint.passed("settle")
+        claim, settlement, _ = settled
+        if in_time:
+            _log.info(
+                "message %s: %s after attempt %d: %s",
+                claim.id, settlement.state, claim.attempt, settlement.reply,
+            )  # fmt: skip
+        else:
+            _log.warning("message %s: its claim ended before its result was recorded", claim.id)
 
 
 def _described(error: Exception) -> str:

@@ -10,9 +10,10 @@ from .errors import MailqueueError
 
 
 class Verdict(StrEnum):
-    """What a reply means (RFC 5321 4.2.1), and what it means that there was none."""
+    """What a reply means (RFC 5321 4.2.1), and what it means that there was none; worst last."""
 
     ACCEPTED = "accepted"
+    LEFT = "left"  # the server takes no more recipients at once: for the next transaction
     DEFERRED = "deferred"  # 4yz: refused for now
     REFUSED = "refused"  # 5yz: refused for good
     IN_DOUBT = "in doubt"  # the final dot was sent, and no reply came

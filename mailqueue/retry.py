@@ -44,9 +44,10 @@ def decide(
     accepted, ``chance`` a number from 0 to 1 that picks the jitter.
     """
     delay = _delay(tries, age, policy, chance)
+    more = _has_more_to_do_at_once(outcome)
     results = dict(earlier)
     for recipient, answer in outcome.answers.items():
-        result = _result(answer, may_wait=delay is not None)
+        result = _result(answer, may_wait=more or delay is not None)
         if result is not None:
             results[recipient] = result
     reply = _telling_reply(outcome)
@@ -54,9 +55,17 @@ def decide(
         # Without a retry left it waits for a person, as with IN_DOUBT = "hold".
         doubt = policy.doubt if delay is not None else None
         return Settlement(State.UNCERTAIN, reply, results, doubt)
+    if more:
+        return Settlement(State.QUEUED, reply, results, 0.0)
     if any(recipient not in results for recipient in recipients):
         return Settlement(State.RETRYING, reply, results, delay)
     return Settlement(_final_state(results), reply, results)
+
+
+def _has_more_to_do_at_once(outcome: Outcome) -> bool:
+    """Whether the server took some recipients and wants the others in a next transaction."""
+    verdicts = {answer.verdict for answer in outcome.answers.values()}
+    return {Verdict.LEFT, Verdict.ACCEPTED} <= verdicts
 
 
 def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float | None:
@@ -70,7 +79,8 @@ def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float 
 def _result(answer: Answer, *, may_wait: bool) -> Result | None:
     if answer.verdict is Verdict.ACCEPTED:
         return Result(State.SENT, answer.reply)
-    if answer.verdict is Verdict.REFUSED or (answer.verdict is Verdict.DEFERRED and not may_wait):
+    for_now = answer.verdict in {Verdict.DEFERRED, Verdict.LEFT}
+    if answer.verdict is Verdict.REFUSED or (for_now and not may_wait):
         return Result(State.FAILED, answer.reply)
     return None
 
@@ -84,6 +94,6 @@ def _final_state(results: Mapping[str, Result]) -> State:
 
 def _telling_reply(outcome: Outcome) -> str:
     """The reply to show for the message: of the recipient who fared worst."""
-    severity = [Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED, Verdict.IN_DOUBT]
-    answers = sorted(outcome.answers.values(), key=lambda answer: severity.index(answer.verdict))
-    return answers[-1].reply if answers else ""
+    severity = list(Verdict)
+    answers = outcome.answers.values()
+    return max(answers, key=lambda a: severity.index(a.verdict)).reply if answers else ""

@@ -1,26 +1,39 @@
 """The queue's SMTP client: ``smtplib`` connects, and a message loop of our own sends.
 
 ``smtplib.SMTP.sendmail`` raises one exception for a whole message, forgets which recipients were
-accepted, and can't tell a connection that was lost before the final dot from one lost after it. A
-queue lives on these differences.
+accepted, can't tell a connection that was lost before the final dot from one lost after it, and
+waits four times for each message. A queue lives on these differences.
 """
 
 from __future__ import annotations
 
-import select
+import math
 import smtplib
-import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from . import faultpoint
 from .backends.smtp import EmailBackend
+from .dialogue import Dialogue
 from .errors import MailqueueError
 from .outcome import Answer, Outcome, Reply, ServerTrouble, StaleClaim, Verdict
 from .rendering import Envelope, Outgoing, render
-from .transport import trouble_of
+from .transport import Turn, trouble_of
 
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
+_START_MAIL_INPUT = 354
+_TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 4.5.3.1.10: 452, or 552 from older servers
 _CONNECTION_ERRORS = (OSError, smtplib.SMTPException)
+# Commands that are written before their replies are read: more might fill both sides' buffers, and
+# each would wait for the other (RFC 2920, 3.1).
+_COMMANDS_AT_ONCE = 100
+# Up to this size a body is written in one go with its dot and the next envelope.
+_SMALL = 256 * 1024
+_RENDERED_AHEAD = 2  # messages
+# Seconds for the replies to the next envelope to come in with the reply to the dot before it.
+_TOGETHER = 0.02
 
 
 class Phase(StrEnum):
@@ -45,8 +58,55 @@ _PHASE_TIMEOUTS: Mapping[Phase, float] = {
 }
 
 
+@dataclass
+class Transaction:
+    """An envelope on the wire: the commands that were written, and what was answered."""
+
+    outgoing: Outgoing
+    envelope: Envelope
+    commands: Sequence[tuple[Phase, str]]
+    replies: list[Reply] = field(default_factory=list)
+
+    @property
+    def unanswered(self) -> Sequence[tuple[Phase, str]]:
+        """The commands to which no reply was read yet."""
+        return self.commands[len(self.replies) :]
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """What was answered for each recipient, of those that were asked for."""
+        refused = self.replies[0].verdict is not Verdict.ACCEPTED
+        replies = [self.replies[0]] * len(self.envelope.recipients) if refused else self.replies[1:]
+        found: dict[str, Answer] = {}
+        some = False
+        for address, reply in zip(self.envelope.recipients, replies, strict=False):
+            left = some and reply.code in _TOO_MANY_RECIPIENTS
+            some = some or reply.verdict is Verdict.ACCEPTED
+            found[address] = Answer(Verdict.LEFT if left else reply.verdict, str(reply))
+        return found
+
+    @property
+    def accepted(self) -> list[str]:
+        """The recipients for whom the server will take the message."""
+        return [a for a, answer in self.answers.items() if answer.verdict is Verdict.ACCEPTED]
+
+    def outcome(self, verdict: Verdict, reply: str) -> Outcome:
+        """The outcome where the recipients that were accepted share an answer."""
+        answers = {**self.answers, **Outcome.for_all(self.accepted, verdict, reply).answers}
+        return Outcome(
+            {
+                spelling: answer
+                for address, answer in answers.items()
+                for spelling in self.envelope.spellings[address]
+            }
+        )
+
+
 class SmtpTransport:
     """One open SMTP connection, and the transactions over it.
+
+    Where the server offers PIPELINING (RFC 2920), a message's end and the next message's envelope
+    are one write: a message costs one round trip instead of four.
 
     ``timeout`` (seconds) shortens the time-outs of RFC 5321 for all phases but the final reply:
     giving up on that one early would only make more messages uncertain. ``to_open``
@@ -65,12 +125,17 @@ class SmtpTransport:
             raise trouble_of(error) from error
         self._backend = backend
         self._smtp: smtplib.SMTP = backend.connection
-        # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
-        # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._smtp.sock is None:
+            raise ServerTrouble("the server closed the connection")
+        self._dialogue = Dialogue(self._smtp.sock)
+        self._pipelines = self._smtp.has_extn("pipelining")
+        self._rendered: dict[str, Envelope] = {}
+        self._begun: Transaction | None = None
 
     def close(self) -> None:
         """Say QUIT and close."""
+        if self._begun is not None:
+            self.drop()  # the server waits for a message; a QUIT would become its first line
         self._backend.close()
 
     def drop(self) -> None:
@@ -82,33 +147,61 @@ class SmtpTransport:
         """Whether the server has neither closed the idle connection nor said anything unasked."""
         if self._smtp.sock is None:
             return False
-        readable, _, _ = select.select([self._smtp.sock], [], [], 0)
-        return not readable
+        return self._begun is not None or not self._dialogue.has_unread()
 
-    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
-        """Send one message; ``commit`` is asked just before the final dot.
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether the server has answered that message's envelope and waits for its content."""
+        begun = self._begun
+        return begun is not None and begun.outgoing is outgoing and not begun.unanswered
+
+    def deliver(self, turn: Turn, *, last: bool = False) -> Outcome:
+        """Send one message, and begin the next one's transaction unless this is the ``last``.
 
         Raises ServerTrouble where the fault is the server's or the connection's and the message
-        was surely not accepted, StaleClaim where ``commit`` said no. After any exception, ``drop``
-        the transport.
+        was surely not accepted, StaleClaim where the turn's ``commit`` said no. After any
+        exception, ``drop`` the transport.
         """
-        envelope = render(outgoing, seven_bit=not self._smtp.has_extn("8bitmime"))
-        reason = self._obstacle(envelope)
-        if reason is not None:
-            return Outcome.for_all(outgoing.recipients, Verdict.REFUSED, reason)
         try:
-            outcome = self._transact(envelope, commit)
+            return self._deliver(turn, last)
         except MailqueueError:
             raise  # some of them are OSErrors too, but none of them speaks of this connection
         except _CONNECTION_ERRORS as error:
             raise ServerTrouble(f"connection lost: {error}") from error
-        return Outcome(
-            {
-                spelling: answer
-                for address, answer in outcome.answers.items()
-                for spelling in envelope.spellings[address]
-            }
-        )
+
+    def _deliver(self, turn: Turn, last: bool) -> Outcome:
+        transaction, self._begun = self._begun, None
+        if transaction is None:
+            envelope = self._envelope(turn.outgoing)
+            reason = self._obstacle(envelope)
+            if reason is not None:
+                return Outcome.for_all(turn.outgoing.recipients, Verdict.REFUSED, reason)
+            transaction = self._transaction(turn.outgoing, envelope)
+            self._begin(transaction)
+        elif transaction.outgoing is not turn.outgoing:
+            raise ServerTrouble("the server waits for another message's content")
+        else:
+            self._read_replies(transaction, transaction.unanswered)
+        data_reply = transaction.replies[-1]
+        if not transaction.accepted:
+            return self._abandon(transaction, data_reply.code == _START_MAIL_INPUT)
+        if data_reply.code != _START_MAIL_INPUT:
+            self._rset()
+            return transaction.outcome(data_reply.verdict, str(data_reply))
+        return self._send_content(transaction, turn, None if last else turn.ahead())
+
+    # -- the envelope
+
+    def _envelope(self, outgoing: Outgoing) -> Envelope:
+        envelope = self._rendered.pop(outgoing.id, None)
+        if len(self._rendered) > _RENDERED_AHEAD:  # of messages that were given back
+            self._rendered.clear()
+        return envelope or render(outgoing, seven_bit=not self._smtp.has_extn("8bitmime"))
+
+    def _render_ahead(self, turn: Turn | None) -> None:
+        """Render a message while replies travel; whatever is wrong with it shows at its turn."""
+        if turn is not None and turn.outgoing.id not in self._rendered:
+            with suppress(Exception):
+                self._rendered[turn.outgoing.id] = self._envelope(turn.outgoing)
 
     def _obstacle(self, envelope: Envelope) -> str | None:
         """Why this server can't take that message, known before MAIL."""
@@ -121,17 +214,10 @@ class SmtpTransport:
             return "553 an address is not ASCII, and the server does not offer SMTPUTF8"
         return None
 
-    def _transact(self, envelope: Envelope, commit: Callable[[], bool]) -> Outcome:
-        reply = self._command(Phase.MAIL, self._mail_command(envelope))
-        if reply.verdict is not Verdict.ACCEPTED:
-            return self._abandon(envelope.recipients, reply)
-        answers = {address: self._rcpt(address) for address in envelope.recipients}
-        accepted = [a for a, answer in answers.items() if answer.verdict is Verdict.ACCEPTED]
-        if not accepted:
-            self._command(Phase.RSET, "RSET")
-            return Outcome(answers)
-        outcome = self._send_data(accepted, envelope.data, commit)
-        return Outcome({**answers, **outcome.answers})
+    def _transaction(self, outgoing: Outgoing, envelope: Envelope) -> Transaction:
+        recipients = [(Phase.RCPT, f"RCPT TO:<{address}>") for address in envelope.recipients]
+        commands = [(Phase.MAIL, self._mail_command(envelope)), *recipients, (Phase.DATA, "DATA")]
+        return Transaction(outgoing, envelope, commands)
 
     def _mail_command(self, envelope: Envelope) -> str:
         options = ""
@@ -143,100 +229,179 @@ class SmtpTransport:
             options += " SMTPUTF8"
         return f"MAIL FROM:<{envelope.sender}>{options}"
 
-    def _rcpt(self, address: str) -> Answer:
-        reply = self._command(Phase.RCPT, f"RCPT TO:<{address}>")
-        return Answer(reply.verdict, str(reply))
+    def _begin(self, transaction: Transaction) -> None:
+        """Write the envelope and read what is answered, up to the reply to DATA."""
+        at_once = _COMMANDS_AT_ONCE if self._pipelines else 1
+        for start in range(0, len(transaction.commands), at_once):
+            commands = transaction.commands[start : start + at_once]
+            if start and not self._is_worthwhile(transaction, commands):
+                return
+            self._refuse_unasked()
+            self._dialogue.write(_written(commands), self._seconds(commands[0][0]))
+            self._read_replies(transaction, commands)
 
-    def _send_data(
-        self, recipients: Iterable[str], data: bytes, commit: Callable[[], bool]
+    def _is_worthwhile(
+        self, transaction: Transaction, commands: Sequence[tuple[Phase, str]]
+    ) -> bool:
+        """Whether anybody can get the message yet."""
+        if transaction.replies[0].verdict is not Verdict.ACCEPTED:
+            return False
+        return commands[0][0] is Phase.RCPT or bool(transaction.accepted)
+
+    def _read_replies(
+        self,
+        transaction: Transaction,
+        commands: Sequence[tuple[Phase, str]],
+        within: float = math.inf,
+    ) -> None:
+        for phase, _ in commands:
+            transaction.replies.append(self._reply(phase, within))
+            faultpoint.passed(phase.lower())
+
+    def _abandon(self, transaction: Transaction, is_open: bool) -> Outcome:
+        """Nobody can get the message: MAIL was refused, or each RCPT."""
+        if is_open:
+            # RFC 2920 3.1: the server takes a message for nobody, so it gets an empty one.
+            self._dialogue.write(b".\r\n", self._seconds(Phase.BODY))
+            self._dialogue.read(self._seconds(Phase.DOT))
+        else:
+            self._rset()
+        return transaction.outcome(Verdict.ACCEPTED, "")
+
+    # -- the content
+
+    def _send_content(
+        self, transaction: Transaction, turn: Turn, following: Turn | None
     ) -> Outcome:
-        reply = self._command(Phase.DATA, "DATA")
-        if reply.code != 354:
-            return self._abandon(recipients, reply)
-        reply_ahead = self._send_body(data)
-        if reply_ahead is not None:
-            return Outcome.for_all(recipients, reply_ahead.verdict, str(reply_ahead))
-        if not commit():
+        data = _stuffed(transaction.envelope.data)
+        upcoming = self._upcoming(following)
+        self._refuse_unasked()
+        if len(data) > _SMALL or faultpoint.is_chosen():
+            reply_ahead = self._send_body(data)
+            if reply_ahead is not None:
+                return transaction.outcome(reply_ahead.verdict, str(reply_ahead))
+            faultpoint.passed("body")
+            data = b""
+        if not turn.commit():
             raise StaleClaim("another worker has taken the message over")
-        return self._send_dot(recipients)
+        faultpoint.passed("commit")
+        return self._send_end(transaction, data, upcoming, following)
+
+    def _upcoming(self, turn: Turn | None) -> Transaction | None:
+        """The transaction to open along with this message's end."""
+        if turn is None or not self._pipelines:
+            return None
+        try:
+            envelope = self._envelope(turn.outgoing)
+        except Exception:  # noqa: BLE001 - it shows at its own turn, and not in this message's
+            return None
+        transaction = self._transaction(turn.outgoing, envelope)
+        if self._obstacle(envelope) or len(transaction.commands) > _COMMANDS_AT_ONCE:
+            self._rendered[turn.outgoing.id] = envelope
+            return None
+        return transaction
 
     def _send_body(self, data: bytes) -> Reply | None:
         """Write the body; a refusal that the server sent in the middle of it is returned."""
-        self._set_timeout(Phase.BODY)
+        lost: OSError | None = None
         try:
-            self._socket.sendall(_stuffed(data))
+            self._dialogue.write_long(data, self._seconds(Phase.BODY))
+            if not self._dialogue.has_unread():
+                return None
         except OSError as error:
-            reply = self._reply_after_write_error()
-            self.drop()
-            if reply is None or reply.verdict is Verdict.ACCEPTED or reply.code == 421:
-                raise ServerTrouble(f"connection lost in the message body: {error}") from error
-            return reply
-        return None
-
-    def _reply_after_write_error(self) -> Reply | None:
-        try:
-            self._socket.settimeout(5)
-            return Reply(*_read(self._smtp))
-        except _CONNECTION_ERRORS:
-            return None
-
-    def _send_dot(self, recipients: Iterable[str]) -> Outcome:
-        self._set_timeout(Phase.DOT)
-        try:
-            self._socket.sendall(b".\r\n")
-            reply = Reply(*_read(self._smtp))
-        except _CONNECTION_ERRORS as error:
-            self.drop()
-            reason = f"no reply to the final dot: {error}"
-            return Outcome.for_all(recipients, Verdict.IN_DOUBT, reason)
-        if not 200 <= reply.code < 600:
-            self.drop()
-            return Outcome.for_all(recipients, Verdict.IN_DOUBT, f"unreadable reply: {reply}")
-        if reply.code == _SERVICE_NOT_AVAILABLE:
-            raise ServerTrouble(str(reply))
-        return Outcome.for_all(recipients, reply.verdict, str(reply))
-
-    def _abandon(self, recipients: Iterable[str], reply: Reply) -> Outcome:
-        """The server refused the whole message at MAIL or DATA."""
-        self._command(Phase.RSET, "RSET")
-        return Outcome.for_all(recipients, reply.verdict, str(reply))
-
-    def _command(self, phase: Phase, line: str) -> Reply:
-        """Send one command, read its reply; nonsense for a reply is the server's trouble."""
-        self._set_timeout(phase)
-        self._socket.sendall(line.encode("utf-8") + b"\r\n")
-        reply = Reply(*_read(self._smtp))
-        if reply.code == _SERVICE_NOT_AVAILABLE or not 200 <= reply.code < 600:
-            raise ServerTrouble(str(reply) if reply.code > 0 else f"unreadable reply to {phase}")
+            lost = error
+        # The server spoke in the middle of the body, or closed: what it said decides.
+        reply: Reply | None = None
+        with suppress(OSError):
+            reply = self._dialogue.read(timeout=5)
+        self.drop()
+        if reply is None or reply.code == _SERVICE_NOT_AVAILABLE or not _is_refusal(reply):
+            raise ServerTrouble(f"connection lost in the message body: {lost or reply}")
         return reply
 
-    @property
-    def _socket(self) -> socket.socket:
-        if self._smtp.sock is None:
-            raise smtplib.SMTPServerDisconnected("the connection is closed")
-        return self._smtp.sock
+    def _send_end(
+        self,
+        transaction: Transaction,
+        rest: bytes,
+        upcoming: Transaction | None,
+        following: Turn | None,
+    ) -> Outcome:
+        """Send what is left of the body, the dot, and the next envelope in one write."""
+        end = rest + b".\r\n"
+        try:
+            if upcoming is None:
+                self._dialogue.write(end, self._seconds(Phase.DOT))
+            else:
+                self._dialogue.write(end + _written(upcoming.commands), self._seconds(Phase.DOT))
+            faultpoint.passed("dot")
+            self._render_ahead(following if upcoming is None else following and following.ahead())
+            reply = self._dialogue.read(self._seconds(Phase.DOT))
+            faultpoint.passed("reply")
+        except OSError as error:
+            self.drop()
+            return transaction.outcome(Verdict.IN_DOUBT, f"no reply to the final dot: {error}")
+        if reply.code == _SERVICE_NOT_AVAILABLE:
+            raise ServerTrouble(str(reply))
+        if not (reply.verdict is Verdict.ACCEPTED or _is_refusal(reply)):
+            self.drop()
+            return transaction.outcome(Verdict.IN_DOUBT, f"unexpected reply: {reply}")
+        self._take_up(upcoming)
+        return transaction.outcome(reply.verdict, str(reply))
 
-    def _set_timeout(self, phase: Phase) -> None:
+    def _take_up(self, upcoming: Transaction | None) -> None:
+        """Read the replies to the envelope that was written along with the dot, if they came too.
+
+        If they didn't, they are waited for when the result at hand is on record.
+        """
+        self._begun = upcoming
+        if upcoming is None:
+            return
+        try:
+            self._read_replies(upcoming, upcoming.commands, _TOGETHER)
+        except TimeoutError:
+            return
+        except (ServerTrouble, OSError):
+            # It is the connection's end, and no news of the message that was just answered.
+            self._begun = None
+            self.drop()
+
+    # -- commands
+
+    def _rset(self) -> None:
+        self._refuse_unasked()
+        self._dialogue.write(b"RSET\r\n", self._seconds(Phase.RSET))
+        self._reply(Phase.RSET)
+
+    def _reply(self, phase: Phase, within: float = math.inf) -> Reply:
+        """Read the reply to a command; nonsense for a reply is the server's trouble."""
+        reply = self._dialogue.read(min(self._seconds(phase), within))
+        wanted = reply.code == _START_MAIL_INPUT if phase is Phase.DATA else reply.code < 300
+        if reply.code == _SERVICE_NOT_AVAILABLE or not (wanted or _is_refusal(reply)):
+            raise ServerTrouble(f"{reply} (to {phase})")
+        return reply
+
+    def _refuse_unasked(self) -> None:
+        """Replies that nobody asked for would be read as those to what is asked next."""
+        if self._dialogue.has_unread():
+            reply = self._dialogue.read(timeout=1)
+            raise ServerTrouble(f"the server said something unasked: {reply}")
+
+    def _seconds(self, phase: Phase) -> float:
         timeout = _PHASE_TIMEOUTS[phase]
         if self._timeout is not None and phase is not Phase.DOT:
             timeout = min(timeout, self._timeout)
-        self._socket.settimeout(timeout)
+        return timeout
 
 
-def _read(smtp: smtplib.SMTP) -> tuple[int, str]:
-    code, text = smtp.getreply()
-    return code, _decoded(text)
+def _is_refusal(reply: Reply) -> bool:
+    return 400 <= reply.code < 600
 
 
-def _decoded(text: bytes | str) -> str:
-    """A reply as one line of printable text; servers put anything into theirs."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+def _written(commands: Iterable[tuple[Phase, str]]) -> bytes:
+    return "".join(f"{line}\r\n" for _, line in commands).encode("utf-8")
 
 
 def _stuffed(data: bytes) -> bytes:
-    """The content with its dots doubled (RFC 5321 4.5.2) and a line end at its end."""
+    """The content with its dots doubled (RFC 5321 4.5.2)."""
     data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data

@@ -9,9 +9,10 @@ from typing import Any
 
 from celery import shared_task
 
+from .batch import Item
 from .conf import settings
 from .connection import Connection, current_connection
-from .delivery import Delivery, Item
+from .delivery import Delivery
 from .journal import Journal, open_journal
 from .publisher import TASK
 from .retry import RetryPolicy

@@ -24,9 +24,10 @@ import pytest
 
 import mailqueue
 
+from .batch import Item
 from .conf import settings
 from .connection import Connection, Limits, open_transport
-from .delivery import Delivery, Item
+from .delivery import Delivery
 from .embedded import EmbeddedServer
 from .journal import State, open_journal
 from .monitor import report

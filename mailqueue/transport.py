@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from .outcome import (
@@ -38,11 +38,28 @@ def _is_ours(error: OSError) -> bool:
     return no_mechanism or isinstance(error, (*refused, ssl.SSLCertVerificationError))
 
 
-class Transport(Protocol):
-    """An open connection that messages are delivered over, one at a time."""
+class Turn(Protocol):
+    """A message's turn on the connection."""
 
-    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
-        """Send one message; ask ``commit`` at the last moment where it can still be stopped."""
+    @property
+    def outgoing(self) -> Outgoing:
+        """The message."""
+
+    def commit(self) -> bool:
+        """Ask, at the last moment where it can still be stopped, whether it may be sent."""
+
+    def ahead(self) -> Turn | None:
+        """The turn that comes next, where it may be prepared while this one lasts."""
+
+
+class Transport(Protocol):
+    """An open connection that messages are delivered over, one after the other."""
+
+    def deliver(self, turn: Turn, *, last: bool = False) -> Outcome:
+        """Send one message. Unless it is the ``last``, what comes next may be begun already."""
+
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether that message's transaction is open, so that only its content is still to come."""
 
     def is_usable(self) -> bool:
         """Whether the connection, after a pause, still is what it was."""
@@ -70,10 +87,11 @@ class BackendTransport:
         except OSError as error:  # smtplib.SMTPException is one
             raise trouble_of(error) from error
 
-    def deliver(self, outgoing: Outgoing, commit: Callable[[], bool]) -> Outcome:
+    def deliver(self, turn: Turn, *, last: bool = False) -> Outcome:  # noqa: ARG002
         """Send one message to those of its recipients who are still to get it."""
-        if not commit():
+        if not turn.commit():
             raise StaleClaim("another worker has taken the message over")
+        outgoing = turn.outgoing
         message = outgoing.message
         # Backends ask the message for its recipients; this attempt is for the rest of them only.
         message.recipients = lambda: list(outgoing.recipients)
@@ -86,6 +104,10 @@ class BackendTransport:
             return Outcome.for_all(outgoing.recipients, Verdict.ACCEPTED, f"sent by {self._name}")
         reason = f"{self._name} reported nothing as sent"
         return Outcome.for_all(outgoing.recipients, Verdict.DEFERRED, reason)
+
+    def has_begun(self, outgoing: Outgoing) -> bool:  # noqa: ARG002
+        """Never: a backend sends whole messages."""
+        return False
 
     def is_usable(self) -> bool:
         """Whether it has raised nothing; what its connection is worth after that, nobody knows."""

@@ -4,7 +4,19 @@ from .connection import Client, connect, errors_translated
 from .journal import NO_FSYNC, Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
 from .reading import readable
-from .record import Accepted, Attempt, Change, Claim, Due, Entry, Record, Result, Settlement, State
+from .record import (
+    Accepted,
+    Attempt,
+    Change,
+    Claim,
+    Due,
+    Entry,
+    Record,
+    Result,
+    Settled,
+    Settlement,
+    State,
+)
 
 __all__ = [
     "NO_FSYNC",
@@ -19,6 +31,7 @@ __all__ = [
     "Policy",
     "Record",
     "Result",
+    "Settled",
     "Settlement",
     "State",
     "connect",

@@ -183,13 +183,14 @@ local function claim(id, digest, lease)
   enter(id, 'sending', now + lease)
   local payload = get(id, 'digest') ~= digest and get(id, 'payload') or ''
   return { id, token, attempt, attempt - number(id, 'tries_from'), now - number(id, 'since'),
-    get(id, 'results'), payload }
+    get(id, 'results'), payload, number(id, 'lost') }
 end
 
 -- Many: id, digest of the payload in hand ('' if none). -> how many of them were looked at, then
--- for each that is now the caller's: id, token, attempt, tries, age, results, and the payload ('' where
--- the one in hand is the right one). A message that has lost a worker is claimed alone, so that it
--- can't take others with it; then fewer are looked at than were asked for, and the caller asks again.
+-- for each that is now the caller's: id, token, attempt, tries, age, results, the payload ('' where
+-- the one in hand is the right one), and how often it has lost a worker. One that has is claimed
+-- alone, so that it can't take others with it; then fewer are looked at than were asked for, and the
+-- caller asks again.
 function operations.claim(arguments)
   local lease, max_lost, doubt = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
   local answer = { 0 }
@@ -227,13 +228,6 @@ function operations.renew(arguments)
   return renewed
 end
 
--- Just before the final dot. -> 1, or 0 where the claim is stale and the dot must not be sent
-function operations.commit(arguments)
-  local id, token, lease = arguments[1], arguments[2], tonumber(arguments[3])
-  if not owned(id, token) then return 0 end
-  enter(id, 'committing', now + lease)
-  return 1
-end
 
 -- What an attempt came to. -> 1 (also when it was recorded already), or 0 where the claim is stale
 function operations.settle(arguments)
@@ -242,9 +236,22 @@ function operations.settle(arguments)
     return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
   end
   redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0)
+  -- Some recipients are left for the next transaction, which belongs to the same try.
+  if state == 'queued' then redis.call('HINCRBY', key(id), 'tries_from', 1) end
   note(id, get(id, 'attempts'), arguments[7])
   enter(id, state, delay >= 0 and now + delay or nil)
   return 1
+end
+
+-- Just before the final dot, and with what the message before came to (the arguments of settle), if
+-- that is not on record yet. -> 1, or 0 where the claim is stale and the dot must not be sent; and
+-- what settle answered
+function operations.commit(arguments)
+  local id, token, lease = arguments[1], arguments[2], tonumber(arguments[3])
+  local settled = arguments[4] and operations.settle({ unpack(arguments, 4) }) or 1
+  if not owned(id, token) then return { 0, settled } end
+  enter(id, 'committing', now + lease)
+  return { 1, settled }
 end
 
 -- The claim is handed back, at no cost to the message: it wasn't tried, or the server said of itself

@@ -15,7 +15,7 @@ from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
 from .connection import Client, ensure_connected, errors_translated
 from .reading import dump_results, read_record, read_results
-from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settlement, State
+from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settled, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 _QUEUES = "mailqueue:queues"
@@ -185,18 +185,32 @@ class Journal:
 
     def commit(self, claim: Claim) -> bool:
         """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
-        wait = _ms(self.policy.reply_wait)
-        return bool(self._checked("commit", [claim.id, claim.token, wait]))
+        return bool(self._commit(claim, [])[0])
+
+    def settle_and_commit(self, before: Settled, claim: Claim) -> tuple[bool, bool]:
+        """Record what the message before came to, and note that this one's dot comes next.
+
+        Returns what ``settle`` and ``commit`` do, in one round trip.
+        """
+        may_be_sent, recorded = self._commit(claim, self._settled(before))
+        return bool(recorded), bool(may_be_sent)
+
+    def _commit(self, claim: Claim, settled: Sequence[str | int]) -> Any:
+        arguments = [claim.id, claim.token, _ms(self.policy.reply_wait), *settled]
+        return self._checked("commit", arguments)
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
+        return bool(self._checked("settle", self._settled(Settled(claim, settlement, worker))))
+
+    def _settled(self, settled: Settled) -> list[str | int]:
+        claim, settlement = settled.claim, settled.settlement
         seal = self.sealer.seal
-        line = {"state": settlement.state, "reply": settlement.reply, "worker": worker}
+        line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
         delay = -1 if settlement.delay is None else _ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
         arguments += [seal(dump_results(settlement.results)), seal(settlement.reply)]
-        arguments += [seal(json.dumps(line))]
-        return bool(self._checked("settle", arguments))
+        return [*arguments, seal(json.dumps(line))]
 
     def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
@@ -355,7 +369,7 @@ class Journal:
     # -- how it is done
 
     def _read_claim(self, row: Sequence[Any]) -> Claim:
-        id_, token, attempt, tries, age, results, payload = row
+        id_, token, attempt, tries, age, results, payload, lost = row
         return Claim(
             id=id_,
             token=str(token),
@@ -364,6 +378,7 @@ class Journal:
             age=int(age) / 1000,
             results=results,
             payload=payload,
+            is_suspect=int(lost) > 0,
         )
 
     def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:

@@ -96,6 +96,7 @@ class Claim:
     age: float
     results: str
     payload: str = ""
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,14 @@ class Settlement:
     reply: str
     results: Mapping[str, Result] = field(default_factory=dict)
     delay: float | None = None
+
+
+class Settled(NamedTuple):
+    """A claim's end, as ``settle`` records it."""
+
+    claim: Claim
+    settlement: Settlement
+    worker: str = ""
 
 
 @dataclass(frozen=True)

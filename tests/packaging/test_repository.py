@@ -25,7 +25,8 @@ LAYERS = {
         reporting sealing urls values
     """,
     "sending": """
-        breaker connection delivery housekeeper outcome rendering retry smtp
+        batch breaker connection delivery dialogue faultpoint housekeeper outcome rendering
+        retry smtp
         tasks transport worker
     """,
     "watching": "__main__ cli contrib.django embedded inbox monitor smtpd testing up",

@@ -1,0 +1,102 @@
+"""Commands and replies over one SMTP connection: each reply is read once, and none is made up."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import time
+
+from .outcome import Reply, printable
+
+_LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
+_MOST_LINES = 100  # in one reply
+_PART = 256 * 1024  # bytes of a long content that are written at a time
+_REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
+
+
+class GarbledReply(ConnectionError):
+    """What the server said is no reply (RFC 5321 4.2), so the connection can't be used again."""
+
+
+class Dialogue:
+    """A connected socket, with what was received over it and not yet read."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._received = bytearray()
+        # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
+        # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """Send all of it. Raises OSError, also when it takes longer than so many seconds."""
+        self._socket.settimeout(timeout)
+        self._socket.sendall(data)
+
+    def write_long(self, data: bytes, timeout: float) -> None:
+        """Send it in parts, with so many seconds for each, until the server says something."""
+        view = memoryview(data)
+        for start in range(0, len(data), _PART):
+            if self.has_unread():
+                return
+            self._socket.settimeout(timeout)
+            self._socket.sendall(view[start : start + _PART])
+
+    def read(self, timeout: float) -> Reply:
+        """Return the next reply, within so many seconds. Raises OSError, also as GarbledReply.
+
+        After a TimeoutError the same reply can be waited for again.
+        """
+        deadline = time.monotonic() + timeout
+        while (found := self._reply()) is None:
+            self._receive(deadline)
+        return found
+
+    def has_unread(self, within: float = 0) -> bool:
+        """Whether the server has said something more, or closed, or does so within seconds."""
+        if self._received or self._pending():
+            return True
+        readable, _, _ = select.select([self._socket], [], [], within)
+        return bool(readable)
+
+    def _pending(self) -> int:
+        # What TLS has decrypted already, the socket itself doesn't show.
+        pending = getattr(self._socket, "pending", None)
+        return pending() if pending else 0
+
+    def _reply(self) -> Reply | None:
+        """Take a reply from what was received, if all of its lines are there."""
+        texts: list[str] = []
+        start = 0
+        while (end := self._received.find(b"\n", start)) >= 0:
+            code, separator, text = _parsed(bytes(self._received[start:end]).removesuffix(b"\r"))
+            texts.append(text)
+            start = end + 1
+            if separator != b"-":
+                del self._received[:start]
+                return Reply(code, " ".join(texts).strip())
+        if len(self._received) - start > _LONGEST_LINE or len(texts) > _MOST_LINES:
+            raise GarbledReply(
+                f"a reply of more than {_MOST_LINES} lines, or {_LONGEST_LINE} bytes in one"
+            )
+        return None
+
+    def _receive(self, deadline: float) -> None:
+        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+        found = self._socket.recv(65536)
+        if not found:
+            raise ConnectionError("the server closed the connection")
+        self._received += found
+
+
+def _parsed(line: bytes) -> tuple[int, bytes, str]:
+    match = _REPLY_LINE.fullmatch(line)
+    if match is None or len(line) > _LONGEST_LINE:
+        raise GarbledReply(f"unreadable reply: {_text(line[:200])!r}")
+    code, separator, text = match.groups()
+    return int(code), separator, _text(text)
+
+
+def _text(line: bytes) -> str:
+    return printable(line.decode("utf-8", "replace"))
