@@ -275,11 +275,11 @@ class SmtpTransport:
     ) -> Outcome:
         data = _stuffed(transaction.envelope.data)
         upcoming = self._upcoming(following)
-        self._refuse_unasked()
-        if len(data) > _SMALL or faultpoint.is_chosen():
-            reply_ahead = self._send_body(data)
-            if reply_ahead is not None:
-                return transaction.outcome(reply_ahead.verdict, str(reply_ahead))
+        in_parts = len(data) > _SMALL or faultpoint.is_chosen()
+        refusal = self._send_body(data if in_parts else b"")
+        if refusal is not None:
+            return transaction.outcome(refusal.verdict, str(refusal))
+        if in_parts:
             faultpoint.passed("body")
             data = b""
         if not turn.commit():
@@ -302,7 +302,7 @@ class SmtpTransport:
         return transaction
 
     def _send_body(self, data: bytes) -> Reply | None:
-        """Write the body; a refusal that the server sent in the middle of it is returned."""
+        """Write the body; a refusal that the server sends before its end is returned."""
         lost: OSError | None = None
         try:
             self._dialogue.write_long(data, self._seconds(Phase.BODY))
@@ -310,7 +310,7 @@ class SmtpTransport:
                 return None
         except OSError as error:
             lost = error
-        # The server spoke in the middle of the body, or closed: what it said decides.
+        # The server spoke before the end, or closed: what it said decides.
         reply: Reply | None = None
         with suppress(OSError):
             reply = self._dialogue.read(timeout=5)

@@ -1,0 +1,332 @@
+"""The SMTP client against servers that pipeline, dawdle, vanish and talk nonsense."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.monitor import report
+from tests.scripted import CLOSE, RESET, ScriptedServer, Session
+from tests.support import wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+PIPELINING = ("PIPELINING", "8BITMIME", "SIZE 100000000")
+
+
+@pytest.fixture(params=["one by one", "pipelining"])
+def server(request: pytest.FixtureRequest) -> Iterator[ScriptedServer]:
+    """A scripted server, without and with PIPELINING."""
+    features = PIPELINING if request.param == "pipelining" else PIPELINING[1:]
+    with ScriptedServer(features=features) as running:
+        yield running
+
+
+@pytest.fixture
+def pipelining_server() -> Iterator[ScriptedServer]:
+    with ScriptedServer(features=PIPELINING) as running:
+        yield running
+
+
+@pytest.fixture
+def work(start_worker) -> Callable[..., object]:
+    """Start a worker that delivers to a scripted server."""
+
+    def start(server: ScriptedServer, **environment: str):
+        return start_worker(EMAIL_PORT=str(server.port), **environment)
+
+    return start
+
+
+def send(count: int, **changes: object) -> list[EmailMessage]:
+    messages = [
+        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
+        for n in range(count)
+    ]
+    for message in messages:
+        vars(message).update(changes)
+    assert get_connection().send_messages(messages) == count
+    return messages
+
+
+def states() -> Counter[str]:
+    return Counter(message["state"] for message in report.find(report.Filter()))
+
+
+def fate(message: EmailMessage) -> dict:
+    return report.show(message.mailqueue_id)
+
+
+def wait_for(expected: dict[str, int], worker, seconds: float = 30) -> None:
+    wait_until(lambda: states() == expected, seconds, lambda: f"{states()}\n{worker.explain()}")
+
+
+def copies(server: ScriptedServer) -> list[int]:
+    return list(Counter(mail.message_id for mail in server.accepted).values())
+
+
+class Once:
+    """A script that gives one reply, at the n-th time that a phase comes."""
+
+    def __init__(self, phase: str, reply: bytes | str, at: int = 1) -> None:
+        self.phase, self.reply, self.at, self.seen = phase, reply, at, 0
+
+    def __call__(self, session: Session, phase: str, command: str) -> bytes | str | None:
+        if phase != self.phase:
+            return None
+        self.seen += 1
+        return self.reply if self.seen == self.at else None
+
+
+def test_the_next_envelope_comes_with_a_messages_end(pipelining_server, work):
+    """One round trip a message: when the server answers a dot, the next MAIL is there already."""
+    ahead = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot":
+            ahead.append(session.has_more())
+
+    pipelining_server.script = script
+    send(40)
+    wait_for({"sent": 40}, work(pipelining_server))
+    assert copies(pipelining_server) == [1] * 40
+    assert pipelining_server.sessions == 1
+    assert ahead.count(True) == 39
+
+
+def test_the_journal_is_asked_once_for_each_message(pipelining_server, work, redis_url):
+    """The result of a message and the commit of the next are one round trip."""
+    worker = work(pipelining_server)
+    send(1)
+    wait_for({"sent": 1}, worker)
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        send(200)
+        wait_for({"sent": 201}, worker)
+        after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    # 200 messages in two tasks: accept, claims of ten, the timer's beats, and one a message.
+    assert after - before <= 200 + 20 + 30
+
+
+def test_nobody_is_charged_for_a_connection_that_closes_between_messages(server, work):
+    """After a message's reply and before the next one's: over a new connection, at no cost."""
+
+    def script(session: Session, phase: str, command: str) -> bytes | None:
+        return CLOSE if phase == "MAIL" and session.number == 1 and "2" in str(calls) else None
+
+    calls: list[int] = []
+    server.script = Once("MAIL", CLOSE, at=3)
+    messages = send(6)
+    wait_for({"sent": 6}, work(server))
+    assert copies(server) == [1] * 6
+    assert {fate(message)["attempts"] for message in messages} == {1}
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "RCPT", "DATA", "dot"])
+@pytest.mark.parametrize(("reply", "state"), [("451 later", "sent"), ("554 never", "failed")])
+def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, server, work):
+    """4yz is tried again by the schedule, 5yz never, and the other messages don't notice."""
+    server.script = Once(phase, reply, at=2)
+    messages = send(4)
+    wait_until(lambda: fate(messages[1])["state"] == state, 30, work(server).explain)
+    wait_until(lambda: states()["sent"] >= 3, 20)
+    refused = fate(messages[1])
+    assert refused["history"][0]["reply"] == reply
+    assert refused["attempts"] == (2 if state == "sent" else 1)
+    assert [fate(m)["attempts"] for m in messages if m is not messages[1]] == [1, 1, 1]
+    assert len(server.accepted) == (4 if state == "sent" else 3)
+
+
+@pytest.mark.parametrize("phase", ["connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"])
+def test_a_421_is_the_servers_trouble(phase, server, work):
+    """Wherever it comes: a new connection or a later one, and no attempt is charged."""
+    server.script = Once(phase, "421 going down")
+    messages = send(3)
+    wait_for({"sent": 3}, work(server))
+    assert copies(server) == [1] * 3
+    assert {fate(message)["attempts"] for message in messages} == {1}
+
+
+def test_three_recipients_get_what_their_replies_said(server, work):
+    """250, 450, 550: accepted once, tried again alone, failed."""
+    answers = {"b@example.com": ["450 busy"], "c@example.com": ["550 no such user"]}
+
+    def script(session: Session, phase: str, command: str) -> str | None:
+        address = command.partition("<")[2].partition(">")[0]
+        return answers[address].pop(0) if phase == "RCPT" and answers.get(address) else None
+
+    server.script = script
+    (message,) = send(1, to=["a@example.com", "b@example.com", "c@example.com"])
+    wait_for({"partial": 1}, work(server))
+    assert [mail.recipients for mail in server.accepted] == [["a@example.com"], ["b@example.com"]]
+    found = {r["address"][0]: (r["state"], r["reply"]) for r in fate(message)["recipients"]}
+    assert found == {
+        "a": ("sent", "250 2.0.0 kept"),
+        "b": ("sent", "250 2.0.0 kept"),
+        "c": ("failed", "550 no such user"),
+    }
+
+
+def test_too_many_recipients_go_in_several_transactions_at_once(server, work):
+    """452 after 100 of 250: three transactions at once, each recipient in one of them."""
+
+    def script(session: Session, phase: str, command: str) -> str | None:
+        full = phase == "RCPT" and len(session.mail.recipients) == 100
+        return "452 4.5.3 too many recipients" if full else None
+
+    server.script = script
+    (message,) = send(1, to=[f"to{n}@example.com" for n in range(250)])
+    wait_for({"sent": 1}, work(server, MAILQUEUE_RETRY="1h"))
+    assert [len(mail.recipients) for mail in server.accepted] == [100, 100, 50]
+    reached = [address for mail in server.accepted for address in mail.recipients]
+    assert sorted(reached) == sorted(message.to)
+
+
+@pytest.mark.parametrize("answer_to_data", ["354 go ahead", "554 no valid recipients"])
+def test_nobody_gets_a_message_that_each_recipient_refused(answer_to_data, server, work):
+    """Also where the server, having been asked along with them, takes the content (RFC 2920)."""
+
+    def script(session: Session, phase: str, command: str) -> str | None:
+        if phase == "RCPT" and "to1@" in command:
+            return "550 no such user"
+        nobody = phase == "DATA" and not session.mail.recipients
+        return answer_to_data if nobody else None
+
+    server.script = script
+    messages = send(3)
+    wait_for({"sent": 2, "failed": 1}, work(server))
+    assert fate(messages[1])["reply"] == "550 no such user"
+    assert len(server.accepted) == 2
+
+
+@pytest.mark.parametrize("after", ["EHLO", "MAIL", "RCPT", "DATA"])
+def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server, work):
+    """An extra 250: replies would be off by one from there, and a refusal would read as sent."""
+    usual = {
+        "EHLO": b"250 scripted\r\n",
+        "MAIL": b"250 OK\r\n",
+        "RCPT": b"250 OK\r\n",
+        "DATA": b"354 go ahead\r\n",
+    }
+    extra = Once(after, usual[after] + b"250 extra\r\n")
+
+    def script(session: Session, phase: str, command: str) -> bytes | str | None:
+        refused = phase == "dot" and session.number == 1
+        return "554 refused" if refused else extra(session, phase, command)
+
+    server.script = script
+    (message,) = send(1)
+    wait_until(lambda: fate(message)["state"] in {"sent", "failed"}, 30, work(server).explain)
+    assert (fate(message)["state"] == "sent") == (len(server.accepted) == 1)
+    assert fate(message)["attempts"] == 1
+
+
+@pytest.mark.parametrize("phase", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize(
+    "reply",
+    [b"garbage\r\n", b"\r\n", b"250 " + b"x" * 9000 + b"\r\n", b"999 no such code\r\n"],
+    ids=["garbage", "empty", "9 kB", "999"],
+)
+def test_nonsense_before_the_dot_ends_the_connection(phase, reply, pipelining_server, work):
+    """The message goes over a new one, at no cost, and once."""
+    pipelining_server.script = Once(phase, reply)
+    (message,) = send(1)
+    wait_for({"sent": 1}, work(pipelining_server))
+    assert copies(pipelining_server) == [1]
+    assert fate(message)["attempts"] == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [CLOSE, RESET, b"garbage\r\n", b"354 what\r\n"],
+    ids=["close", "reset", "garbage", "354"],
+)
+def test_a_dot_without_an_answer_leaves_the_message_uncertain(reply, server, work):
+    """It may have arrived: never read as sent, and the next message's reply isn't taken for its."""
+    server.script = Once("dot", reply)
+    messages = send(3)
+    wait_for({"uncertain": 1, "sent": 2}, work(server))
+    assert fate(messages[0])["state"] == "uncertain"
+    assert set(copies(server)) == {1}
+
+
+@pytest.mark.parametrize(("phase", "reply"), [("DATA", CLOSE), ("DATA", RESET)])
+def test_a_connection_lost_before_the_content_makes_no_copy(phase, reply, server, work):
+    """Nothing was sent: it is sent over the next connection."""
+    server.script = Once(phase, reply)
+    send(2)
+    wait_for({"sent": 2}, work(server))
+    assert copies(server) == [1] * 2
+
+
+def test_a_connection_lost_in_the_content_makes_no_copy(server, work):
+    """A content of 3 MB, cut off in its middle."""
+
+    def read_some(session: Session, phase: str, command: str) -> bytes | None:
+        if phase == "body" and session.number == 1:
+            session.socket.recv(100_000)
+            return RESET
+        return None
+
+    server.script = read_some
+    (message,) = send(1, body="A line of the letter.\n" * 150_000)
+    wait_for({"sent": 1}, work(server))
+    assert copies(server) == [1]
+    assert fate(message)["attempts"] == 1
+
+
+def test_a_refusal_in_the_middle_of_the_content_is_read(server, work):
+    """552 and a close, before the client has written all of 20 MB: failed, and not tried again."""
+
+    def refuse(session: Session, phase: str, command: str) -> bytes | None:
+        if phase == "body":
+            session.socket.sendall(b"552 too large\r\n")
+            for _ in range(50):
+                session.socket.recv(65536)
+            return CLOSE
+        return None
+
+    server.script = refuse
+    (message,) = send(1, body="A line of the letter.\n" * 900_000)
+    wait_for({"failed": 1}, work(server))
+    assert fate(message)["reply"] == "552 too large"
+    assert (fate(message)["attempts"], server.accepted) == (1, [])
+
+
+def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server, work):
+    """A server that dawdles with the next RCPT doesn't keep the last result from the journal."""
+    states_then = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "RCPT" and "to1@" in command:
+            wait_until(lambda: fate(messages[0])["state"] == "sent", 20)
+            states_then.append(fate(messages[0])["state"])
+
+    messages = [
+        EmailMessage(f"News {n}", "All", "news@example.com", [f"to{n}@example.com"])
+        for n in range(2)
+    ]
+    pipelining_server.script = script
+    get_connection().send_messages(messages)
+    wait_for({"sent": 2}, work(pipelining_server))
+    assert states_then == ["sent"]
+
+
+def test_a_worker_told_to_stop_leaves_no_message_half_said(pipelining_server, work):
+    """SIGTERM with the next envelope on the wire: no copy, nothing uncertain, the rest queued."""
+    stopped = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot" and len(pipelining_server.accepted) == 20 and not stopped:
+            stopped.append(worker.process.terminate())
+
+    pipelining_server.script = script
+    worker = work(pipelining_server)
+    send(100)
+    assert worker.process.wait(30) == 0
+    assert set(states()) == {"sent", "queued"}
+    wait_for({"sent": 100}, work(pipelining_server), 90)
+    assert copies(pipelining_server) == [1] * 100

@@ -1,0 +1,179 @@
+"""An SMTP server that a test scripts line by line: for what a well-behaved server never does."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+
+CLOSE = b"<close>"  # in place of a reply: close the connection without a word
+RESET = b"<reset>"  # in place of a reply: close it with a TCP reset
+SILENCE = b""  # no reply at all
+
+
+@dataclass
+class Mail:
+    """What one transaction brought."""
+
+    sender: str = ""
+    recipients: list[str] = field(default_factory=list)
+    content: bytes = b""
+
+    @property
+    def message_id(self) -> str:
+        return self.content.partition(b"Message-ID: ")[2].partition(b"\r\n")[0].decode()
+
+
+# What to answer to a command, or None for the usual answer: (session, phase, command) -> reply.
+Script = Callable[["Session", str, str], bytes | str | None]
+
+
+class ScriptedServer:
+    """Listens on a free port of this machine; answers as ``script`` says, else as servers do.
+
+    Phases are ``connect``, ``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ``body`` (before the content is
+    read), ``dot`` and others by their verbs.
+    """
+
+    def __init__(self, script: Script = lambda *_: None, features: tuple[str, ...] = ()) -> None:
+        self.script = script
+        self.features = features
+        self.accepted: list[Mail] = []
+        self.commands: list[tuple[int, str]] = []
+        self.sessions = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open: list[socket.socket] = []
+
+    def verbs(self, session: int | None = None) -> list[str]:
+        """The verbs that were received, in order."""
+        return [c.split(" ")[0] for n, c in self.commands if session in {None, n}]
+
+    def __enter__(self) -> ScriptedServer:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._listener.close()
+        for connected in self._open:
+            with suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                connected, _ = self._listener.accept()
+                self.sessions += 1
+                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._open.append(connected)
+                session = Session(self, connected, self.sessions)
+                threading.Thread(target=session.run, daemon=True).start()
+
+
+class Session:
+    """One connection."""
+
+    def __init__(self, server: ScriptedServer, connected: socket.socket, number: int) -> None:
+        self.server = server
+        self.socket = connected
+        self.number = number
+        self.mail = Mail()
+        self._has_sender = False
+        self._received = bytearray()
+
+    def run(self) -> None:
+        """Answer until either side closes."""
+        with suppress(OSError, ValueError, _Closed), self.socket:
+            self._answer("connect", "", "220 scripted")
+            while True:
+                command = self._line().decode("utf-8").rstrip("\r\n")
+                self.server.commands.append((self.number, command))
+                self._handle(command)
+
+    def has_more(self) -> bool:
+        """Whether the client has written more than was read."""
+        return bool(self._received or select.select([self.socket], [], [], 0)[0])
+
+    def _line(self) -> bytes:
+        while (end := self._received.find(b"\n")) < 0:
+            found = self.socket.recv(65536)
+            if not found:
+                raise _Closed
+            self._received += found
+        line = bytes(self._received[: end + 1])
+        del self._received[: end + 1]
+        return line
+
+    def _handle(self, command: str) -> None:
+        verb, _, argument = command.partition(" ")
+        verb = verb.upper()
+        if verb == "EHLO":
+            lines = ["scripted", *self.server.features]
+            text = "\r\n".join(f"250-{line}" for line in lines[:-1])
+            self._answer(verb, command, (text + "\r\n" if text else "") + f"250 {lines[-1]}")
+        elif verb == "MAIL":
+            mail = Mail(argument.partition("<")[2].partition(">")[0])
+            if self._answer(verb, command, "250 sender OK").startswith(b"250"):
+                self.mail, self._has_sender = mail, True
+        elif verb in {"RCPT", "DATA"} and not self._has_sender:
+            self._send(b"503 MAIL first\r\n")
+        elif verb == "RCPT":
+            if self._answer(verb, command, "250 recipient OK").startswith(b"250"):
+                self.mail.recipients.append(argument.partition("<")[2].partition(">")[0])
+        elif verb == "DATA":
+            if self._answer(verb, command, "354 go ahead").startswith(b"354"):
+                self._content()
+        elif verb == "QUIT":
+            self._answer(verb, command, "221 bye")
+            raise _Closed
+        else:
+            self._has_sender = False  # RSET
+            self._answer(verb, command, "250 OK")
+
+    def _content(self) -> None:
+        self._answer("body", "", SILENCE)
+        lines = []
+        while (line := self._line()) != b".\r\n":
+            lines.append(line.removeprefix(b"."))
+        mail, self.mail, self._has_sender = self.mail, Mail(), False
+        mail.content = b"".join(lines)
+        usual = "250 2.0.0 kept" if mail.recipients else "554 no valid recipients"
+        # Known as accepted before the reply goes out, as a real server's spool is.
+        reply = _bytes(self.server.script(self, "dot", ""), usual)
+        if reply.startswith(b"250") or (reply in {CLOSE, RESET, SILENCE} and mail.recipients):
+            self.server.accepted.append(mail)
+        self._send(reply)
+
+    def _answer(self, phase: str, command: str, usual: str | bytes) -> bytes:
+        reply = _bytes(self.server.script(self, phase, command), usual)
+        self._send(reply)
+        return reply
+
+    def _send(self, reply: bytes) -> None:
+        if reply == RESET:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if reply in {CLOSE, RESET}:
+            self.socket.close()
+            raise _Closed
+        self.socket.sendall(reply)
+
+
+class _Closed(Exception):
+    """The session is over."""
+
+
+def _bytes(scripted: bytes | str | None, usual: bytes | str) -> bytes:
+    reply = usual if scripted is None else scripted
+    if isinstance(reply, str):
+        return reply.encode() + b"\r\n"
+    return reply
