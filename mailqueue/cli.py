@@ -252,6 +252,21 @@ def check(as_json: bool) -> None:
     sys.exit(0 if found["ok"] else 1)
 
 
+@main.group()
+def spool() -> None:
+    """Messages and results that this machine keeps while the journal is away."""
+
+
+@spool.command()
+@as_json
+def flush(as_json: bool) -> None:
+    """Hand what is spooled to the journal, as workers do; exit status 1 if something stays."""
+    with _server():
+        found = report.flush_spool()
+    _print(found, text.flushed, as_json)
+    sys.exit(1 if found["remaining"] or found["damaged"] else 0)
+
+
 @dataclass(frozen=True)
 class _Choice:
     """Which messages a command is for: those ids, or all, or all with a domain."""

@@ -192,6 +192,8 @@ class QueueSettings(_Section):
     MAX_AGE = Setting(parse_duration("5d"), _seconds_above_zero)
     LEASE = Setting(60.0, _seconds_above_zero)
     ENQUEUE_TIMEOUT = Setting(2.0, _seconds_above_zero)
+    ON_OUTAGE = Setting("raise", _one_of("raise", "spool", "send"))
+    SPOOL_DIR = Setting[str | None](None, _path)
     IN_DOUBT = Setting("retry", _one_of("retry", "hold"))
     DURABILITY = Setting("default", _one_of("default", "fsync"))
     KEEP_SENT = Setting(parse_duration("7d"), parse_duration)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 from .breaker import Breaker, LocalBreaker, SharedBreaker, View
 from .conf import settings
-from .errors import ImproperlyConfigured
 from .housekeeper import housekeeper
 from .journal import connect
-from .mailers import get_connection, import_backend, mailers
+from .mailers import delivery_backend, import_backend
 from .outcome import Misconfigured, Outcome, Paused, ServerTrouble
 from .rendering import Outgoing
 from .sealing import sealer_for
@@ -22,7 +21,6 @@ from .transport import BackendTransport, Transport, Turn
 from .urls import journal_url
 
 _OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
-_QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
 _TO_OPEN = 300.0  # seconds for each step at most; a greeting may take that long: RFC 5321 4.5.3.2.1
 
 
@@ -204,18 +202,7 @@ def open_transport(patience: float | None = None) -> Transport:
     Raises ServerTrouble when the server can't be reached, ImproperlyConfigured when what is set
     would only queue the message again.
     """
-    queue = settings.MAILQUEUE
-    if queue.USING is not None:
-        backend = mailers[queue.USING]
-    elif queue.BACKEND == _OWN_SMTP_BACKEND:
-        backend = get_connection(_OWN_SMTP_BACKEND)
-    else:
-        backend = get_connection(queue.BACKEND)
-    if isinstance(backend, import_backend(_QUEUE_BACKEND)):
-        raise ImproperlyConfigured(
-            "MAILQUEUE['BACKEND'] or ['USING'] names the queue backend, which would queue what it "
-            "should deliver: name the backend that sends, such as " + _OWN_SMTP_BACKEND
-        )
+    backend = delivery_backend()
     if type(backend) is import_backend(_OWN_SMTP_BACKEND):
         return SmtpTransport(backend, settings.EMAIL_TIMEOUT, patience or _TO_OPEN)
     return BackendTransport(backend)

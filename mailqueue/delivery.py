@@ -18,6 +18,7 @@ from .journal import Claim, Journal, Settled, Settlement, State
 from .outcome import Outcome, ServerTrouble, StaleClaim
 from .retry import RetryPolicy, decide
 from .sealing import KeyMissing
+from .spool import current_spool
 
 _log = logging.getLogger(__name__)
 # Seconds for which a result waits for the journal to come back. The message is committing for
@@ -192,6 +193,7 @@ class Delivery:
                 self._recorded(settled, self._journal.settle(*settled))
             except JournalUnavailable as error:
                 if patience <= 0 or self._stopping():
+                    self._spool(settled)
                     raise
                 id_ = settled.claim.id
                 _log.warning("message %s: its result waits for the journal: %s", id_, error)
@@ -209,6 +211,20 @@ class Delivery:
             )  # fmt: skip
         else:
             _log.warning("message %s: its claim ended before its result was recorded", claim.id)
+
+    def _spool(self, settled: Settled) -> None:
+        """Keep a result on the disk, for a worker's timer to record when the journal is back."""
+        claim, settlement, _ = settled
+        try:
+            path = current_spool().keep_result(self._journal.queue, settled)
+        except OSError as error:
+            _log.error(
+                "message %s: %s %s can't be recorded, nor kept in the spool: %s",
+                claim.id, settlement.state, settlement.reply, error,
+            )  # fmt: skip
+        else:
+            self._unrecorded = None
+            _log.warning("message %s: its result waits for the journal in %s", claim.id, path)
 
 
 def _described(error: Exception) -> str:

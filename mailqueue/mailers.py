@@ -9,10 +9,11 @@ from typing import Any
 
 from .conf import settings
 from .deprecation import accept_positional
-from .errors import InvalidMailer, MailerDoesNotExist
+from .errors import ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
 
 _DEFAULT_ALIAS = "default"
 _DEFAULT_BACKEND = "mailqueue.backends.smtp.EmailBackend"
+_QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
 _KEYS = {"BACKEND", "OPTIONS"}
 
 
@@ -66,6 +67,21 @@ def get_connection(
     if settings.MAILERS:
         return _create(_DEFAULT_ALIAS, options)
     return import_backend(settings.EMAIL_BACKEND)(**options)
+
+
+def delivery_backend() -> Any:
+    """A backend of what delivers: the mailer ``USING``, or the class ``BACKEND``.
+
+    Raises ImproperlyConfigured when what is set would only queue the message again.
+    """
+    queue = settings.MAILQUEUE
+    backend = get_connection(queue.BACKEND) if queue.USING is None else mailers[queue.USING]
+    if isinstance(backend, import_backend(_QUEUE_BACKEND)):
+        raise ImproperlyConfigured(
+            "MAILQUEUE['BACKEND'] or ['USING'] names the queue backend, which would queue what it "
+            "should deliver: name the backend that sends, such as " + _DEFAULT_BACKEND
+        )
+    return backend
 
 
 def import_backend(path: str) -> Any:

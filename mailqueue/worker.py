@@ -25,11 +25,14 @@ from .connection import close_connections, shared_breaker
 from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from .journal import Journal, State, open_journal, open_journals
 from .publisher import publish_due
+from .spool import current_spool
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0
 _AT_ONCE = 1000  # messages released in a round
+_REPLAYED_AT_ONCE = 500  # files of the spool in a round: a second or so, if the disk is slow
+_SECONDS_LEFT_ALONE = 15.0  # after a replay from which files were left
 _BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
 # Set in the worker's main process when it is to stop. The processes of its pool are forked from
@@ -42,7 +45,7 @@ class Timer:
 
     It publishes tasks for messages that are new without a task, retrying, scheduled, or left behind
     by a worker that vanished; of all workers' timers one acts in each second. It also removes
-    records that have been kept long enough.
+    records that have been kept long enough, and replays this machine's spool.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Timer:
         self._journals = journals
         self._view = view
         self._stop = threading.Event()
-        self._next_trim = 0.0
+        self._next_trim = self._next_replay = 0.0
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
@@ -84,7 +87,10 @@ class Timer:
         """Look once at every queue."""
         trims = time.monotonic() >= self._next_trim
         limit = self._limit()
-        for journal in self._journals():
+        journals = self._journals()
+        # Before anything is released: a result that is on record spares a second copy.
+        self._replay_spool()
+        for journal in journals:
             journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             publish_due(journal.queue, due)
@@ -102,6 +108,20 @@ class Timer:
         if view.wait:
             return 0
         return _AT_ONCE if view.closed else 1
+
+    def _replay_spool(self) -> None:
+        spool = current_spool()
+        if time.monotonic() < self._next_replay or not spool.waits():
+            return
+        found = spool.replay(_REPLAYED_AT_ONCE, wait=False)
+        if found.done:
+            _log.info(
+                "spool: %d messages accepted, %d results recorded", found.accepted, found.recorded
+            )
+        for reason in found.reasons:
+            _log.error("spool: %s", reason)
+        if found.reasons:
+            self._next_replay = time.monotonic() + _SECONDS_LEFT_ALONE
 
 
 def _trim(journal: Journal) -> None:

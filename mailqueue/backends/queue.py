@@ -14,12 +14,14 @@ from celery import Celery
 from .. import payload
 from ..blobs import BlobCollector
 from ..conf import settings
-from ..errors import EnqueueError, ImproperlyConfigured
-from ..journal import Entry, open_journal
+from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured
+from ..journal import Accepted, Entry, open_journal
+from ..mailers import delivery_backend
 from ..options import Options, Priority, options_of
 from ..publisher import producer_app, publish
-from ..reporting import report
+from ..reporting import count, report
 from ..sealing import current_sealer
+from ..spool import current_spool
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
@@ -53,40 +55,36 @@ class EmailBackend(BaseEmailBackend):
         A generator is taken in portions, so that any number of messages passes through in bounded
         memory. Each portion, of up to 500 messages or 32 MiB, is accepted whole or, where one of
         its messages can't be queued, not at all. When it returns, the journal holds them all, and
-        each has its id as ``mailqueue_id``. Raises JournalUnavailable or EnqueueUnknown within
-        about ``ENQUEUE_TIMEOUT``, or with ``fail_silently`` returns how many were accepted before.
+        each has its id as ``mailqueue_id``. When the journal can't take them, ``ON_OUTAGE`` says
+        what comes next: raise JournalUnavailable or EnqueueUnknown within about
+        ``ENQUEUE_TIMEOUT`` (with ``fail_silently``, return how many were accepted before), keep
+        them in the spool, or deliver them at once, which raises what the delivery backend raises.
         """
         app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
         accepted = 0
         for portion in _portions(email_messages or ()):
             try:
-                self._send_portion(portion, app)
+                accepted += self._send_portion(portion, app)
             except EnqueueError as error:
                 if not self.fail_silently:
                     raise
+                count("not_queued", len(portion))
                 report(_log, "%d messages were not queued: %s", len(portion), error)
                 break
-            accepted += len(portion)
         return accepted
 
-    def _send_portion(self, portion: Sequence[_Outgoing], app: Celery) -> None:
+    def _send_portion(self, portion: Sequence[_Outgoing], app: Celery) -> int:
         by_queue: dict[str, list[_Outgoing]] = {}
         for outgoing in portion:
             queue = outgoing.options.queue or self.queue or settings.MAILQUEUE.QUEUE
             by_queue.setdefault(queue, []).append(outgoing)
-        for queue, group in by_queue.items():
-            self._send_to(queue, group, app)
+        return sum(self._send_to(queue, group, app) for queue, group in by_queue.items())
 
-    def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> None:
-        fsync = settings.MAILQUEUE.DURABILITY == "fsync"
+    def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> int:
         try:
-            accepted = open_journal(queue).accept([o.entry for o in group], fsync=fsync)
-        except EnqueueError:
-            # Some may have been accepted: the same objects keep their ids, so that sending them
-            # again can't make second copies.
-            for outgoing in group:
-                outgoing.message._mailqueue_pending_id = outgoing.entry.id
-            raise
+            accepted = _accepted(queue, group)
+        except EnqueueError as error:
+            return self._in_outage(queue, group, error)
         waiting: dict[Priority, list[tuple[str, str]]] = {}
         for outgoing, (id_, is_new) in zip(group, accepted, strict=True):
             outgoing.message.mailqueue_id = id_
@@ -95,6 +93,39 @@ class EmailBackend(BaseEmailBackend):
                 place.append((id_, outgoing.entry.payload))
         for priority, messages in waiting.items():
             publish(queue, messages, app, priority)
+        return len(group)
+
+    def _in_outage(self, queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int:
+        choice = settings.MAILQUEUE.ON_OUTAGE
+        if choice == "spool":
+            return _spooled(queue, group, error)
+        # What may have been accepted would be sent twice.
+        refused = not isinstance(error, EnqueueUnknown)
+        if choice == "send" and refused and all(o.may_go_directly for o in group):
+            return self._sent_directly(group, error)
+        raise error
+
+    def _sent_directly(self, group: Sequence[_Outgoing], error: EnqueueError) -> int:
+        """Deliver in the caller, message by message, like a backend without a queue."""
+        sent = 0
+        backend = delivery_backend()
+        try:
+            backend.open()
+            for outgoing in group:
+                sent += backend.send_messages([outgoing.rebuilt()]) or 0
+                vars(outgoing.message).pop("_mailqueue_pending", None)
+        except Exception as failure:
+            failure.add_note(f"mailqueue delivered it directly, since {error}")
+            if not self.fail_silently:
+                raise failure from error
+            count("not_queued", len(group) - sent)
+            text = "%d messages were neither queued (%s) nor sent: %s"
+            report(_log, text, len(group) - sent, error, failure)
+        finally:
+            backend.close()
+            count("sent_directly", sent)
+        report(_log, "%d messages were sent directly: %s", sent, error, level=logging.WARNING)
+        return sent
 
 
 @dataclass(frozen=True)
@@ -104,11 +135,63 @@ class _Outgoing:
     message: Any
     options: Options
     entry: Entry
+    in_doubt: bool  # whether an earlier send() of the same object may have been accepted
 
     @property
     def waits(self) -> bool:
         """Whether it is to be sent later; then the timer publishes its task."""
         return self.options.send_at is not None and self.options.send_at > datetime.now(UTC)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is too late to send it; then the journal notes it as expired."""
+        return self.options.expires_at is not None and self.options.expires_at <= datetime.now(UTC)
+
+    @property
+    def may_go_directly(self) -> bool:
+        """Whether sending it now, past the journal, can't make a second copy or break a promise.
+
+        Without the journal nobody knows whether another message stands for its idempotency key.
+        """
+        return not (
+            self.in_doubt or self.waits or self.is_late or self.options.idempotency_key is not None
+        )
+
+    def rebuilt(self) -> Any:
+        """The message as a worker would send it: the same Message-ID and Date at each attempt."""
+        text = current_sealer().open(self.entry.payload)
+        return payload.loads(text, self.entry.blobs.__getitem__)
+
+
+def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
+    fsync = settings.MAILQUEUE.DURABILITY == "fsync"
+    try:
+        return open_journal(queue).accept([o.entry for o in group], fsync=fsync)
+    except EnqueueError as error:
+        # Some may have been accepted: the same objects keep their ids, so that sending them
+        # again can't make second copies.
+        for outgoing in group:
+            in_doubt = outgoing.in_doubt or isinstance(error, EnqueueUnknown)
+            outgoing.message._mailqueue_pending = outgoing.entry.id, in_doubt
+        raise
+
+
+def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int:
+    """Keep the messages in the spool; where that fails, the journal's error says so too."""
+    spool = current_spool()
+    fsync = settings.MAILQUEUE.DURABILITY == "fsync"
+    try:
+        spool.keep_messages(queue, [outgoing.entry for outgoing in group], fsync=fsync)
+    except OSError as failure:
+        text = f"{error}; the spool {spool.directory} can't be written either: {failure}"
+        raise type(error)(text, error.ids) from failure
+    for outgoing in group:
+        outgoing.message.mailqueue_id = outgoing.entry.id
+        vars(outgoing.message).pop("_mailqueue_pending", None)
+    count("spooled", len(group))
+    text = "%d messages were kept in %s: %s"
+    report(_log, text, len(group), spool.directory, error, level=logging.WARNING)
+    return len(group)
 
 
 def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
@@ -130,7 +213,7 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
 
 def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
     options = options_of(message)
-    id_ = vars(message).pop("_mailqueue_pending_id", None) or secrets.token_hex(10)
+    id_, in_doubt = vars(message).pop("_mailqueue_pending", None) or (secrets.token_hex(10), False)
     text = current_sealer().seal(payload.dumps(message, id_, blobs))
     entry = Entry(
         id=id_,
@@ -143,4 +226,4 @@ def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
         blobs=blobs.used,
         priority=options.priority,
     )
-    return _Outgoing(message, options, entry)
+    return _Outgoing(message, options, entry, in_doubt)

@@ -110,6 +110,13 @@ local function owned(id, token)
   return (state == 'sending' or state == 'committing') and get(id, 'token') == token
 end
 
+-- Whether the claim's lease has ended, and nobody has claimed or settled the message since: a result
+-- that its worker kept until the journal was back still counts, and spares a second copy.
+local function unclaimed_since(id, token)
+  local state = get(id, 'state')
+  return (state == 'uncertain' or state == 'queued') and get(id, 'token') == token and number(id, 'lost') > 0
+end
+
 -- A claim whose lease has ended. Before the commit nothing can have been sent; after it, it may have.
 local function recover(id, max_lost, doubt)
   local state = get(id, 'state')
@@ -232,7 +239,7 @@ end
 -- What an attempt came to. -> 1 (also when it was recorded already), or 0 where the claim is stale
 function operations.settle(arguments)
   local id, token, state, delay = arguments[1], arguments[2], arguments[3], tonumber(arguments[4])
-  if not owned(id, token) then
+  if not owned(id, token) and not unclaimed_since(id, token) then
     return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
   end
   redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0)

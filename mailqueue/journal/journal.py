@@ -410,9 +410,11 @@ class Journal:
             if not isinstance(answer, redis.exceptions.NoScriptError):
                 break
             self._client.script_load(_SCRIPT)
-        for reply in (answer, synced):
-            if isinstance(reply, Exception):
-                raise reply
+        if isinstance(answer, Exception):
+            raise answer
+        # Whatever WAITAOF says: the script has been carried out by now, so this is no refusal.
+        if isinstance(synced, Exception):
+            raise redis.TimeoutError(f"the append-only file was not synced: {synced}")
         if not synced[0]:
             raise redis.TimeoutError("the append-only file was not synced in time")
         return answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -16,6 +16,7 @@ from ..errors import JournalError, MailqueueError
 from ..journal import Journal, Record, State, connect, open_journals
 from ..mailers import import_backend
 from ..sealing import sealer_for
+from ..spool import Waiting, current_spool
 from ..urls import journal_url, uses_embedded_server
 
 _PAGE = 200
@@ -59,10 +60,16 @@ class Filter:
 def status() -> dict[str, Any]:
     """How many messages are in each state, who works on them, and how many were ever accepted.
 
-    ``silent`` are those of the workers that have probably ended.
+    ``silent`` are those of the workers that have probably ended. ``spool`` counts the files of
+    this machine's spool; None where it may not be read.
     """
-    queues = [_status_of(journal) for journal in open_journals()]
-    return {"queues": queues, "mailers": mailers(), "warnings": list(_warnings())}
+    waiting = _spooled()
+    return {
+        "queues": [_status_of(journal) for journal in open_journals()],
+        "mailers": mailers(),
+        "spool": waiting and asdict(waiting),
+        "warnings": list(_warnings()),
+    }
 
 
 def mailers() -> list[dict[str, Any]]:
@@ -90,6 +97,24 @@ def _warnings() -> Iterator[str]:
             import_backend(path)
     except Exception as error:  # noqa: BLE001 - a stranger's module raises what it likes
         yield f"EMAIL_BACKEND = {path!r} can't be imported ({error}), so nothing can be sent by it"
+
+
+def _spooled() -> Waiting | None:
+    try:
+        return current_spool().waiting()
+    except OSError:
+        return None
+
+
+def flush_spool() -> dict[str, Any]:
+    """Hand the spool to the journal: what it took, how many files remain, and why."""
+    spool = current_spool()
+    found = asdict(spool.replay())
+    try:
+        waiting = spool.waiting()
+    except OSError:
+        return found | {"remaining": None}
+    return found | {"remaining": waiting.messages + waiting.results}
 
 
 def _status_of(journal: Journal) -> dict[str, Any]:
@@ -174,6 +199,7 @@ def health() -> dict[str, Any]:
         ]
     except MailqueueError as error:
         problems.append(str(error))
+    problems += _problems_of_spool()
     return {"ok": not problems, "problems": problems}
 
 
@@ -199,6 +225,21 @@ def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
         )
     if not server.get("aof_enabled"):
         yield "the journal's server keeps no append-only file: set its appendonly to yes"
+
+
+def _problems_of_spool() -> Iterator[str]:
+    waiting, directory = _spooled(), current_spool().directory
+    if waiting is None:
+        yield f"the spool {directory} can't be read: it belongs to somebody else"
+        return
+    if waiting.oldest > _OVERDUE_BY:
+        count = waiting.messages + waiting.results
+        yield (
+            f"{count} messages or results have waited in {directory} for up to "
+            f"{waiting.oldest:.0f} s: start a worker on this machine, or `mailqueue spool flush`"
+        )
+    if waiting.damaged:
+        yield f"{waiting.damaged} damaged files lie in {directory}: see what they hold, remove them"
 
 
 def as_data(record: Record) -> dict[str, Any]:

@@ -23,6 +23,11 @@ def status(found: Mapping[str, Any]) -> str:
     """The counts of each queue; states in which there is nothing are left out."""
     parts = [_queue_status(queue) for queue in found["queues"]]
     parts += [_mailer_status(mailer) for mailer in found["mailers"]]
+    spool = found["spool"] or {}
+    counts = [
+        f"{spool[kind]} {kind}" for kind in ("messages", "results", "damaged") if spool.get(kind)
+    ]
+    parts += ["spool: " + ", ".join(counts)] if counts else []
     warnings = "\n".join(f"warning: {_cell(warning, None)}" for warning in found["warnings"])
     return "\n\n".join([*parts, *([warnings] if warnings else [])])
 
@@ -36,6 +41,16 @@ def _mailer_status(mailer: Mapping[str, Any]) -> str:
             f"  {_cell(mailer['reason'], 500)}",
         ]
     )
+
+
+def flushed(found: Mapping[str, Any]) -> str:
+    """What a replay of the spool came to, and a line for each file that it could not take."""
+    lines = [
+        f"{found['accepted']} messages accepted, {found['recorded']} results recorded, "
+        f"{found['remaining']} remaining"
+    ]
+    lines += [f"damaged: {path}" for path in found["damaged"]]
+    return "\n".join([*lines, *(f"not taken: {reason}" for reason in found["reasons"])])
 
 
 def _queue_status(queue: Mapping[str, Any]) -> str:

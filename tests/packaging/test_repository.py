@@ -22,7 +22,7 @@ LAYERS = {
     """,
     "queue": """
         backends.queue blobs celery contents journal mimepart options payload publisher
-        reporting sealing urls values
+        reporting sealing spool urls values
     """,
     "sending": """
         batch breaker connection delivery dialogue faultpoint housekeeper outcome rendering
