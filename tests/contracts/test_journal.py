@@ -183,6 +183,56 @@ def test_a_stale_claim_can_do_nothing(journal):
     assert journal.commit(second)
 
 
+def test_a_result_that_comes_after_its_lease_still_counts(journal):
+    """Nobody has claimed the message since: the result spares a second copy."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert journal.commit(claim)
+    hasty(journal).commit(claim)  # whose lease ends at once
+    assert journal.release() == []
+    assert state(journal, "m") is State.UNCERTAIN
+    assert journal.settle(claim, SENT)
+    assert state(journal, "m") is State.SENT
+    assert journal.settle(claim, SENT)
+    assert journal.totals() == {"accepted": 1, "sent": 1}
+
+
+def test_a_refusal_that_comes_after_its_lease_still_counts(client):
+    """Refused before the commit, and nobody has claimed the message since: it isn't sent again."""
+    journal = Journal(client, "q", POLICY)
+    accepted(journal, "m")
+    ((claim,), _) = hasty(journal).claim([("m", "")])
+    assert ids_of(journal.release()) == ["m"]
+    assert state(journal, "m") is State.QUEUED
+    refused = Settlement(State.FAILED, "550 no")
+    assert journal.settle(claim, refused)
+    assert journal.read(["m"])[0].reply == "550 no"
+    assert journal.claim([("m", "")]) == ([], 1)
+
+
+def test_a_result_that_comes_after_another_claim_counts_no_more(journal):
+    """Its token is stale: what the new owner finds out counts."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert hasty(journal).commit(claim)
+    journal.release()
+    assert journal.retry(["m"]) == ["m"]
+    newer = claimed(journal, "m")
+    assert not journal.settle(claim, SENT)
+    assert journal.settle(newer, SENT)
+
+
+def test_a_result_does_not_undo_what_a_person_asked_for(journal):
+    """It was on record before, and comes again after `retry`: the message stays queued."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    failed = Settlement(State.FAILED, "550 no")
+    assert journal.settle(claim, failed)
+    assert journal.retry(["m"]) == ["m"]
+    assert not journal.settle(claim, failed)
+    assert state(journal, "m") is State.QUEUED
+
+
 def test_a_renewed_lease_goes_on(journal):
     """Renewing moves the due time of what is being sent."""
     accepted(journal, "m")

@@ -415,7 +415,7 @@ def test_a_result_that_comes_too_late_is_dropped(run_cli, caplog):
 
 
 def test_a_result_keeps_the_time_of_its_next_try():
-    """To be tried again in an hour, and for half of it in the spool: it waits for the other half."""
+    """To be tried again in an hour, and spooled for half of it: it waits for the other half."""
     message = letter()
     message.send()
     now = time.time()
