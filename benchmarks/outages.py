@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -101,8 +102,18 @@ def dropping_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def stop_for(process: int, seconds: float) -> Callable[[], object]:
+    """Stop that process when called, and let it go on after so many seconds."""
+
+    def stop() -> None:
+        os.kill(process, signal.SIGSTOP)
+        threading.Timer(seconds, os.kill, (process, signal.SIGCONT)).start()
+
+    return stop
+
+
 @contextmanager
-def cases() -> Iterator[list[Case]]:
+def cases(timeout: float) -> Iterator[list[Case]]:
     """All cases, with the servers that they need."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -132,6 +143,14 @@ def cases() -> Iterator[list[Case]]:
             Case("journal stopped, open connection", other, up, keeps_connections=True, **stopped)
         )
         found.append(Case("journal full", other, up, **full))
+        found.append(
+            Case(
+                "journal stopped for most of the time, broker silent",
+                other,
+                f"redis://127.0.0.1:{ports['accepts and is silent']}/0",
+                before=stop_for(frail._process.pid, timeout * 0.8),
+            )
+        )
         for scheme, name in (("redis", "Redis"), ("amqp", "AMQP")):
             for what, port in ports.items():
                 url = f"{scheme}://127.0.0.1:{port}//"
@@ -154,7 +173,7 @@ def main() -> None:
     configure(EMAIL_BACKEND="mailqueue.backends.queue.EmailBackend")
     worst: dict[str, float] = {}
     outcomes: dict[str, str] = {}
-    with cases() as found:
+    with cases(options.timeout) as found:
         for _ in range(options.rounds):
             for case in found:
                 took, outcomes[case.name] = measured(case, options.timeout)

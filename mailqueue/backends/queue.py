@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from celery import Celery
 from .. import payload
 from ..blobs import BlobCollector
 from ..conf import settings
-from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured
+from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from ..journal import Accepted, Entry, open_journal
 from ..mailers import delivery_backend
 from ..options import Options, Priority, options_of
@@ -22,11 +23,14 @@ from ..publisher import producer_app, publish
 from ..reporting import count, report
 from ..sealing import current_sealer
 from ..spool import current_spool
+from ..urls import journal_url
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
 # Messages that are serialized and accepted together: at most so many, and so much.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 32 * 1024**2
+_SECONDS_LEFT_ALONE = 5.0
+_left_alone_until: dict[str, float] = {}  # by the journal's URL, on the monotonic clock
 
 
 class EmailBackend(BaseEmailBackend):
@@ -81,6 +85,7 @@ class EmailBackend(BaseEmailBackend):
         return sum(self._send_to(queue, group, app) for queue, group in by_queue.items())
 
     def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> int:
+        start = time.monotonic()
         try:
             accepted = _accepted(queue, group)
         except EnqueueError as error:
@@ -91,8 +96,10 @@ class EmailBackend(BaseEmailBackend):
             if is_new and not outgoing.waits:
                 place = waiting.setdefault(outgoing.options.priority, [])
                 place.append((id_, outgoing.entry.payload))
-        for priority, messages in waiting.items():
-            publish(queue, messages, app, priority)
+        # A journal that took its time leaves none to wait for a broker: a timer will publish.
+        if time.monotonic() - start < settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2:
+            for priority, messages in waiting.items():
+                publish(queue, messages, app, priority)
         return len(group)
 
     def _in_outage(self, queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int:
@@ -126,6 +133,10 @@ class EmailBackend(BaseEmailBackend):
             count("sent_directly", sent)
         report(_log, "%d messages were sent directly: %s", sent, error, level=logging.WARNING)
         return sent
+
+
+class _LeftAlone(JournalUnavailable):
+    """The journal was not asked, since it was away a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +177,7 @@ class _Outgoing:
 def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
     fsync = settings.MAILQUEUE.DURABILITY == "fsync"
     try:
+        _refuse_in_outage()
         return open_journal(queue).accept([o.entry for o in group], fsync=fsync)
     except EnqueueError as error:
         # Some may have been accepted: the same objects keep their ids, so that sending them
@@ -174,6 +186,13 @@ def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
             in_doubt = outgoing.in_doubt or isinstance(error, EnqueueUnknown)
             outgoing.message._mailqueue_pending = outgoing.entry.id, in_doubt
         raise
+
+
+def _refuse_in_outage() -> None:
+    """Leave a journal alone that was away a moment ago: not every ``send()`` has to wait for it."""
+    url = journal_url()
+    if settings.MAILQUEUE.ON_OUTAGE == "spool" and time.monotonic() < _left_alone_until.get(url, 0):
+        raise _LeftAlone("the journal was away a moment ago")
 
 
 def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int:
@@ -185,6 +204,8 @@ def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int
     except OSError as failure:
         text = f"{error}; the spool {spool.directory} can't be written either: {failure}"
         raise type(error)(text, error.ids) from failure
+    if not isinstance(error, _LeftAlone):
+        _left_alone_until[journal_url()] = time.monotonic() + _SECONDS_LEFT_ALONE
     for outgoing in group:
         outgoing.message.mailqueue_id = outgoing.entry.id
         vars(outgoing.message).pop("_mailqueue_pending", None)

@@ -161,6 +161,15 @@ def test_a_sealed_message_is_sealed_in_the_spool(journal_is, run_cli, monkeypatc
     assert report.show(message.mailqueue_id)["subject"] == "Secret subject"
 
 
+def test_a_journal_that_hangs_holds_up_one_send_and_not_the_next(stopped_journal):
+    """Neither the portions of a long list nor the next requests of a web site wait for it."""
+    start = time.monotonic()
+    spooled(1100)
+    letter().send()
+    assert time.monotonic() - start < 4 * TIMEOUT  # and 1101 files were synced
+    assert len(files()) == 1101
+
+
 def test_after_an_unknown_end_the_spool_makes_no_second_message(stopped_journal, run_cli):
     """The journal stops during the accept and takes it after all: the replay changes nothing."""
     message = letter()

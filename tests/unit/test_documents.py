@@ -61,6 +61,10 @@ COMMANDS = {
         f"{CLI}::test_purge_removes_records_that_are_old_enough"
     ),
     r"mailqueue check( --json)?": f"{CLI}::test_check_looks_at_all_that_mail_needs",
+    r"mailqueue spool flush( --json)?": (
+        "tests/faults/test_spool.py::"
+        "test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later"
+    ),
     r"mailqueue health( --json)?": f"{CLI}::test_health_tells_by_its_exit_status",
 }
 
