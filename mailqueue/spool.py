@@ -143,6 +143,14 @@ class Spool:
             oldest=max(0.0, self._clock() - min(times, default=self._clock())),
         )
 
+    def check(self) -> None:
+        """Raise OSError where nothing could be kept; nothing is made for that."""
+        existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is no directory")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(f"{existing} can't be written")
+
     # -- replaying
 
     def replay(self, limit: int | None = None, *, wait: bool = True) -> Replay:

@@ -14,6 +14,7 @@ from ..journal import NO_FSYNC, open_journal
 from ..outcome import ServerTrouble
 from ..publisher import reach_broker
 from ..smtp import SmtpTransport
+from ..spool import current_spool
 from ..urls import journal_url, redacted
 from .report import problems_of_server
 
@@ -24,13 +25,14 @@ _OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of i
 def check(
     server: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, Any]:
-    """Look at settings, journal, broker and mail server; the latter ones within ``server()``.
+    """Look at settings, spool, journal, broker and mail server; the last three in ``server()``.
 
     Each has a list of problems, empty where all is well, and a text that says what was looked at.
     While the settings can't be read, nothing else is looked at.
     """
     parts = [_part("settings", _settings)]
     if not parts[0]["problems"]:
+        parts.append(_part("spool", _spool))
         with server():
             parts += [
                 _part("journal", _journal),
@@ -53,6 +55,12 @@ def _part(name: str, look: Callable[[], tuple[str, list[str]]]) -> dict[str, Any
 def _settings() -> tuple[str, list[str]]:
     settings.check()
     return "every value can be read", []
+
+
+def _spool() -> tuple[str, list[str]]:
+    spool = current_spool()
+    spool.check()
+    return f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
 
 
 def _journal() -> tuple[str, list[str]]:

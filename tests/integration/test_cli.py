@@ -246,8 +246,9 @@ def test_check_looks_at_all_that_mail_needs(producer, run_cli, redis_url, smtp_s
     """A line each, and exit status 0 when all is well."""
     result = run_cli("check")
     assert (result.returncode, result.stderr) == (0, "")
-    settings_, journal, broker, mail_server = result.stdout.splitlines()
+    settings_, spool, journal, broker, mail_server = result.stdout.splitlines()
     assert settings_.startswith("settings:     ok, ")
+    assert re.match(r"spool: +ok, /.*/home/spool, ON_OUTAGE raise$", spool)
     assert re.match(r"journal: +ok, Valkey \S+ at redis://.*, DURABILITY default$", journal)
     assert re.match(r"broker: +ok, redis://", broker)
     assert re.match(rf"mail server: +ok, 127.0.0.1:{smtp_server.port}$", mail_server)
@@ -280,6 +281,14 @@ def test_check_tells_what_is_not_safe(producer, run_cli, tmp_path):
     assert "evict" in evicts
     assert "MAILQUEUE['DURABILITY'] = 'fsync'" in durability
     assert found["broker"] == found["mail server"] == []
+
+
+def test_check_tells_that_the_spool_can_not_be_written(producer, run_cli, tmp_path):
+    """Before an outage, and not in it."""
+    (tmp_path / "file").touch()
+    directory = str(tmp_path / "file" / "spool")
+    found = problems(run_cli("check", "--json", MAILQUEUE_SPOOL_DIR=directory))
+    assert f"{tmp_path / 'file'} is no directory" in found["spool"][0]
 
 
 def test_check_tells_what_the_mail_server_can_not_do(producer, run_cli):
