@@ -15,6 +15,7 @@
 --                             lost       how often its worker vanished while sending
 --                             priority   of the task that names it: high, normal, low
 --                             token      fencing token of the newest claim, until its lease ends
+--                             left_token the token of a claim whose lease has ended, until the next claim
 --                             doubted    1 once it was uncertain: it may have been sent, whatever came later
 --                             reply      the server's newest reply, or our reason
 --                             held_from, held_due   state and due time to return to, while it is held
@@ -114,7 +115,7 @@ end
 -- that its worker kept until the journal was back still counts, and spares a second copy.
 local function unclaimed_since(id, token)
   local state = get(id, 'state')
-  return (state == 'uncertain' or state == 'queued') and get(id, 'token') == token and number(id, 'lost') > 0
+  return (state == 'uncertain' or state == 'queued') and get(id, 'left_token') == token and number(id, 'lost') > 0
 end
 
 -- A claim whose lease has ended. Before the commit nothing can have been sent; after it, it may have.
@@ -124,6 +125,7 @@ local function recover(id, max_lost, doubt)
     or 'the worker vanished while sending'
   local lost = redis.call('HINCRBY', key(id), 'lost', 1)
   redis.call('HSET', key(id), 'reply', reason)
+  redis.call('HSET', key(id), 'left_token', get(id, 'token'))
   redis.call('HDEL', key(id), 'token')
   if state == 'committing' then redis.call('HSET', key(id), 'doubted', 1) end
   local next_state, due = 'queued', now
@@ -187,6 +189,7 @@ local function claim(id, digest, lease)
   local token = redis.call('INCR', p .. ':fence')
   local attempt = redis.call('HINCRBY', key(id), 'attempts', 1)
   redis.call('HSET', key(id), 'token', token)
+  redis.call('HDEL', key(id), 'left_token')
   enter(id, 'sending', now + lease)
   local payload = get(id, 'digest') ~= digest and get(id, 'payload') or ''
   return { id, token, attempt, attempt - number(id, 'tries_from'), now - number(id, 'since'),
@@ -242,7 +245,7 @@ function operations.settle(arguments)
   if not owned(id, token) and not unclaimed_since(id, token) then
     return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
   end
-  redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0)
+  redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0, 'token', token)
   -- Some recipients are left for the next transaction, which belongs to the same try.
   if state == 'queued' then redis.call('HINCRBY', key(id), 'tries_from', 1) end
   note(id, get(id, 'attempts'), arguments[7])
