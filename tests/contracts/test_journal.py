@@ -414,14 +414,26 @@ def test_a_message_that_was_in_doubt_once_does_not_expire_either(journal):
 
 
 def test_a_settlement_that_comes_too_late_is_not_said_to_be_recorded(journal):
-    """Not even where the message is in that state already, because its lease ended."""
+    """Not even where the message is in that state already, because it lost too many workers."""
+    accepted(journal, "m")
+    for _ in range(POLICY.max_lost):
+        ((claim,), _) = hasty(journal).claim([("m", "")])
+    assert journal.release() == []
+    assert state(journal, "m") is State.FAILED
+    refused = {"c@x": Result(State.FAILED, "550 no")}
+    assert not journal.settle(claim, Settlement(State.FAILED, "550 no", refused))
+    assert (state(journal, "m"), journal.read(["m"])[0].results) == (State.FAILED, {})
+
+
+def test_a_late_settlement_that_is_said_to_be_recorded_is(journal):
+    """The message is in that state already, because its lease ended; its results are new."""
     accepted(journal, "m")
     claim = claimed(journal, "m")
     hasty(journal).commit(claim)
     assert journal.release() == []
     refused = {"c@x": Result(State.FAILED, "550 no")}
-    assert not journal.settle(claim, Settlement(State.UNCERTAIN, "no reply", refused, delay=30))
-    assert (state(journal, "m"), journal.read(["m"])[0].results) == (State.UNCERTAIN, {})
+    assert journal.settle(claim, Settlement(State.UNCERTAIN, "no reply", refused, delay=30))
+    assert (state(journal, "m"), journal.read(["m"])[0].results) == (State.UNCERTAIN, refused)
 
 
 def test_an_idempotency_key_stands_for_one_message(journal):
