@@ -120,6 +120,7 @@ class JournalMachine(RuleBasedStateMachine):
         # What the mail server did, and what of it went on record.
         self.copies: Counter[tuple[str, str]] = Counter()
         self.refused: defaultdict[str, set[str]] = defaultdict(set)
+        self.answered_late: set[str] = set()  # were in doubt until an answer came after the lease
         self.doubts: Counter[str] = Counter()  # commits without a recorded, definite answer
 
     @initialize(doubt=st.sampled_from([DOUBT, None]))
@@ -321,7 +322,8 @@ class JournalMachine(RuleBasedStateMachine):
             policy=self.retry_policy,
             chance=0.5,
         )
-        owned = self.owns(claim) or self.still_counts(claim)
+        late = self.still_counts(claim)
+        owned = self.owns(claim) or late
         assert {self.journal.settle(claim, settlement) for _ in range(times)} == {owned}
         if owned:
             if settlement.state is State.UNCERTAIN:
@@ -329,9 +331,10 @@ class JournalMachine(RuleBasedStateMachine):
             else:
                 self.doubts[claim.id] -= attempt.commits
                 self.not_before.pop(claim.id, None)
+                self.answered_late |= {claim.id} if late else set()
             results = settlement.results.items()
             self.refused[claim.id] |= {a for a, r in results if r.state is State.FAILED}
-            self.lease_ends.pop(claim.id)
+            self.lease_ends.pop(claim.id, None)
         self.hands[worker].pop(0)
 
     @precondition(lambda self: any(self.hands.values()))
@@ -398,7 +401,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.states_are_whole(records)
         self.attachments_are_whole(records)
         for record in records:
+            self.lease_is_over(record)
             self.fate_is_true(record)
+
+    def lease_is_over(self, record: Record) -> None:
+        """What no worker has in hand any more was left to its lease's end; a clock may go back."""
+        if record.state not in {State.SENDING, State.COMMITTING}:
+            assert self.lease_ends.pop(record.id, self.now) <= self.now
 
     def states_are_whole(self, records: list[Record]) -> None:
         """I1: each id is in one state, and somebody will look at it unless that is its end."""
@@ -434,7 +443,7 @@ class JournalMachine(RuleBasedStateMachine):
         for address in self.recipients[record.id]:
             assert self.copies[record.id, address] <= 1 + self.doubts[record.id]
         if record.state is State.UNCERTAIN:
-            assert self.doubts[record.id]
+            assert self.doubts[record.id] or record.id in self.answered_late
         # What may have been sent is never said to be "expired before it could be sent".
         if record.state is State.EXPIRED:
             assert not self.doubts[record.id]
