@@ -139,8 +139,8 @@ def digest(text: str) -> str:
 def summary(message: Any) -> dict[str, object]:
     """Return what operators see of a message: subject, sender and recipients."""
     return {
-        "subject": str(message.subject),
-        "from": str(message.from_email),
+        "subject": _text(message.subject),
+        "from": _sender(message),
         "to": [str(address) for address in message.recipients()],
     }
 
@@ -166,7 +166,7 @@ def _check_before_the_wire(message: Any) -> None:
         if address:
             envelope_address(address)
     refuse_line_ends(str(message.subject), "Subject")
-    for name, value in message.extra_headers.items():
+    for name, value in (message.extra_headers or {}).items():
         refuse_line_ends(str(name), "name")
         refuse_line_ends(str(value), str(name))
 
@@ -176,7 +176,7 @@ def _without_weight(message: Any, threshold: int) -> Any:
     light = copy(message)
     light.attachments = [
         (part[0], b"", part[2]) if _is_heavy(part, threshold) else part
-        for part in message.attachments
+        for part in message.attachments or ()
     ]
     return light
 
@@ -192,8 +192,8 @@ def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
         rendered["Date"] = _date()
     return {
         "kind": "rendered",
-        "subject": str(message.subject),
-        "from_email": str(message.from_email),
+        "subject": _text(message.subject),
+        "from_email": _sender(message),
         "recipients": [str(address) for address in message.recipients()],
         "mime": in_base64(rendered.as_bytes()),
     }
@@ -203,21 +203,31 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
     multiple = hasattr(message, "alternatives")
     found: dict[str, Any] = {
         "kind": "EmailMultiAlternatives" if multiple else "EmailMessage",
-        "subject": str(message.subject),
-        "body": str(message.body),
-        "from_email": str(message.from_email),
-        "headers": _dump_headers(message.extra_headers),
+        "subject": _text(message.subject),
+        "body": _text(message.body),
+        "from_email": _sender(message),
+        "headers": _dump_headers(message.extra_headers or {}),
         "encoding": message.encoding,
-        "attachments": [dump_attachment(part, blobs) for part in message.attachments],
+        "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
-    found |= {name: [str(a) for a in getattr(message, name)] for name in _LISTS}
+    found |= {name: [str(a) for a in getattr(message, name) or ()] for name in _LISTS}
     found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
     if getattr(message, "mailqueue_class", None):
         found["class"] = _named_class(message)
     if multiple:
-        found["alternatives"] = [dump_content(None, c, m) for c, m in message.alternatives]
+        contents = message.alternatives or ()
+        found["alternatives"] = [dump_content(None, content, type_) for content, type_ in contents]
     found["attributes"] = _dump_attributes(message)
     return found
+
+
+def _text(value: Any) -> str:
+    """Text of a message; None means the same as in the message's constructor."""
+    return "" if value is None else str(value)
+
+
+def _sender(message: Any) -> str:
+    return str(settings.DEFAULT_FROM_EMAIL if message.from_email is None else message.from_email)
 
 
 def _named_class(message: Any) -> str:

@@ -181,6 +181,18 @@ def test_the_rarer_line_ends_are_refused_in_djangos_messages_too(place):
     assert "x1cBcc" in run_python("-c", FOREIGN_MESSAGE, place)
 
 
+def test_none_set_later_means_what_it_means_in_the_constructor():
+    """A body of None is empty, not the word; a sender of None is DEFAULT_FROM_EMAIL."""
+    message = EmailMultiAlternatives("Hello", "body", "from@example.com", ["to@example.com"])
+    for name in ("body", "from_email", "cc", "bcc", "reply_to", "attachments", "alternatives"):
+        setattr(message, name, None)
+    message.extra_headers = None
+    loaded = payload.loads(payload.dumps(message, "id"))
+    assert (loaded.body, loaded.from_email) == ("", "webmaster@localhost")
+    assert (loaded.cc, loaded.attachments, loaded.alternatives) == ([], [], [])
+    assert payload.summary(message)["from"] == "webmaster@localhost"
+
+
 def test_long_text_is_compressed_and_short_text_is_not():
     """Only where that saves at least a third."""
     short, long = letter(), letter(body="All the news.\n" * 1000)
