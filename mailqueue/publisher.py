@@ -195,10 +195,17 @@ def _own_app(url: str) -> Celery:
     return app
 
 
-def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> None:
-    """Publish tasks for messages whose payload stays in the journal."""
+def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> list[str]:
+    """Publish tasks for messages whose payload stays in the journal.
+
+    Returns the ids of those for which the broker took none.
+    """
     by_priority: dict[str, list[tuple[str, str]]] = {}
     for message in due:
         by_priority.setdefault(message.priority, []).append((message.id, ""))
-    for priority, messages in by_priority.items():
-        publish(queue, messages, app, Priority(priority))
+    return [
+        id_
+        for priority, messages in by_priority.items()
+        if not publish(queue, messages, app, Priority(priority))
+        for id_, _ in messages
+    ]

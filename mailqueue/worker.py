@@ -93,7 +93,9 @@ class Timer:
         for journal in journals:
             journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
-            publish_due(journal.queue, due)
+            unpublished = publish_due(journal.queue, due)
+            if unpublished:  # due at once, not after the grace: the broker may be back in seconds
+                journal.put_back(unpublished)
             if trims:
                 _trim(journal)
         if trims:

