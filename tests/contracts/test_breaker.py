@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -239,6 +240,6 @@ def test_a_connection_in_a_pause_is_not_opened(client):
     connection = Connection(never, Limits(1, 1, 1), breaker=breaker(client))
     assert connection.is_paused()
     with pytest.raises(Paused, match="535 no"):
-        connection.deliver(None, lambda: True)
+        connection.deliver(SimpleNamespace(outgoing=None))
     assert 0 < connection.pause <= 1
     assert troubles(client, Sealer())[0].failures == 1
