@@ -214,7 +214,7 @@ def test_a_thousand_doubled_and_forged_tasks_send_one_copy_each(
     start_worker, smtp_server, redis_url
 ):
     """Broker: 1,000 doubled tasks; forged tasks; tasks with unknown ids."""
-    messages = send(50)
+    messages = send(20)
     with redis.Redis.from_url(redis_url) as broker:
         (task,) = broker.lrange(TASKS, 0, -1)
         broker.lpush(TASKS, *[task] * 1000)
@@ -225,8 +225,7 @@ def test_a_thousand_doubled_and_forged_tasks_send_one_copy_each(
     forgery = json.dumps({"v": 1, "id": messages[0].mailqueue_id, "subject": "Forged"})
     publish("mailqueue", [(messages[0].mailqueue_id, forgery), ("unknown", forgery)])
     worker = start_worker("-c", "2")
-    with redis.Redis.from_url(redis_url) as broker:
-        wait_until(lambda: not broker.exists(TASKS, "unacked"), 90, worker.explain)
-    wait_until(lambda: states() == {"sent": 50}, 30, worker.explain)
+    wait_until(lambda: worker.log.read_text().count(" succeeded in ") >= 1002, 90, worker.explain)
+    assert states() == {"sent": 20}
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
     assert "Forged" not in {str(m.parsed["Subject"]) for m in smtp_server.received}

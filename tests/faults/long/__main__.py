@@ -55,6 +55,7 @@ def connections_killed(rig: Rig, rounds: int) -> None:
     with redis.Redis.from_url(rig.broker) as server:
         for _ in range(rounds):
             rig.a_moment(1.0)
+            rig.supervise()
             server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
@@ -89,6 +90,7 @@ def broker_killed(server: Valkey) -> Callable[[Rig, int], None]:
             server.kill()
             rig.a_moment(1.0)
             server.start()
+            rig.supervise()
 
     return torment
 
@@ -106,8 +108,9 @@ def valkey(directory: Path) -> Iterator[Valkey]:
 class Run:
     """All scenarios, one after the other; each on a fresh database, reported as it ends."""
 
-    def __init__(self, directory: Path, rounds: int, at_least: int, only: str) -> None:
-        self.directory, self.rounds, self.at_least, self.only = directory, rounds, at_least, only
+    def __init__(self, directory: Path, options: argparse.Namespace) -> None:
+        self.directory, self.json, self.only = directory, options.json, options.only
+        self.rounds, self.at_least = options.rounds, options.at_least
         self.reports: list[Report] = []
 
     def scenario(
@@ -128,6 +131,9 @@ class Run:
             report = rig.finish(name, rounds)
         self.reports.append(report)
         show(report)
+        content = {"python": sys.version.split()[0], "commit": commit()}
+        content["runs"] = [asdict(report) for report in self.reports]
+        self.json.write_text(json.dumps(content, indent=2) + "\n")
 
     def rig(self, library: str, server: Valkey, broker: str = "", **options: object) -> Rig:
         """A rig in a directory of its own."""
@@ -148,12 +154,9 @@ def main() -> None:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(valkey(directory / "valkey"))
-        run = Run(directory, options.rounds, options.at_least, options.only)
+        run = Run(directory, options)
         head()
         run_all(run, server, stack, options.peer_python)
-    versions = {"python": sys.version.split()[0], "commit": commit()}
-    content = versions | {"runs": [asdict(report) for report in run.reports]}
-    options.json.write_text(json.dumps(content, indent=2) + "\n")
     sys.exit(verdict(run.reports))
 
 
@@ -189,7 +192,9 @@ def commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
-COLUMNS = ("rounds", "kills", "accepted", "lost", "copies", "uncertain", "unsettled", "seconds")
+COLUMNS = (
+    "rounds", "kills", "ended", "accepted", "lost", "copies", "uncertain", "unsettled", "seconds"
+)  # fmt: skip
 
 
 def head() -> None:

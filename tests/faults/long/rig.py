@@ -38,6 +38,7 @@ class Report:
     library: str
     rounds: int
     kills: int
+    ended: int  # workers that ended by themselves, and were started again
     accepted: int
     lost: int
     copies: int
@@ -126,6 +127,11 @@ class Rig:
         wait_until(worker.is_ready, 60, worker.explain)
         return worker
 
+    def supervise(self) -> None:
+        """Do what systemd does: start a worker where there is none any more."""
+        if all(worker.process.poll() is not None for worker in self.workers):
+            self.start_worker()
+
     def kill_worker(self, worker: Worker) -> None:
         """Kill it, process group and all."""
         worker.kill()
@@ -151,17 +157,20 @@ class Rig:
         """Stop the producer, let a worker send all that is left, and count."""
         self.producer.terminate()
         self.producer.wait(30)
-        worker = next((w for w in self.workers if w.process.poll() is None), None)
-        worker = worker or self.start_worker()
+        self.supervise()
         ours = self.library == OURS
         states = self._drain_journal() if ours else self._drain_broker()
-        worker.stop(60)
+        ended = sum(worker.process.poll() is not None for worker in self.workers) - self.kills
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.stop(60)
         accepted, received = self.accepted(), self.received()
         return Report(
             scenario=scenario,
             library=self.library,
             rounds=rounds,
             kills=self.kills,
+            ended=ended,
             accepted=len(accepted),
             lost=len(accepted - received.keys()),
             copies=sum(received.values()) - len(received),
@@ -178,6 +187,7 @@ class Rig:
         states: dict[State, int] = {}
 
         def all_final() -> bool:
+            self.supervise()
             states.update(journal.counts())
             return not sum(n for state, n in states.items() if not state.final)
 
@@ -189,6 +199,7 @@ class Rig:
         seen, since = -1, time.monotonic()
 
         def is_quiet() -> bool:
+            self.supervise()
             nonlocal seen, since
             now = (self.directory / "sink.txt").stat().st_size
             if now != seen:
