@@ -2,6 +2,7 @@
 #
 #   make demo          mail through the whole system, on an embedded server; KEEP=1 keeps it running
 #   make test          the tests
+#   make faults        the long runs: workers and brokers killed under load, for a quarter of an hour
 #   make lint          ruff and mypy
 #   make django-demo   the Django example, with a form posted and mail delivered
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 KEEP ?=
 
-.PHONY: demo test lint format bench django-demo clean
+.PHONY: demo test faults lint format bench django-demo clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
@@ -20,6 +21,10 @@ django-demo: $(VENV)/test.stamp
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+faults: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/contracts/test_journal_model.py
+	$(BIN)/python -m tests.faults.long $(FAULTS_ARGS)
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .

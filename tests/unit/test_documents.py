@@ -35,6 +35,7 @@ COMMANDS = {
     r"make demo( KEEP=1)?": "tests/packaging/test_demo.py::test_the_demo_ends_by_itself",
     r"make django-demo": "tests/integration/test_django.py::test_demo_shows_the_whole_way",
     r"make (test|lint|format|bench)": ".ci/run",
+    r"make faults": ("tests/faults/test_broker.py::test_workers_killed_under_load_lose_nothing"),
     r'pip install "(\.|mailqueue)(\[[a-z,]+\])?"': f"{WHEEL}::test_only_mailqueue_is_installed",
     r"celery -A workers worker": "tests/packaging/test_workers.py::test_it_runs_on_any_redis",
     r"mailqueue worker( --concurrency \d)?": (

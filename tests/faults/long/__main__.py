@@ -133,6 +133,7 @@ class Run:
         show(report)
         content = {"python": sys.version.split()[0], "commit": commit()}
         content["runs"] = [asdict(report) for report in self.reports]
+        self.json.parent.mkdir(exist_ok=True)
         self.json.write_text(json.dumps(content, indent=2) + "\n")
 
     def rig(self, library: str, server: Valkey, broker: str = "", **options: object) -> Rig:
@@ -149,7 +150,7 @@ def main() -> None:
     parser.add_argument("--at-least", type=int, default=10_000, help="messages to be accepted")
     parser.add_argument("--only", default="", help="a part of the scenario's and library's name")
     parser.add_argument("--peer-python", type=Path, help="a Python with django-celery-email")
-    parser.add_argument("--json", type=Path, default=Path("faults.json"))
+    parser.add_argument("--json", type=Path, default=Path("build/faults.json"))
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
