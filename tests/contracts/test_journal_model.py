@@ -32,7 +32,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mailqueue.journal import Claim, Entry, Journal, Policy, Record, State, connect
+from mailqueue.journal import (
+    Claim,
+    Entry,
+    Journal,
+    Policy,
+    Record,
+    Settled,
+    Settlement,
+    State,
+    connect,
+)
 from mailqueue.outcome import Answer, Outcome, Verdict
 from mailqueue.retry import RetryPolicy, decide
 
@@ -256,13 +266,17 @@ class JournalMachine(RuleBasedStateMachine):
         for _ in range(data.draw(st.integers(0, 6))):
             if not self.hands[worker]:
                 break
-            attempt = self.hands[worker][0]
+            attempt, *others = self.hands[worker]
             if attempt.stage is Stage.RCPT:
                 self.transact(attempt, data.draw(verdicts))
             elif attempt.stage is Stage.COMMIT:
                 self.commit(worker, attempt)
             elif attempt.stage is Stage.DOT:
                 self.dot(worker, attempt, data.draw(ends))
+            elif others and others[0].stage is Stage.RCPT and data.draw(st.booleans()):
+                self.transact(others[0], data.draw(verdicts))
+                if others[0].stage is Stage.COMMIT:
+                    self.settle_and_commit(worker, attempt, others[0])
             else:
                 self.settle(worker, attempt, times=data.draw(st.integers(1, 2)))
 
@@ -271,12 +285,15 @@ class JournalMachine(RuleBasedStateMachine):
         attempt.stage = Stage.COMMIT if attempt.accepted else Stage.SETTLE
 
     def commit(self, worker: str, attempt: Attempt) -> None:
-        id_ = attempt.claim.id
         owned = self.owns(attempt.claim)
         assert self.journal.commit(attempt.claim) is owned
+        self.committed(worker, attempt, owned)
+
+    def committed(self, worker: str, attempt: Attempt, owned: bool) -> None:
         if not owned:
-            self.hands[worker].pop(0)
+            self.hands[worker].remove(attempt)
             return
+        id_ = attempt.claim.id
         assert not self.refused[id_].intersection(attempt.recipients)  # I4
         self.lease_ends[id_] = self.now + REPLY_WAIT
         self.doubts[id_] += 1 - attempt.commits
@@ -312,8 +329,15 @@ class JournalMachine(RuleBasedStateMachine):
 
     def settle(self, worker: str, attempt: Attempt, times: int = 1) -> None:
         """Record what the attempt came to; where the answer got lost, once more."""
+        claim, settlement = attempt.claim, self.decided(attempt)
+        late = self.still_counts(claim)
+        recorded = self.owns(claim) or late
+        assert {self.journal.settle(claim, settlement) for _ in range(times)} == {recorded}
+        self.settled(worker, attempt, settlement, recorded=recorded, late=late)
+
+    def decided(self, attempt: Attempt) -> Settlement:
         claim = attempt.claim
-        settlement = decide(
+        return decide(
             Outcome({a: Answer(verdict, verdict) for a, verdict in attempt.answers.items()}),
             self.journal.results_of(claim),
             self.recipients[claim.id],
@@ -322,10 +346,22 @@ class JournalMachine(RuleBasedStateMachine):
             policy=self.retry_policy,
             chance=0.5,
         )
-        late = self.still_counts(claim)
-        owned = self.owns(claim) or late
-        assert {self.journal.settle(claim, settlement) for _ in range(times)} == {owned}
-        if owned:
+
+    def settle_and_commit(self, worker: str, before: Attempt, attempt: Attempt) -> None:
+        """Record what an attempt came to with the next one's commit, as a busy worker does."""
+        claim, settlement = before.claim, self.decided(before)
+        late, may_be_sent = self.still_counts(claim), self.owns(attempt.claim)
+        recorded = self.owns(claim) or late
+        answer = self.journal.settle_and_commit(Settled(claim, settlement), attempt.claim)
+        assert answer == (recorded, may_be_sent)
+        self.settled(worker, before, settlement, recorded=recorded, late=late)
+        self.committed(worker, attempt, may_be_sent)
+
+    def settled(
+        self, worker: str, attempt: Attempt, settlement: Settlement, *, recorded: bool, late: bool
+    ) -> None:
+        claim = attempt.claim
+        if recorded:
             if settlement.state is State.UNCERTAIN:
                 self.be_patient(claim.id, settlement.delay)
             else:
@@ -335,7 +371,7 @@ class JournalMachine(RuleBasedStateMachine):
             results = settlement.results.items()
             self.refused[claim.id] |= {a for a, r in results if r.state is State.FAILED}
             self.lease_ends.pop(claim.id, None)
-        self.hands[worker].pop(0)
+        self.hands[worker].remove(attempt)
 
     @precondition(lambda self: any(self.hands.values()))
     @rule(worker=workers, how=st.sampled_from(["crash", "end", "renew"]))
