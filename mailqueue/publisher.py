@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -11,7 +13,10 @@ from importlib import import_module
 from typing import Any
 
 from celery import Celery
+from celery.app.amqp import AMQP
+from kombu.connection import Connection
 from kombu.pools import ProducerPool
+from kombu.utils.objects import cached_property
 
 from .conf import settings
 from .errors import ImproperlyConfigured
@@ -84,6 +89,23 @@ class _Broker:
 def _broker(app: Celery, timeout: float, _process: int) -> _Broker:
     # One for each process, since forks must share no socket.
     return _Broker(app, timeout)
+
+
+def _renew_locks() -> None:
+    """After a fork, in the child: make kombu's cached properties usable again.
+
+    Each has one lock for all of its class. Where another thread of the parent held it, the child,
+    which has no such thread, would wait for ever.
+    """
+    transport = sys.modules.get("kombu.transport.redis")
+    owners = [Celery, AMQP, Connection, *([transport.Channel] if transport else [])]
+    for kind in {kind for owner in owners for kind in owner.__mro__}:
+        for value in vars(kind).values():
+            if isinstance(value, cached_property):
+                value.lock = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _producers(app: Celery, timeout: float) -> Any:
