@@ -23,6 +23,7 @@ from .breaker import View
 from .conf import LIFELINE, settings
 from .connection import close_connections, shared_breaker
 from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
+from .hearing import Hearing
 from .journal import Journal, State, open_journal, open_journals
 from .publisher import publish_due
 from .spool import current_spool
@@ -52,9 +53,11 @@ class Timer:
         self,
         journals: Callable[[], list[Journal]] = open_journals,
         view: Callable[[], View] = lambda: shared_breaker().look(),
+        check_worker: Callable[[], object] = lambda: None,
     ) -> None:
         self._journals = journals
         self._view = view
+        self._check_worker = check_worker
         self._stop = threading.Event()
         self._next_trim = self._next_replay = 0.0
         self._in_trouble = False
@@ -84,7 +87,9 @@ class Timer:
             self._stop.wait(_SECONDS_BETWEEN_ROUNDS)
 
     def round(self) -> None:
-        """Look once at every queue."""
+        """Look once at the worker, and at every queue."""
+        if not stopping.is_set():  # one that ends takes no tasks either
+            self._check_worker()
         trims = time.monotonic() >= self._next_trim
         limit = self._limit()
         journals = self._journals()
@@ -180,10 +185,10 @@ def consume_own_queue(instance: Any, **_: Any) -> None:
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
-def start_timer(**_: Any) -> None:
+def start_timer(sender: Any, **_: Any) -> None:
     """Start the timer in the worker's main process."""
     stopping.clear()
-    timer = Timer()
+    timer = Timer(check_worker=Hearing(sender).check)
     _timers.append(timer)
     timer.start()
 

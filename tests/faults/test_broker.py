@@ -23,6 +23,7 @@ from mailqueue.publisher import publish
 from tests.faults.long.__main__ import (
     Valkey,
     broker_killed,
+    connections_killed,
     workers_killed,
     workers_killed_and_broker_flushed,
 )
@@ -91,6 +92,13 @@ def test_a_broker_flushed_under_load_costs_nothing(tmp_path, redis_url, valkey):
     rig = Rig(OURS, tmp_path / "rig", database(valkey, 1), redis_url)
     found = tormented(rig, workers_killed_and_broker_flushed, 2)
     assert found.copies <= found.kills
+
+
+def test_connections_killed_under_load_cost_nothing(tmp_path, own_valkey):
+    """Broker: all connections killed, those to the journal too."""
+    rig = Rig(OURS, tmp_path / "rig", database(own_valkey, 0), database(own_valkey, 0))
+    found = tormented(rig, connections_killed, 5)
+    assert found.copies <= 5
 
 
 def test_a_server_killed_under_load_costs_nothing(tmp_path, own_valkey):

@@ -25,7 +25,7 @@ LAYERS = {
         reporting sealing spool urls values
     """,
     "sending": """
-        batch breaker connection delivery dialogue faultpoint housekeeper outcome rendering
+        batch breaker connection delivery hearing dialogue faultpoint housekeeper outcome rendering
         retry smtp
         tasks transport worker
     """,
