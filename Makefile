@@ -2,7 +2,7 @@
 #
 #   make demo          mail through the whole system, on an embedded server; KEEP=1 keeps it running
 #   make test          the tests
-#   make faults        the long runs: workers and brokers killed under load, for a quarter of an hour
+#   make faults        the long runs: workers and brokers killed under load, for half an hour
 #   make lint          ruff and mypy
 #   make django-demo   the Django example, with a form posted and mail delivered
 
