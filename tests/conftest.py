@@ -135,6 +135,15 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+def pytest_configure() -> None:
+    """Hear SIGINT, also when started by a shell in the background, which has its children ignore it.
+
+    What tests start would inherit that, and not end on Ctrl-C.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A missing service skips on a laptop and fails in CI."""
     for marker in item.iter_markers("needs"):
