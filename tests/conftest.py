@@ -136,7 +136,7 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def pytest_configure() -> None:
-    """Hear SIGINT, also when started by a shell in the background, which has its children ignore it.
+    """Hear SIGINT, also when a shell in the background has started us, and had us ignore it.
 
     What tests start would inherit that, and not end on Ctrl-C.
     """
