@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -37,18 +38,29 @@ class ScriptedServer:
     """Listens on a free port of this machine; answers as ``script`` says, else as servers do.
 
     Phases are ``connect``, ``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ``body`` (before the content is
-    read), ``dot`` and others by their verbs.
+    read), ``dot`` and others by their verbs. STARTTLS, where it is among the features, encrypts by
+    the context ``tls``.
     """
 
     def __init__(self, script: Script = lambda *_: None, features: tuple[str, ...] = ()) -> None:
         self.script = script
-        self.features = features
+        self.features = self._features = features
+        self.tls: ssl.SSLContext | None = None
         self.accepted: list[Mail] = []
         self.commands: list[tuple[int, str]] = []
         self.sessions = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
+        self._open: list[Session] = []
+
+    def reset(self) -> None:
+        """Close every connection, and be as at the beginning."""
+        self.close_sessions()
+        self.script = lambda *_: None
+        self.features = self._features
+        self.accepted.clear()
+        self.commands.clear()
+        self.sessions = 0
 
     def verbs(self, session: int | None = None) -> list[str]:
         """The verbs that were received, in order."""
@@ -69,9 +81,9 @@ class ScriptedServer:
 
     def close_sessions(self) -> None:
         """Close every connection without a word."""
-        for connected in self._open:
+        for session in self._open:
             with suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+                session.socket.shutdown(socket.SHUT_RDWR)
         self._open.clear()
 
     def _accept(self) -> None:
@@ -80,8 +92,8 @@ class ScriptedServer:
                 connected, _ = self._listener.accept()
                 self.sessions += 1
                 connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._open.append(connected)
                 session = Session(self, connected, self.sessions)
+                self._open.append(session)
                 threading.Thread(target=session.run, daemon=True).start()
 
 
@@ -98,12 +110,13 @@ class Session:
 
     def run(self) -> None:
         """Answer until either side closes."""
-        with suppress(OSError, ValueError, _Closed), self.socket:
+        with suppress(OSError, ValueError, _Closed):
             self._answer("connect", "", "220 scripted")
             while True:
                 command = self._line().decode("utf-8").rstrip("\r\n")
                 self.server.commands.append((self.number, command))
                 self._handle(command)
+        self.socket.close()
 
     def has_more(self) -> bool:
         """Whether the client has written more than was read."""
@@ -126,6 +139,9 @@ class Session:
             lines = ["scripted", *self.server.features]
             text = "\r\n".join(f"250-{line}" for line in lines[:-1])
             self._answer(verb, command, (text + "\r\n" if text else "") + f"250 {lines[-1]}")
+        elif verb == "STARTTLS" and self.server.tls is not None:
+            if self._answer(verb, command, "220 go ahead").startswith(b"220"):
+                self._encrypt(self.server.tls)
         elif verb == "MAIL":
             mail = Mail(argument.partition("<")[2].partition(">")[0])
             if self._answer(verb, command, "250 sender OK").startswith(b"250"):
@@ -150,14 +166,19 @@ class Session:
         lines = []
         while (line := self._line()) != b".\r\n":
             lines.append(line.removeprefix(b"."))
-        mail, self.mail, self._has_sender = self.mail, Mail(), False
+        mail, self._has_sender = self.mail, False
         mail.content = b"".join(lines)
         usual = "250 2.0.0 kept" if mail.recipients else "554 no valid recipients"
         # Known as accepted before the reply goes out, as a real server's spool is.
         reply = _bytes(self.server.script(self, "dot", ""), usual)
         if reply.startswith(b"250") or (reply in {CLOSE, RESET, SILENCE} and mail.recipients):
             self.server.accepted.append(mail)
+        self.mail = Mail()
         self._send(reply)
+
+    def _encrypt(self, tls: ssl.SSLContext) -> None:
+        self._received.clear()
+        self.socket = tls.wrap_socket(self.socket, server_side=True)
 
     def _answer(self, phase: str, command: str, usual: str | bytes) -> bytes:
         reply = _bytes(self.server.script(self, phase, command), usual)

