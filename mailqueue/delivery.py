@@ -203,6 +203,12 @@ class Delivery:
     def _recorded(self, settled: Settled, in_time: bool) -> None:
         self._unrecorded = None
         faultpoint.passed("settle")
+        # A logging handler of the project's may raise. That would be taken for an error of the
+        # message at hand, which is the next one by now.
+        with suppress(Exception):
+            self._report(settled, in_time)
+
+    def _report(self, settled: Settled, in_time: bool) -> None:
         claim, settlement, _ = settled
         if in_time:
             _log.info(

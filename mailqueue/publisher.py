@@ -167,6 +167,9 @@ def _publish_batch(
         priority=(_AMQP_PRIORITIES if amqp else _REDIS_PRIORITIES)[priority],
         ignore_result=True,
         retry=False,
+        # The project's limits for its own tasks would travel, and hold, where ours is registered.
+        time_limit=None,
+        soft_time_limit=None,
         # What Celery's events, Flower and logs show of the task: never a message's content.
         argsrepr="()",
         kwargsrepr=f"{{queue: {queue}, messages: {len(ids)}, from: {ids[0]}, to: {ids[-1]}}}",
@@ -218,16 +221,17 @@ def _own_app(url: str) -> Celery:
 
 
 def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> list[str]:
-    """Publish tasks for messages whose payload stays in the journal.
+    """Publish tasks for messages whose payload stays in the journal, one for each suspect.
 
     Returns the ids of those for which the broker took none.
     """
-    by_priority: dict[str, list[tuple[str, str]]] = {}
+    tasks: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for message in due:
-        by_priority.setdefault(message.priority, []).append((message.id, ""))
+        alone = message.id if message.is_suspect else ""
+        tasks.setdefault((message.priority, alone), []).append((message.id, ""))
     return [
         id_
-        for priority, messages in by_priority.items()
+        for (priority, _), messages in tasks.items()
         if not publish(queue, messages, app, Priority(priority))
         for id_, _ in messages
     ]

@@ -18,12 +18,21 @@ from . import faultpoint
 from .backends.smtp import EmailBackend
 from .dialogue import Dialogue
 from .errors import MailqueueError
-from .outcome import Answer, Outcome, Reply, ServerTrouble, StaleClaim, Verdict
+from .outcome import (
+    Answer,
+    Misconfigured,
+    Outcome,
+    Reply,
+    ServerTrouble,
+    StaleClaim,
+    Verdict,
+)
 from .rendering import Envelope, Outgoing, render
 from .transport import Turn, trouble_of
 
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 _START_MAIL_INPUT = 354
+_LOGIN_WANTED = 530  # RFC 4954 6
 _TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 4.5.3.1.10: 452, or 552 from older servers
 _CONNECTION_ERRORS = (OSError, smtplib.SMTPException)
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
@@ -337,9 +346,10 @@ class SmtpTransport:
             self._render_ahead(following if upcoming is None else following and following.ahead())
             reply = self._dialogue.read(self._seconds(Phase.DOT))
             faultpoint.passed("reply")
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
             self.drop()
-            return transaction.outcome(Verdict.IN_DOUBT, f"no reply to the final dot: {error}")
+            reason = str(error) or type(error).__name__
+            return transaction.outcome(Verdict.IN_DOUBT, f"no reply to the final dot: {reason}")
         if reply.code == _SERVICE_NOT_AVAILABLE:
             raise ServerTrouble(str(reply))
         if not (reply.verdict is Verdict.ACCEPTED or _is_refusal(reply)):
@@ -378,6 +388,10 @@ class SmtpTransport:
         wanted = reply.code == _START_MAIL_INPUT if phase is Phase.DATA else reply.code < 300
         if reply.code == _SERVICE_NOT_AVAILABLE or not (wanted or _is_refusal(reply)):
             raise ServerTrouble(f"{reply} (to {phase})")
+        if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:
+            # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
+            # the same of a single recipient whom they don't relay to.
+            raise Misconfigured(str(reply))
         return reply
 
     def _refuse_unasked(self) -> None:

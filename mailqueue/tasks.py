@@ -19,7 +19,17 @@ from .retry import RetryPolicy
 from .worker import stopping
 
 
-@shared_task(name=TASK, ignore_result=True, acks_late=False, max_retries=0)  # type: ignore[untyped-decorator]
+# What the options of a project's Celery application must not change: a task that is acknowledged
+# late would come a second time, and one that is killed by a time limit leaves the message in hand
+# in doubt. 0 is no limit; with None, the project's would hold (see `worker.spare_mail`).
+@shared_task(  # type: ignore[untyped-decorator]
+    name=TASK,
+    ignore_result=True,
+    acks_late=False,
+    max_retries=0,
+    time_limit=0,
+    soft_time_limit=0,
+)
 def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Deliver the messages that the task names and that are still to be sent.
 

@@ -25,7 +25,7 @@ from .connection import close_connections, shared_breaker
 from .errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from .hearing import Hearing
 from .journal import Journal, State, open_journal, open_journals
-from .publisher import publish_due
+from .publisher import TASK, publish_due
 from .spool import current_spool
 
 _log = logging.getLogger(__name__)
@@ -182,6 +182,20 @@ def consume_own_queue(instance: Any, **_: Any) -> None:
     queues = instance.app.amqp.queues
     if queues._consume_from is None:  # set by -Q; Celery has no public name for it
         queues.select_add(settings.MAILQUEUE.QUEUE)
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def spare_mail(instance: Any, **_: Any) -> None:
+    """Keep the worker's time limits from mail: a server may take 10 minutes to answer the dot.
+
+    The pool holds them for every task that has none of its own, so they move to the other tasks.
+    """
+    others = [task for name, task in instance.app.tasks.items() if name != TASK]
+    for option, attribute in {"timeout": "time_limit", "soft_timeout": "soft_time_limit"}.items():
+        limit = instance.pool.options.pop(option, None)
+        for task in others:
+            if getattr(task, attribute) is None:
+                setattr(task, attribute, limit)
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]

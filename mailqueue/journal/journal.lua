@@ -288,8 +288,9 @@ function operations.put_back(ids)
   return count
 end
 
--- What is due goes (back) to the queue. -> id and priority of those for which a task should be
--- published; each is looked at again after the grace, in case that task gets lost.
+-- What is due goes (back) to the queue. -> for each for which a task should be published: id,
+-- priority, and how often it has lost a worker; each is looked at again after the grace, in case that
+-- task gets lost.
 function operations.release(arguments)
   local tick, limit, grace = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
   local max_lost, doubt = tonumber(arguments[4]), tonumber(arguments[5])
@@ -304,7 +305,7 @@ function operations.release(arguments)
     end
     if WAITING[get(id, 'state')] and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + grace)
-      answer[#answer + 1] = { id, get(id, 'priority') }
+      answer[#answer + 1] = { id, get(id, 'priority'), number(id, 'lost') }
     end
   end
   return answer

@@ -229,7 +229,8 @@ class Journal:
         ask within so many seconds gets any.
         """
         arguments = [_ms(tick), limit, _ms(self.policy.regrace), *self._recovery()]
-        return [Due(str(id_), str(p)) for id_, p in self._checked("release", arguments)]
+        released = self._checked("release", arguments)
+        return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in released]
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""

@@ -65,10 +65,15 @@ class Accepted(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A message for which a task should be published, and with which priority."""
+    """A message for which a task should be published, and with which priority.
+
+    One that has lost a worker ``is_suspect``: if it does so again, what else is in its task has to
+    wait for the timer once more.
+    """
 
     id: str
     priority: str
+    is_suspect: bool = False
 
 
 class Change(NamedTuple):

@@ -332,7 +332,16 @@ def test_a_released_message_keeps_its_priority(client):
     """Whoever publishes its task knows which."""
     journal = Journal(client, "q", NOW)
     journal.accept([entry("m", priority="high"), entry("n")])
-    assert sorted(journal.release()) == [("m", "high"), ("n", "normal")]
+    released = sorted((message.id, message.priority) for message in journal.release())
+    assert released == [("m", "high"), ("n", "normal")]
+
+
+def test_a_released_message_that_lost_a_worker_is_a_suspect(client):
+    """Whoever publishes its task puts nothing else into it."""
+    journal = Journal(client, "q", NOW)
+    journal.accept([entry("m"), entry("n")])
+    journal.claim([("m", "")])
+    assert {due.id: due.is_suspect for due in journal.release()} == {"m": True, "n": False}
 
 
 def test_only_one_timer_acts_in_each_tick(client):

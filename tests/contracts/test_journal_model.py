@@ -226,7 +226,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.proceed(worker, data)
 
     def release(self, worker: str, *, lost: bool = False) -> None:
-        released = [id_ for id_, _ in self.journal.release()]
+        released = [message.id for message in self.journal.release()]
         assert {record.state for record in self.journal.read(released)} <= {State.QUEUED}
         self.claim(worker, [] if lost else released)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -31,12 +32,17 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 """,
     "shop/tasks.py": """
+import time
 from celery import shared_task
 from django.core.mail import send_mail
 
 @shared_task
 def confirm(order, address):
     send_mail(f"Order {order}", "Thank you.", None, [address])
+
+@shared_task
+def dawdle():
+    time.sleep(60)
 """,
     "shop/settings.py": """
 import os
@@ -56,6 +62,14 @@ from .settings import *
 
 INSTALLED_APPS = ["shop", "mailqueue.contrib.django"]
 CELERY_IMPORTS = []
+""",
+    "shop/strict.py": """
+from .settings import *
+
+CELERY_TASK_TIME_LIMIT = CELERY_TASK_SOFT_TIME_LIMIT = 1
+CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_ALWAYS_EAGER = True
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1
 """,
 }
 
@@ -185,3 +199,28 @@ def test_send_ends_in_time_while_the_projects_broker_is_down(program):
     """Within about ENQUEUE_TIMEOUT, send() is done with a broker that nobody answers for."""
     code = f"import time; before = time.monotonic()\n{SEND}\nprint(time.monotonic() - before)"
     assert float(program(code, BROKER=CLOSED_PORT).stdout) < 4
+
+
+@pytest.mark.parametrize("options", [(), ("--time-limit", "1", "--soft-time-limit", "1")])
+def test_no_time_limit_ends_a_task_that_sends(options, start, program, journal, smtp_server):
+    """Each message's reply comes after three seconds: all are sent, once, by the first attempt."""
+    smtp_server.before_reply = lambda: Event().wait(3)
+    settings = {"DJANGO_SETTINGS_MODULE": "shop.settings" if options else "shop.strict"}
+    worker = start(*options, **settings)
+    program(SEND, **settings)
+    program(SEND, **settings)
+
+    def fates() -> list[tuple[str, int]]:
+        return [(found["state"], found["attempts"]) for found in report.find(report.Filter())]
+
+    wait_until(lambda: fates() == [("sent", 1)] * 2, 30, worker.explain)
+    assert subjects(smtp_server) == ["Hello", "Hello"]
+
+
+@pytest.mark.parametrize("options", [(), ("--time-limit", "1")])
+def test_time_limits_hold_for_the_projects_own_tasks(options, start, program):
+    """Whether they come from its settings or from the command line."""
+    settings = {"DJANGO_SETTINGS_MODULE": "shop.settings" if options else "shop.strict"}
+    worker = start(*options, **settings)
+    program("from shop.tasks import dawdle; dawdle.delay()")
+    wait_until(lambda: "ime limit (1" in worker.log.read_text(), 20, worker.explain)
