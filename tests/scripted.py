@@ -64,7 +64,7 @@ class ScriptedServer:
 
     def verbs(self, session: int | None = None) -> list[str]:
         """The verbs that were received, in order."""
-        return [c.split(" ")[0] for n, c in self.commands if session in {None, n}]
+        return [c.split(" ")[0].upper() for n, c in self.commands if session in {None, n}]
 
     def __enter__(self) -> ScriptedServer:
         threading.Thread(target=self._accept, daemon=True).start()
