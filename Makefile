@@ -24,6 +24,7 @@ test: $(VENV)/test.stamp
 
 faults: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/contracts/test_journal_model.py
+	FAULT_ROUNDS=20 $(BIN)/python -m pytest -q tests/faults/test_worker.py -k test_killed_
 	$(BIN)/python -m tests.faults.long $(FAULTS_ARGS)
 
 lint: $(VENV)/test.stamp

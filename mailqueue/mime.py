@@ -181,6 +181,9 @@ def _text_arguments(
         cte = {QP: "quoted-printable", BASE64: "base64"}.get(charset.body_encoding or 0)
         arguments |= {"cte": cte} if cte else {}
         charset = _charset_name(charset)
+    if "\0" in text:
+        # RFC 2045 2.7: neither 7bit nor 8bit. Python doesn't look, and servers reject or drop it.
+        arguments.setdefault("cte", "quoted-printable")
     if _is_line_transparent(charset):
         return text, arguments | {"charset": charset}
     # Python splits the encoded bytes into lines, which cuts UTF-16 and UTF-32 in the middle of

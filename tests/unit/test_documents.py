@@ -26,6 +26,7 @@ from mailqueue.retry import JITTER
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+FAULTS = ROOT / "tests" / "faults" / "README.md"
 SETTINGS, OPERATING = ROOT / "docs" / "settings.md", ROOT / "docs" / "operating.md"
 SCHEMA = json.loads((ROOT / "docs" / "payload.schema.json").read_text("utf-8"))
 
@@ -132,7 +133,8 @@ def test_commands_are_covered(path: Path) -> None:
 
 def test_the_tests_that_are_named_exist() -> None:
     """Where a document, or the table of commands, names a test as path::name, it is there."""
-    text = "\n".join([*(path.read_text("utf-8") for path in DOCUMENTS), *COMMANDS.values()])
+    documents = [path.read_text("utf-8") for path in (*DOCUMENTS, FAULTS)]
+    text = "\n".join([*documents, *COMMANDS.values()])
     named = set(re.findall(r"(tests/[\w/]+\.py)::(\w+)", text))
     assert len(named) > 30
     missing = [
@@ -141,6 +143,17 @@ def test_the_tests_that_are_named_exist() -> None:
         if not (ROOT / path).is_file() or f"def {name}(" not in (ROOT / path).read_text("utf-8")
     ]
     assert missing == []
+
+
+def test_every_fault_has_a_test() -> None:
+    """Each row of the table of faults names one that is there, and each test file is in the table."""
+    rows = list(tables(FAULTS))
+    assert len(rows) > 50
+    for row in rows:
+        assert re.search(r"`tests/[\w/]+\.py::\w+`", row["shown by"]), row["fault"]
+    text = FAULTS.read_text("utf-8")
+    files = {relative(path) for path in FAULTS.parent.glob("test_*.py")}
+    assert {name for name in files if name not in text} <= {"tests/faults/test_spool.py"}
 
 
 def anchors(path: Path) -> set[str]:

@@ -36,6 +36,14 @@ def test_the_transfer_encoding_follows_from_the_body(body, encoding) -> None:
     )
 
 
+def test_nul_is_written_in_a_form_that_servers_take() -> None:
+    """RFC 2045 has it in neither 7bit nor 8bit: quoted-printable, and the reader gets it back."""
+    built = EmailMessage("s", "a\0b\n", "a@example.com", ["b@example.com"]).message()
+    assert b"\0" not in built.as_bytes()
+    assert built["Content-Transfer-Encoding"] == "quoted-printable"
+    assert built.get_content() == "a\0b\n"
+
+
 def test_a_seven_bit_policy_is_obeyed() -> None:
     """With cte_type="7bit" nothing but ASCII is written."""
     rendered = EmailMessage("s", "Grüße").message(policy=policy.SMTP.clone(cte_type="7bit"))

@@ -1,0 +1,130 @@
+"""What operators do while mail flows: records removed, and workers replaced one by one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+from mailqueue import get_connection
+from mailqueue.journal import State, open_journal
+from mailqueue.monitor import control, report
+from tests.line import fate, letters, states
+from tests.support import ROOT, Worker, wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+FINAL = [state for state in State if state.final]
+COUNT = 300
+
+
+def totals() -> Counter[str]:
+    (queue,) = report.status()["queues"]
+    return Counter(queue["totals"])
+
+
+def test_records_removed_under_load_are_those_of_what_has_ended(start_worker, smtp_server):
+    """By `purge` and by retention: mail goes on, and what waits, is held or scheduled stays."""
+    messages = letters(COUNT)
+    for message in messages[::10]:
+        smtp_server.replies[message.to[0]] = ["451 later"]
+    for message in messages[5::10]:
+        smtp_server.replies[message.to[0]] = ["550 never"] * 5
+    held, scheduled = letters(2, to=["kept@example.com"])
+    scheduled.send_at = datetime.now(UTC) + timedelta(days=1)
+    get_connection().send_messages([held, scheduled])
+    open_journal().hold([held.mailqueue_id])
+    worker = start_worker()
+    get_connection().send_messages(messages)
+    removed: Counter[str] = Counter()
+
+    def purged() -> bool:
+        removed.update(control.purge(FINAL, 0))
+        return sum(removed.values()) == COUNT
+
+    wait_until(purged, 60, lambda: f"{removed} {states()}\n{worker.explain()}")
+    failed = COUNT // 10
+    assert removed == Counter(sent=COUNT - failed, failed=failed)
+    assert totals() == Counter(accepted=COUNT + 2, sent=COUNT - failed, failed=failed)
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+    assert len(smtp_server.received) == COUNT - failed
+    assert states() == {"held": 1, "scheduled": 1}
+    worker.stop()
+    # Retention: a worker's timer removes by age, and nothing but what was sent.
+    open_journal().resume([held.mailqueue_id])
+    first = start_worker()
+    wait_until(lambda: states() == {"sent": 1, "scheduled": 1}, 20, first.explain)
+    second = start_worker(MAILQUEUE_KEEP_SENT="1ms")
+    wait_until(lambda: states() == {"scheduled": 1}, 20, second.explain)
+    assert fate(scheduled)["state"] == "scheduled"
+
+
+def git(*arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        pytest.skip(f"needs the history: {done.stderr.decode()}")
+    return done.stdout
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """The programs as they were before the journal was changed last."""
+    changed = git("log", "-1", "--format=%H", "--", "mailqueue/journal").decode().strip()
+    archive = git("archive", f"{changed}^", "mailqueue", "workers")
+    directory = tmp_path / "older"
+    with tarfile.open(fileobj=BytesIO(archive)) as found:
+        found.extractall(directory, filter="data")
+    return directory
+
+
+SEND = """
+import sys
+import mailqueue
+from mailqueue import EmailMessage, get_connection
+
+assert mailqueue.__file__.startswith(sys.argv[1]), mailqueue.__file__
+get_connection().send_messages(
+    [EmailMessage("Old", "", "a@example.com", [f"old{n}@example.com"]) for n in range(100)]
+)
+"""
+
+
+def test_workers_of_two_versions_share_a_queue(
+    older, start_worker, queue_settings, smtp_server, tmp_path
+):
+    """Programs and workers from before the journal's last change and of today: each message once.
+
+    As while a deployment is under way. Some are refused for now, so that one version's worker goes
+    on where the other's left off.
+    """
+    environment = {**os.environ, **queue_settings, "MAILQUEUE_BATCH_SIZE": "5"}
+    for kind in ("old", "to"):
+        for n in range(0, 100, 10):
+            smtp_server.replies[f"{kind}{n}@example.com"] = ["451 later"]
+    subprocess.run(
+        [sys.executable, "-c", SEND, str(older)],
+        env=environment,
+        cwd=older,
+        check=True,
+    )
+    command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-c", "1", "-l", "INFO"]
+    old = Worker(command, environment, cwd=older, log=tmp_path / "old.log")
+    try:
+        wait_until(old.is_ready, 30, old.explain)
+        new = start_worker()
+        for message in letters(100):
+            message.send()
+        wait_until(lambda: states() == {"sent": 200}, 60, lambda: old.explain() + new.explain())
+        found = report.find(report.Filter())
+        workers = {h["worker"].rpartition(":")[2] for m in found for h in m["history"]}
+        assert workers == {str(pid) for pid in (*old.children(), *new.children())}
+        assert {m["attempts"] for m in found} == {1, 2}
+    finally:
+        old.kill()
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
