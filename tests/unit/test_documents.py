@@ -146,7 +146,7 @@ def test_the_tests_that_are_named_exist() -> None:
 
 
 def test_every_fault_has_a_test() -> None:
-    """Each row of the table of faults names one that is there, and each test file is in the table."""
+    """Each row of the table names a test, and each file of tests is in the table."""
     rows = list(tables(FAULTS))
     assert len(rows) > 50
     for row in rows:
