@@ -22,6 +22,9 @@ def _options() -> dict[str, Any]:
         "broker_url": broker_url(),
         # A worker that starts before its broker waits for it.
         "broker_connection_retry_on_startup": True,
+        # For ever: by default Celery gives up after a hundred tries, and no mail would move after a
+        # long night of the broker's.
+        "broker_connection_max_retries": None,
         # Without -Q, the worker takes mailqueue's queue and no other.
         "task_default_queue": settings.MAILQUEUE.QUEUE,
         # JSON and nothing else: a pickle from the broker would run its author's code here.
