@@ -12,8 +12,10 @@ from io import BytesIO
 from typing import Any
 
 from .addresses import envelope_address
+from .errors import BadHeaderError
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_HEADER_END = re.compile(r"[\r\n](?![\n \t])")  # not a fold
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: boo
     (RFC 6532); it needs a server with SMTPUTF8.
     """
     built: Message = message.message()
+    _refuse_injected_headers(built)
     _set_boundaries(built, id_)
     policy = built.policy.clone(linesep="\r\n")
     if seven_bit:
@@ -87,6 +90,13 @@ def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: boo
     BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)
     data = _LINE_END.sub(b"\r\n", buffer.getvalue())
     return data if data.endswith(b"\r\n") else data + b"\r\n"
+
+
+def _refuse_injected_headers(built: Message) -> None:
+    """Whoever built it: Django 5.2 and Python's older policy write any name, and some any value."""
+    for name, value in built.items():
+        if _HEADER_END.search(f"{name}: {value}"):
+            raise BadHeaderError(f"a header would be written as several: {name!r}: {str(value)!r}")
 
 
 def _set_boundaries(built: Message, id_: str) -> None:

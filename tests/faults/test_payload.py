@@ -7,6 +7,7 @@ import pickle
 import re
 from collections.abc import Iterator
 from email import message_from_bytes, policy
+from email.message import Message
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import pytest
 from kombu import Connection, Producer
 
 from mailqueue import EmailMessage, payload
+from mailqueue.errors import BadHeaderError
 from mailqueue.journal import Entry, open_journal
 from mailqueue.monitor import report
 from mailqueue.publisher import producer_app, publish
+from mailqueue.rendering import Outgoing, render
 from tests.line import Line, copies, fate, letters, line, send, states, wait_for
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
@@ -243,6 +246,34 @@ def test_the_envelope_of_a_rendered_message_is_checked_before_the_wire(field, va
     accept("forged", json.dumps(found | {field: value}))
     wait_for({"failed": 1})
     assert "evil@example.com" not in str(server.commands)
+
+
+class Foreign:
+    """A message that somebody else's class builds, with Python's older policy."""
+
+    from_email = "ann@example.com"
+
+    def __init__(self, name: str, value: str) -> None:
+        self.built = Message()
+        self.built[name] = value
+
+    def message(self) -> Message:
+        return self.built
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((f"X: 1{injected}\r\nY", "value") for injected in INJECTED),
+        *(("X", f"value{injected}") for injected in INJECTED),
+    ],
+)
+def test_a_header_is_one_header_whoever_built_it(name, value):
+    """What Python or Django 5.2 would write as two is refused; a folded one is fine."""
+    with pytest.raises(BadHeaderError, match="as several"):
+        render(Outgoing("id", Foreign(name, value), ("bob@example.com",)))
+    folded = render(Outgoing("id", Foreign("X", "a\r\n b\n\tc"), ("bob@example.com",)))
+    assert folded.data.startswith(b"X: a\r\n b\r\n\tc\r\n")
 
 
 # -- what isn't ours in the broker
