@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import sys
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from email import message_from_bytes, policy
 from email.message import Message
 from email.utils import formatdate
+from functools import lru_cache
 from importlib import import_module
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from .addresses import envelope_address, refuse_line_ends
@@ -36,6 +39,8 @@ _ACCOUNTED_FOR = {
     "connection", "mailqueue_id", "mailqueue_class", *_LISTS, *_SHAPE,
     "anymail_status",  # what Anymail reports after sending, not what it is told
 }  # fmt: skip
+# Methods that have done their work when a message is sent, or do it where it is sent from.
+_HARMLESS = {"__init__", "send", "get_connection", "attach", "attach_file", "attach_alternative"}
 
 
 class RenderedMessage:
@@ -52,7 +57,8 @@ class RenderedMessage:
 
     def message(self) -> Message:
         """The MIME message, parsed."""
-        return message_from_bytes(self.content, policy=policy.default)
+        # Not folded anew: that would break a signature over the headers, such as DKIM's.
+        return message_from_bytes(self.content, policy=policy.default.clone(refold_source="none"))
 
 
 def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
@@ -149,12 +155,31 @@ def _builds_its_own(message: Any) -> bool:
     """Whether the message's class overrides ``message()``, or its encoding is no plain name."""
     if getattr(message, "mailqueue_class", None):
         return False  # its class is named, and builds it in the worker
-    known = [EmailMessage.message]
-    django = _django_mail()
-    if django is not None:
-        known.append(django.EmailMessage.message)
-    own = type(message).message not in known and type(message).__name__ != "RenderedMessage"
-    return own or not isinstance(message.encoding, str | None)
+    if isinstance(message, RenderedMessage):
+        return False
+    kind: Any = type(message)
+    return _overrides(kind) or not isinstance(message.encoding, str | None)
+
+
+@lru_cache(maxsize=256)
+def _overrides(class_: type) -> bool:
+    """Whether the class replaces anything of ours or of Django's that builds the message."""
+    for base in _base_classes():
+        if issubclass(class_, base):
+            building = [name for name in dir(base) if _is_method(base, name)]
+            return any(getattr(class_, n) is not getattr(base, n) for n in building)
+    return True
+
+
+def _base_classes() -> list[type]:
+    """The classes that a worker rebuilds, the special before the general."""
+    module = _django_mail()
+    django = [module.EmailMultiAlternatives, module.EmailMessage] if module else []
+    return [*django, EmailMultiAlternatives, EmailMessage]
+
+
+def _is_method(base: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(base, name), FunctionType) and name not in _HARMLESS
 
 
 def _check_before_the_wire(message: Any) -> None:
@@ -196,6 +221,8 @@ def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
         "from_email": _sender(message),
         "recipients": [str(address) for address in message.recipients()],
         "mime": in_base64(rendered.as_bytes()),
+        # What its class needed to build it may have no form in JSON; the rest is for who sends it.
+        "attributes": _dump_attributes(message, strict=False),
     }
 
 
@@ -210,7 +237,7 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
         "encoding": message.encoding,
         "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
-    found |= {name: [str(a) for a in getattr(message, name) or ()] for name in _LISTS}
+    found |= {name: [str(a) for a in getattr(message, name) or () if a] for name in _LISTS}
     found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
     if getattr(message, "mailqueue_class", None):
         found["class"] = _named_class(message)
@@ -262,25 +289,66 @@ def _date() -> str:
     return formatdate(localtime=settings.EMAIL_USE_LOCALTIME)
 
 
-def _dump_attributes(message: Any) -> dict[str, Any]:
+def _dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:
+    """The attributes that others hung on the message; ``strict`` refuses what can't be carried."""
     found = {}
     for name, value in vars(message).items():
-        # Anymail marks with a class, its UNSET, what nobody has set.
-        if name in _ACCOUNTED_FOR or name.startswith("_") or isinstance(value, type):
+        if name in _ACCOUNTED_FOR or name.startswith("_") or _is_unset(value):
             continue
         try:
-            found[name] = to_json(value)
-            json.dumps(found[name], allow_nan=False)
+            found[name] = _dump_attribute(value)
         except (TypeError, ValueError, RecursionError) as error:
-            raise PayloadError(f"the attribute {name!r} can't be queued: {error}") from error
+            if strict:
+                raise PayloadError(f"the attribute {name!r} can't be queued: {error}") from error
+    kind: Any = type(message)
+    return _class_attributes(kind) | found
+
+
+def _dump_attribute(value: Any) -> Any:
+    found = to_json(value)
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def _is_unset(value: Any) -> bool:
+    """Whether it is the class by which Anymail marks what nobody has set."""
+    return isinstance(value, type) and value.__name__ == "UNSET"
+
+
+@lru_cache(maxsize=256)
+def _class_attributes(class_: type[Any]) -> dict[str, Any]:
+    """What a subclass says for all of its messages (``tags = ["news"]``), as far as JSON has it."""
+    found: dict[str, Any] = {}
+    for parent in reversed(class_.__mro__):
+        if parent is object or parent in _base_classes():
+            continue
+        for name, value in vars(parent).items():
+            if name in _ACCOUNTED_FOR or name.startswith("_") or hasattr(value, "__get__"):
+                continue
+            with suppress(TypeError, ValueError, RecursionError):
+                found[name] = _dump_attribute(value)
     return found
 
 
 def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
-    return RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
+    message = RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
+    # Samples of earlier versions have none.
+    for name, value in found.get("attributes", {}).items():
+        setattr(message, name, from_json(value))
+    return message
+
+
+def _check_types(found: Mapping[str, Any]) -> None:
+    texts = [found["subject"], found["body"], found["from_email"]]
+    texts += [text for name in _LISTS for text in found[name]]
+    texts += [text for header in found["headers"].items() for text in header]
+    for text in texts:
+        if not isinstance(text, str):
+            raise PayloadError(f"the payload has {text!r} where there must be text")
 
 
 def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) -> Any:
+    _check_types(found)
     module = _django_mail()
     class_ = _class_for(found, module)
     lists = {name: found[name] for name in _LISTS}
@@ -291,6 +359,7 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) ->
         headers=found["headers"],
         **lists,
     )
+    message.from_email = found["from_email"]  # the constructor takes "" for the default
     message.encoding = found["encoding"]
     for name in _SHAPE:
         if name in found:

@@ -136,12 +136,16 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 def pytest_configure() -> None:
-    """Hear SIGINT, also when a shell in the background has started us, and had us ignore it.
+    """Hear SIGINT and SIGHUP, also when started by `nohup` or a shell in the background.
 
-    What tests start would inherit that, and not end on Ctrl-C.
+    They have their children ignore these, what tests start would inherit that, and not end.
     """
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

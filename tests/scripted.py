@@ -50,6 +50,8 @@ class ScriptedServer:
         self.commands: list[tuple[int, str]] = []
         self.sessions = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
+        # What is accepted inherits it; to set it there fails where the client is gone already.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         self._open: list[Session] = []
 
@@ -91,7 +93,6 @@ class ScriptedServer:
             while True:
                 connected, _ = self._listener.accept()
                 self.sessions += 1
-                connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 session = Session(self, connected, self.sessions)
                 self._open.append(session)
                 threading.Thread(target=session.run, daemon=True).start()

@@ -181,6 +181,68 @@ def test_the_rarer_line_ends_are_refused_in_djangos_messages_too(place):
     assert "x1cBcc" in run_python("-c", FOREIGN_MESSAGE, place)
 
 
+class Chosen(EmailMessage):
+    """Decides by itself who gets it."""
+
+    def recipients(self) -> list[str]:
+        return ["chosen@example.com"]
+
+
+class Signed(EmailMessage):
+    """Builds its message, with a header that no one may fold anew."""
+
+    def message(self, **options):
+        built = super().message(**options)
+        built.policy = built.policy.clone(refold_source="none")
+        built.set_raw("DKIM-Signature", "v=1; b=" + "q" * 300)
+        return built
+
+
+class News(EmailMessage):
+    """Says one thing for all of its messages."""
+
+    tags = ("news",)
+
+
+def test_a_class_that_decides_who_gets_it_is_heeded():
+    """Its envelope is what its own recipients() says, and not what stands in To."""
+    message = Chosen("Hello", "body", "from@example.com", ["customer@example.com"])
+    loaded = payload.loads(payload.dumps(message, "id"))
+    assert loaded.recipients() == ["chosen@example.com"]
+    assert loaded.message()["To"] == "customer@example.com"
+
+
+def test_what_travels_as_it_was_built_is_not_folded_anew():
+    """A signature over its headers stays valid, and what others hung on it comes along."""
+    message = Signed("Hello", "body", "from@example.com", ["to@example.com"])
+    message.metadata = {"order": 1}
+    loaded = payload.loads(payload.dumps(message, "id"))
+    assert b"DKIM-Signature: v=1; b=" + b"q" * 300 + b"\r\n" in rendered_bytes(loaded, "id")
+    assert loaded.metadata == {"order": 1}
+
+
+def test_what_a_subclass_says_for_all_its_messages_travels():
+    """A class attribute counts as each message's own."""
+    message = News("Hello", "body", "from@example.com", ["to@example.com"])
+    assert list(payload.loads(payload.dumps(message, "id")).tags) == ["news"]
+
+
+def test_addresses_that_are_none_are_left_out():
+    """As recipients() leaves them out: nobody's name is None."""
+    message = EmailMessage("Hello", "body", "from@example.com", ["to@example.com"])
+    message.to.append(None)
+    assert payload.loads(payload.dumps(message, "id")).to == ["to@example.com"]
+
+
+@pytest.mark.parametrize(("field", "value"), [("to", [None, 5]), ("body", None), ("subject", 7)])
+def test_a_payload_with_values_of_other_types_is_refused(field, value):
+    """It would be sent to a mailbox named None."""
+    message = EmailMessage("Hello", "body", "from@example.com", ["to@example.com"])
+    found = json.loads(payload.dumps(message, "id")) | {field: value}
+    with pytest.raises(PayloadError, match="where there must be text"):
+        payload.loads(json.dumps(found))
+
+
 def test_none_set_later_means_what_it_means_in_the_constructor():
     """A body of None is empty, not the word; a sender of None is DEFAULT_FROM_EMAIL."""
     message = EmailMultiAlternatives("Hello", "body", "from@example.com", ["to@example.com"])
