@@ -20,6 +20,7 @@ from .sealing import Sealer
 _SCRIPT = files(__package__).joinpath("breaker.lua").read_text("utf-8")
 _MAILERS = "mailqueue:mailers"
 _ASK_AGAIN = 1.0  # seconds after which a worker looks whether the mailer works for another by now
+_SECONDS_BETWEEN_LOOKS = 1.0  # of those whose connection works
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +61,9 @@ class Breaker(Protocol):
     def ask(self) -> View:
         """Whether a connection may be opened now; while in doubt, one of all who ask may."""
 
+    def watch(self) -> None:
+        """Say that a connection is in use: while in doubt, its next success closes the breaker."""
+
     def failed(self, trouble: ServerTrouble) -> float:
         """Open the breaker; return the seconds until it is worth while to look again."""
 
@@ -90,6 +94,9 @@ class LocalBreaker:
     def ask(self) -> View:
         return self.look()
 
+    def watch(self) -> None:
+        """A breaker of one connection is closed while that is open."""
+
     def failed(self, trouble: ServerTrouble) -> float:
         first, longest = self._pauses.bounds(trouble)
         pause = min(first * 2 ** min(self._failures, 30), longest)
@@ -115,6 +122,7 @@ class SharedBreaker:
         sealer: Sealer | None = None,
         pauses: Pauses | None = None,
         chance: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._mailer = mailer
@@ -123,6 +131,8 @@ class SharedBreaker:
         self._chance = chance
         self._local = LocalBreaker(self._pauses, chance=chance)
         self._script = client.register_script(_SCRIPT)
+        self._clock = clock
+        self._next_look = 0.0
         self._trying = False
 
     def look(self) -> View:
@@ -138,6 +148,14 @@ class SharedBreaker:
             return self._local.ask()
         self._trying = not view.closed and not view.wait
         return view
+
+    def watch(self) -> None:
+        # Seldom: a closed breaker costs those who deliver no round trip for each task.
+        if self._clock() < self._next_look:
+            return
+        self._next_look = self._clock() + _SECONDS_BETWEEN_LOOKS
+        view = self.look()
+        self._trying = self._trying or not (view.closed or view.wait)
 
     def failed(self, trouble: ServerTrouble) -> float:
         wait = self._local.failed(trouble)

@@ -66,6 +66,7 @@ class Connection:
         """Whether to claim no messages now; this asks the breaker, unless a connection is open."""
         with self._lock:
             if self._transport is not None:
+                self._breaker.watch()
                 return False
             return self._is_kept_away(self._breaker.look())
 

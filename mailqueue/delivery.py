@@ -51,6 +51,8 @@ class Delivery:
         self._pause = pause
         # The newest result, where the next message's commit will take it to the journal.
         self._unrecorded: Settled | None = None
+        # The claim whose dot may have been sent, until its result is known.
+        self._committed: Claim | None = None
 
     def run(self, items: Iterable[Item]) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
@@ -88,11 +90,27 @@ class Delivery:
         """At the end, however it comes, record the newest result and give back what is left."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             with suppress(JournalUnavailable):
+                self._leave_in_doubt(batch, error)
                 self._finish(batch, "")
             raise
         self._finish(batch, "")
+
+    def _leave_in_doubt(self, batch: Batch, error: BaseException) -> None:
+        """Note that the message in hand may have been sent: nobody will read the reply to its dot.
+
+        A signal to a process of the pool, say, ends it as an exception in the middle of waiting.
+        """
+        claim = self._committed
+        if claim is None or claim.id not in batch.held:
+            return
+        self._record()
+        del batch.held[claim.id]
+        reason = f"the worker was stopped after the final dot: {_described(error)}"
+        earlier = self._journal.results_of(claim)
+        uncertain = Settlement(State.UNCERTAIN, reason, earlier, self._policy.doubt)
+        self._unrecorded = Settled(claim, uncertain, self._worker)
 
     def _finish(self, batch: Batch, reply: str) -> None:
         self._record()
@@ -178,11 +196,16 @@ class Delivery:
 
     def _commit(self, claim: Claim) -> bool:
         """Record the result of the message before, and ask whether this one's dot may be sent."""
-        if self._unrecorded is None:
-            return self._journal.commit(claim)
-        before = self._unrecorded
-        recorded, may_be_sent = self._journal.settle_and_commit(before, claim)
-        self._recorded(before, recorded)
+        before, recorded = self._unrecorded, True
+        self._committed = None
+        if before is None:
+            may_be_sent = self._journal.commit(claim)
+        else:
+            recorded, may_be_sent = self._journal.settle_and_commit(before, claim)
+        if may_be_sent:
+            self._committed = claim
+        if before is not None:
+            self._recorded(before, recorded)
         return may_be_sent
 
     def _record(self) -> None:
@@ -233,5 +256,5 @@ class Delivery:
             _log.warning("message %s: its result waits for the journal in %s", claim.id, path)
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

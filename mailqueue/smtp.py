@@ -305,7 +305,9 @@ class SmtpTransport:
         except Exception:  # noqa: BLE001 - it shows at its own turn, and not in this message's
             return None
         transaction = self._transaction(turn.outgoing, envelope)
-        if self._obstacle(envelope) or len(transaction.commands) > _COMMANDS_AT_ONCE:
+        # While a long content is on its way, the result of the message before has to be on record.
+        is_long = len(envelope.data) > _SMALL or len(transaction.commands) > _COMMANDS_AT_ONCE
+        if is_long or self._obstacle(envelope):
             self._rendered[turn.outgoing.id] = envelope
             return None
         return transaction

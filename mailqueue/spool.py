@@ -33,9 +33,9 @@ from .sealing import Sealer, current_sealer
 
 VERSION = 1
 _SUFFIX = ".json"
-# A message that the journal refuses must not hold up those behind it, and a journal that is away
-# must not cost a time-out for each of them.
-_FAILURES_AT_MOST = 3
+# A journal that is away must not cost a time-out for each file; what is wrong with one message (its
+# key is gone, say) must not hold up those behind it.
+_OUTAGES_AT_MOST = 3
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +57,7 @@ class Replay:
     recorded: int = 0
     damaged: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    outages: int = 0
 
     @property
     def done(self) -> int:
@@ -129,8 +130,14 @@ class Spool:
     # -- looking
 
     def waits(self) -> bool:
-        """Whether there is anything to replay; costs next to nothing where there isn't."""
-        return any(_names(self._results)) or any(_names(self.directory))
+        """Whether there is anything to replay; costs next to nothing where there isn't.
+
+        Somebody else's spool, which can't be looked into, is somebody else's to replay.
+        """
+        try:
+            return any(_names(self._results)) or any(_names(self.directory))
+        except OSError:
+            return False
 
     def waiting(self) -> Waiting:
         """Count the files. Raises OSError where they belong to somebody else."""
@@ -163,7 +170,7 @@ class Spool:
         try:
             with self._alone(wait) as alone:
                 for path, take in self._all() if alone else ():
-                    if found.done == limit or len(found.reasons) == _FAILURES_AT_MOST:
+                    if found.done == limit or found.outages == _OUTAGES_AT_MOST:
                         break
                     self._replay(path, take, found)
         except OSError as error:
@@ -181,6 +188,7 @@ class Spool:
             path.unlink(missing_ok=True)
         except (EnqueueError, ImproperlyConfigured, OSError) as error:
             found.reasons.append(f"{path.stem}: {error}")
+            found.outages += isinstance(error, EnqueueError)
         except (PayloadError, TypeError, ValueError, KeyError, AttributeError) as error:
             found.damaged.append(str(self._put_aside(path)))
             _log.error(

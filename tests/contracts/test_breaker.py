@@ -243,3 +243,14 @@ def test_a_connection_in_a_pause_is_not_opened(client):
         connection.deliver(SimpleNamespace(outgoing=None))
     assert 0 < connection.pause <= 1
     assert troubles(client, Sealer())[0].failures == 1
+
+
+def test_a_connection_that_works_closes_the_breaker_too(client):
+    """While in doubt: the others needn't wait until one of them is let through to try."""
+    one, other = breaker(client), breaker(client)
+    one.failed(REFUSED)
+    other.watch()
+    other.succeeded()
+    assert not one.look().closed  # in its pause, an old connection proves nothing
+    end_pause(client)
+    wait_until(lambda: other.watch() or other.succeeded() or one.look().closed, 10)

@@ -451,3 +451,22 @@ def test_a_disk_that_does_not_answer_is_no_refusal(tmp_path, monkeypatch):
         with pytest.raises(EnqueueUnknown):
             letter().send()
         assert len(report.find(report.Filter())) == 2
+
+
+def test_files_whose_key_is_gone_do_not_hold_up_those_behind_them(journal_is, run_cli):
+    """However many they are: they stay, with the reason, and the others are accepted."""
+    journal_is("away")
+    gone = Spool(current_spool().directory, Sealer([Fernet.generate_key().decode()]))
+    spooled(4)
+    for path in files():
+        path.write_text(gone._sealer.seal(path.read_text()))
+    spooled(5)
+    journal_is("back")
+    found = flushed(run_cli, status=1)
+    assert (found["accepted"], found["remaining"]) == (5, 4)
+
+
+def test_a_spool_that_can_not_be_looked_into_stops_no_timer(tmp_path):
+    """Another user's, say: it is that user's to replay."""
+    (tmp_path / "spool").write_text("")
+    assert not Spool(tmp_path / "spool", Sealer()).waits()

@@ -258,3 +258,22 @@ def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server):
     get_connection().send_messages(messages)
     wait_for({"sent": 2})
     assert states_then == ["sent"]
+
+
+def test_a_result_is_on_record_before_a_long_content_is_sent(pipelining_server):
+    """A content of 3 MB may take minutes: the reply before it doesn't wait for that."""
+    states_then = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "body" and session.mail.recipients == ["to1@example.com"]:
+            wait_until(lambda: fate(messages[0])["state"] == "sent", 20)
+            states_then.append(fate(messages[0])["state"])
+
+    messages = [
+        EmailMessage(f"News {n}", body, "news@example.com", [f"to{n}@example.com"])
+        for n, body in enumerate(["Short", "A line of the letter.\n" * 150_000])
+    ]
+    pipelining_server.script = script
+    get_connection().send_messages(messages)
+    wait_for({"sent": 2})
+    assert states_then == ["sent"]

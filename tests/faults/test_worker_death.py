@@ -107,6 +107,29 @@ def test_a_worker_told_to_stop_leaves_no_message_half_said(start_worker):
         assert set(Counter(mail.message_id for mail in server.accepted).values()) == {1}
 
 
+def test_a_worker_group_told_to_stop_makes_no_copy_of_the_message_in_doubt(
+    start_worker, smtp_server
+):
+    """SIGTERM to each process ends the pool's at once: what waits for its reply is uncertain."""
+    first = start_worker()
+
+    def stop_all() -> None:
+        os.killpg(first.process.pid, signal.SIGTERM)
+        wait_until(lambda: first.process.poll() is not None, 30, first.explain)
+
+    in_the_middle(smtp_server, 5, stop_all)
+    messages = send(20)
+    wait_until(lambda: first.process.poll() is not None, 40, first.explain)
+    wait_until(lambda: len(smtp_server.received) == 5, 10)
+    in_hand = report.show(messages[4].mailqueue_id)
+    assert in_hand["state"] == "uncertain"
+    assert "stopped after the final dot" in in_hand["reply"]
+    second = start_worker()
+    expected = {"sent": 19, "uncertain": 1}
+    wait_until(lambda: states() == expected, 60, lambda: f"{states()}\n{second.explain()}")
+    assert set(Counter(smtp_server.message_ids()).values()) == {1}
+
+
 def test_a_flushed_broker_loses_nothing(start_worker, smtp_server, redis_url):
     """Carried-off tasks are published anew by the workers' timer."""
     send(30)
