@@ -113,9 +113,11 @@ end
 
 -- Whether the claim's lease has ended, and nobody has claimed or settled the message since: a result
 -- that its worker kept until the journal was back still counts, and spares a second copy.
-local function unclaimed_since(id, token)
+-- What is held meanwhile takes only a result that ends it: the rest would undo the hold.
+local function unclaimed_since(id, token, result)
   local state = get(id, 'state')
-  return (state == 'uncertain' or state == 'queued') and get(id, 'left_token') == token and number(id, 'lost') > 0
+  local waits = state == 'uncertain' or state == 'queued' or (state == 'held' and FINAL[result])
+  return waits and get(id, 'left_token') == token and number(id, 'lost') > 0
 end
 
 -- A claim whose lease has ended. Before the commit nothing can have been sent; after it, it may have.
@@ -242,10 +244,11 @@ end
 -- What an attempt came to. -> 1 (also when it was recorded already), or 0 where the claim is stale
 function operations.settle(arguments)
   local id, token, state, delay = arguments[1], arguments[2], arguments[3], tonumber(arguments[4])
-  if not owned(id, token) and not unclaimed_since(id, token) then
+  if not owned(id, token) and not unclaimed_since(id, token, state) then
     return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
   end
   redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0, 'token', token)
+  redis.call('HDEL', key(id), 'held_from', 'held_due')
   -- Some recipients are left for the next transaction, which belongs to the same try.
   if state == 'queued' then redis.call('HINCRBY', key(id), 'tries_from', 1) end
   note(id, get(id, 'attempts'), arguments[7])

@@ -445,6 +445,19 @@ def test_a_late_settlement_that_is_said_to_be_recorded_is(journal):
     assert (state(journal, "m"), journal.read(["m"])[0].results) == (State.UNCERTAIN, refused)
 
 
+def test_a_late_result_ends_a_message_that_is_held_meanwhile(journal):
+    """It was sent, as is known now: resuming it would make a second copy."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    assert journal.release() == []
+    journal.hold(["m"])
+    assert not journal.settle(claim, Settlement(State.RETRYING, "451 later", {}, delay=0))
+    assert state(journal, "m") is State.HELD
+    assert journal.settle(claim, Settlement(State.SENT, "250 OK", {}))
+    assert state(journal, "m") is State.SENT
+
+
 def test_an_idempotency_key_stands_for_one_message(journal):
     """A second message with the key is accepted as the first, also within one call."""
     first, second = entry("m", idempotency_key="k"), entry("n", idempotency_key="k")
