@@ -11,6 +11,7 @@ from email.headerregistry import (
     Address,
     AddressHeader,
     BaseHeader,
+    DateHeader,
     Group,
     HeaderRegistry,
     UnstructuredHeader,
@@ -19,6 +20,7 @@ from email.message import Message
 from email.policy import EmailPolicy, Policy
 from email.utils import getaddresses
 from functools import lru_cache
+from numbers import Number
 from typing import Any
 
 from .addresses import ascii_domain, refuse_line_ends
@@ -28,6 +30,7 @@ _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the
 _ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _FOLD = re.compile(r"(?:\r\n|\r|\n)(?=[ \t])")
+_NO_TEXT: Any = object.__str__  # which gives the repr()
 _MAX_LINE = 998  # RFC 5322, 2.1.1, without the line's end
 # Where RFC 2047 (section 5) allows an encoded word for any text. In any other field that Python
 # has no grammar for, the reader need not decode it.
@@ -111,12 +114,19 @@ def _is_pythons(factory: Any) -> bool:
 
 
 def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
-    """Make the header; BadHeaderError for newlines, ValueError for what can't be a header."""
+    """Make the header; BadHeaderError for newlines, ValueError for what can't be a header.
+
+    Raises TypeError for a value that has no text but its ``repr()``.
+    """
     _refuse_bad_name(name)
+    given = value
     if not hasattr(value, "utctimetuple"):  # a date is formatted by its header
-        value = _as_text(value)
+        value = _as_text(value, name)
         refuse_line_ends(value, name)
     header = _parsed(name, value, policy)
+    if isinstance(header, DateHeader) and getattr(header, "datetime", None) is None:
+        # Python would write the name without a value.
+        raise ValueError(f"{name} must be a datetime or a date of RFC 5322, not {given!r:.100}")
     # An encoded word may hide a newline that folding would write out (CVE-2024-6923).
     refuse_line_ends(str(header), name)
     if _is_addresses(header) and not policy.utf8 and not str(header).isascii():
@@ -154,15 +164,24 @@ def _is_addresses(header: Any) -> bool:
     return isinstance(header, AddressHeader)
 
 
-def _as_text(value: Any) -> str:
+def _as_text(value: Any, name: str) -> str:
     if isinstance(value, (list, tuple)):
-        return ", ".join(_as_text(item) for item in value)
-    if isinstance(value, bytes):
-        return value.decode()
+        return ", ".join(text for item in value if (text := _as_text(item, name)))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return _decoded_bytes(bytes(value), name)
+    if type(value).__str__ is _NO_TEXT and not isinstance(value, Number | None):
+        raise TypeError(f"{name} must be text, not {value!r:.100}")
     text = "" if value is None else str(value)
     if not text.isascii():
         text.encode()  # a lone surrogate can't be sent; better said here than in the worker
     return text
+
+
+def _decoded_bytes(value: bytes, name: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} must be text or UTF-8, not {value!r:.100}") from error
 
 
 def _parsed(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:

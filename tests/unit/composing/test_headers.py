@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.header
 import pickle
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email import message_from_bytes, policy
 from email.headerregistry import Address
 from email.utils import getaddresses, parsedate_to_datetime
@@ -316,7 +316,8 @@ class _Factory(type(policy.default.header_factory)):
 @pytest.mark.parametrize("name", ["To", "From", "Cc", "Reply-To", "Date"])
 def test_a_header_given_twice_is_refused(name) -> None:
     """In two spellings: neither is dropped in silence."""
-    message = EmailMessage("s", "b", headers={name: "a@b.c", name.lower(): "d@e.f"})
+    value = "Fri, 09 Nov 2001 01:08:47 -0000" if name == "Date" else "a@b.c"
+    message = EmailMessage("s", "b", headers={name: value, name.lower(): value})
     with pytest.raises(ValueError, match=f"at most 1 {name.lower()} headers in a message"):
         message.message()
 
@@ -325,3 +326,32 @@ def test_a_url_that_fits_stays_on_the_first_line() -> None:
     """It is not moved to the next one, which would leave the first with nothing but the name."""
     url = "<https://example.com/" + "a" * 42 + ">"
     assert field("List-Unsubscribe", url) == f"{url}\n"
+
+
+@pytest.mark.parametrize("name", ["To", "Cc", "Reply-To", "From", "Resent-To", "X-List"])
+def test_a_list_in_headers_is_joined(name) -> None:
+    """Its empty entries are left out, as those of ``to`` are; bytes are UTF-8."""
+    given = ["a@x.y", None, "", b"b@x.y"]
+    assert EmailMessage(headers={name: given}).message()[name] == "a@x.y, b@x.y"
+
+
+@pytest.mark.parametrize("name", ["Subject", "To", "X-Thing"])
+@pytest.mark.parametrize("value", [{"a": 1}, {"a"}, [object()], iter("ab")])
+def test_a_value_without_text_is_a_type_error(name, value) -> None:
+    """Nothing but its repr() could be mailed: the error names the header."""
+    with pytest.raises(TypeError, match=f"{name} must be text, not "):
+        make_header(name, value, policy.default)
+
+
+def test_bytes_that_are_no_utf8_name_their_header() -> None:
+    """ValueError, which says where they are."""
+    with pytest.raises(ValueError, match=r"X-Thing must be text or UTF-8, not b'gr\\xfc'"):
+        EmailMessage(headers={"X-Thing": b"gr\xfc"}).message()
+
+
+@pytest.mark.parametrize("name", ["Date", "date", "Resent-Date"])
+@pytest.mark.parametrize("value", ["2026-01-01 00:00:00+00:00", date(2026, 1, 1), 5, None, ""])
+def test_a_date_that_is_none_is_refused(name, value) -> None:
+    """Python would write the field empty."""
+    with pytest.raises(ValueError, match=f"{name} must be a datetime or a date of RFC 5322, not "):
+        EmailMessage(headers={name: value}).message()
