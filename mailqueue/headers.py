@@ -30,6 +30,7 @@ _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the
 _ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _FOLD = re.compile(r"(?:\r\n|\r|\n)(?=[ \t])")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _NO_TEXT: Any = object.__str__  # which gives the repr()
 _MAX_LINE = 998  # RFC 5322, 2.1.1, without the line's end
 # Where RFC 2047 (section 5) allows an encoded word for any text. In any other field that Python
@@ -139,6 +140,22 @@ def check_part(part: Message[Any, Any]) -> None:
     for name, value in part.items():
         _refuse_bad_name(name)
         refuse_hidden_line_ends(name, value)
+
+
+def needs_encoding(value: Any) -> bool:
+    """Whether a part by the older policy holds a value that the newer one can't write."""
+    if isinstance(value, Header):
+        return True
+    # Surrogates stand for bytes that were read, and are written as those.
+    return isinstance(value, str) and not value.isascii() and not _SURROGATES.search(value)
+
+
+def encoded_value(name: str, value: Any) -> str:
+    """The value in ASCII, folded, as the newer policy writes it (RFC 2047, and 2231 for names)."""
+    if isinstance(value, Header):
+        return value.encode()
+    folded: str = make_header(name, _FOLD.sub("", value), _OURS).fold(policy=_OURS)
+    return folded.partition(":")[2].strip()
 
 
 def refuse_hidden_line_ends(name: str, value: Any) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import email.message
 import email.policy
 import email.utils
-import mimetypes
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.charset import Charset
-from email.mime.base import MIMEBase
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,18 +22,19 @@ from .mime import (
     add_attachment,
     alternative_arguments,
     attach_part,
+    checked_content,
     content_arguments,
     file_name,
+    no_attachment,
     outer_parts,
     readable,
     refuse_no_content,
+    refuse_old_message,
     split_type,
-    text_or_binary,
 )
 
 _ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
 _ATTRIBUTE_HEADERS = {"from", *(header.lower() for header in _ADDRESS_LISTS.values())}
-_DEFAULT_TYPE = "application/octet-stream"
 
 
 class _DnsName:
@@ -180,7 +179,7 @@ class EmailMessage:
             return
         if content is None:
             raise ValueError("content must be provided.")
-        content, mimetype = _checked_content(filename, content, mimetype)
+        content, mimetype = checked_content(filename, content, mimetype)
         self.attachments.append(EmailAttachment(filename, content, mimetype))
 
     def attach_file(self, path: Any, mimetype: str | None = None) -> None:
@@ -199,10 +198,10 @@ class EmailMessage:
         elif isinstance(attachment, (tuple, list)):
             self.attach(*attachment)
         else:
-            raise _no_attachment(attachment)
+            raise no_attachment(attachment)
 
     def _attach_part(self, part: Any, content: Any, mimetype: Any) -> None:
-        _refuse_old_message(part)
+        refuse_old_message(part)
         kind = "MIMEPart" if isinstance(part, email.message.MIMEPart) else "MIMEBase"
         if content is not None or mimetype is not None:
             raise ValueError(
@@ -232,12 +231,12 @@ class EmailMessage:
         for attachment in self.attachments or ():
             # The list may have been filled by hand, past attach().
             if isinstance(attachment, email.message.Message):
-                _refuse_old_message(attachment)
+                refuse_old_message(attachment)
                 attach_part(built, attachment)
-            elif isinstance(attachment, (tuple, list)):
+            elif isinstance(attachment, (tuple, list)) and len(attachment) in (2, 3):
                 self._add_attachment(built, *attachment)
             else:
-                raise _no_attachment(attachment)
+                raise no_attachment(attachment)
         if self.attachments:
             _change_subtype(built, "mixed", self.mixed_subtype)
 
@@ -248,7 +247,7 @@ class EmailMessage:
         content: Any,
         mimetype: str | None = None,
     ) -> None:
-        content, mimetype = _checked_content(filename, content, mimetype)
+        content, mimetype = checked_content(filename, content, mimetype)
         content, options = content_arguments(content, mimetype, self._charset, built.policy)
         if filename is not None:
             options["filename"] = file_name(filename)
@@ -362,31 +361,6 @@ def _by_lower_name(headers: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"There may be at most 1 {name} headers in a message")
         found[lower] = value
     return found
-
-
-def _checked_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
-    """The content, decoded if it is text, and its type, guessed if it isn't given."""
-    name = file_name(filename)
-    mimetype = mimetype or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE
-    split_type(mimetype)
-    refuse_no_content(content, mimetype)
-    return text_or_binary(content, mimetype)
-
-
-def _no_attachment(given: object) -> TypeError:
-    return TypeError(
-        "each of the attachments must be a tuple (filename, content, mimetype), an "
-        f"EmailAttachment or an email.message.MIMEPart, not {given!r:.100}"
-    )
-
-
-def _refuse_old_message(part: email.message.Message[Any, Any]) -> None:
-    # The headers of a whole message would be read as those of a part; forwarding is something else.
-    if not isinstance(part, (email.message.MIMEPart, MIMEBase)):
-        raise ValueError(
-            "an email.message.Message can't be attached as a part: give it as the content of "
-            "an attachment of the type 'message/rfc822'"
-        )
 
 
 def _change_subtype(built: email.message.EmailMessage, usual: str, wanted: str) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import codecs
 import inspect
+import mimetypes
 import os
 import re
 from binascii import b2a_base64
 from collections.abc import Iterator
+from copy import deepcopy
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
 from email.contentmanager import raw_data_manager
 from email.generator import BytesGenerator
-from email.message import EmailMessage, Message
+from email.message import EmailMessage, Message, MIMEPart
+from email.mime.base import MIMEBase
 from email.policy import EmailPolicy, Policy
 from io import BytesIO
 from itertools import starmap
@@ -20,10 +23,11 @@ from numbers import Number
 from struct import iter_unpack
 from typing import Any
 
-from .headers import refuse_hidden_line_ends
+from .headers import encoded_value, needs_encoding, refuse_hidden_line_ends
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _NO_TEXT: Any = object.__str__  # which gives the repr()
+_MAX_DEPTH = 100  # as Postfix reads it; Python's generator fails somewhere beyond
 _DEFAULT_TYPE = "application/octet-stream"
 
 
@@ -42,10 +46,11 @@ def file_name(filename: Any) -> str:
     return "" if filename is None else str(filename)
 
 
-def refuse_no_content(content: Any, mimetype: str) -> None:
+def refuse_no_content(content: Any, mimetype: str, name: str = "") -> None:
     """Raise TypeError for what could only be mailed as its ``repr()``: None, files, lists, paths.
 
     Numbers and what defines ``__str__`` (lazy translations) are text, messages are ``message/*``.
+    The error names the attachment, if it has a name.
     """
     if isinstance(content, str) or _is_binary(content) or isinstance(content, Number):
         return
@@ -56,7 +61,8 @@ def refuse_no_content(content: Any, mimetype: str) -> None:
         or hasattr(content, "read")
         or isinstance(content, os.PathLike)
     ):
-        raise TypeError(f"content must be text or bytes, not {content!r:.100}")
+        where = f"{name}: " if name else ""
+        raise TypeError(f"{where}content must be text or bytes, not {content!r:.100}")
 
 
 def content_arguments(
@@ -102,6 +108,32 @@ def text_or_binary(content: Any, mimetype: str) -> tuple[Any, str]:
         return content, _DEFAULT_TYPE
 
 
+def checked_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
+    """The content, decoded if it is text, and its type, guessed if it isn't given."""
+    name = file_name(filename)
+    mimetype = mimetype or mimetypes.guess_type(name)[0] or _DEFAULT_TYPE
+    split_type(mimetype)
+    refuse_no_content(content, mimetype, name)
+    return text_or_binary(content, mimetype)
+
+
+def no_attachment(given: object) -> TypeError:
+    """The error that says what an attachment is."""
+    return TypeError(
+        "each of the attachments must be a tuple (filename, content, mimetype), an "
+        f"EmailAttachment or an email.message.MIMEPart, not {given!r:.100}"
+    )
+
+
+def refuse_old_message(part: Message[Any, Any]) -> None:
+    """Raise ValueError for a whole message, whose headers would be read as those of a part."""
+    if not isinstance(part, (MIMEPart, MIMEBase)):
+        raise ValueError(
+            "an email.message.Message can't be attached as a part: give it as the content of "
+            "an attachment of the type 'message/rfc822'"
+        )
+
+
 def add_attachment(message: EmailMessage, content: Any, options: dict[str, Any]) -> None:
     """Attach what ``content_arguments()`` returned, as ``message.add_attachment()`` does."""
     policy: Any = message.policy
@@ -124,18 +156,26 @@ def _base64_lines(data: bytes, limit: int) -> str:
 
 
 def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:
-    """Attach a part as it is, making the message ``multipart/mixed`` if it isn't yet."""
+    """Attach a part as it is, making the message ``multipart/mixed`` if it isn't yet.
+
+    Headers that only the older policy could write are encoded, in a copy. Raises TypeError for a
+    part whose payload can't be written.
+    """
+    for inner in outer_parts(part):
+        _refuse_bad_payload(inner, part)
     if message.get_content_type() != "multipart/mixed":
         message.make_mixed()
-    message.attach(part)  # type: ignore[arg-type] # any Message will do
+    message.attach(_with_written_headers(part))  # type: ignore[arg-type] # any Message will do
 
 
-def outer_parts(message: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
+def outer_parts(message: Message[Any, Any], depth: int = 0) -> Iterator[Message[Any, Any]]:
     """The message and its parts, but nothing from within messages that it forwards."""
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"the parts of a message may be nested {_MAX_DEPTH} deep, not deeper")
     yield message
     if message.get_content_maintype() == "multipart" and message.is_multipart():
         for part in message.get_payload():
-            yield from outer_parts(part)  # type: ignore[arg-type] # parts of a Message are
+            yield from outer_parts(part, depth + 1)  # type: ignore[arg-type] # parts are Messages
 
 
 def flatten(
@@ -167,6 +207,36 @@ def flatten_for_reading(message: Any) -> bytes:
 def needs_smtputf8(addresses: list[str]) -> bool:
     """Whether an envelope with these addresses needs SMTPUTF8 (RFC 6531)."""
     return not all(address.isascii() for address in addresses)
+
+
+def _refuse_bad_payload(part: Message[Any, Any], whole: Message[Any, Any]) -> None:
+    payload: Any = part.get_payload()
+    parts = payload if isinstance(payload, list) else []
+    if not isinstance(payload, str | list | None) or not all(isinstance(p, Message) for p in parts):
+        name = part.get_filename() or whole.get_filename() or part.get_content_type()
+        raise TypeError(
+            f"{name}: the payload of a part must be text or a list of parts, not {payload!r:.100}"
+        )
+
+
+def _with_written_headers(part: Message[Any, Any]) -> Message[Any, Any]:
+    if not any(_has_raw_headers(inner) for inner in outer_parts(part)):
+        return part
+    part = deepcopy(part)
+    for inner in outer_parts(part):
+        if _has_raw_headers(inner):
+            headers = list(inner.raw_items())
+            for name in inner:
+                del inner[name]
+            for name, value in headers:
+                inner[name] = encoded_value(name, value) if needs_encoding(value) else value
+    return part
+
+
+def _has_raw_headers(part: Message[Any, Any]) -> bool:
+    return not isinstance(part.policy, EmailPolicy) and any(
+        needs_encoding(value) for _, value in part.raw_items()
+    )
 
 
 def _is_binary(content: Any) -> bool:

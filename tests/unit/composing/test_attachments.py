@@ -8,8 +8,10 @@ import io
 import random
 from email import message_from_bytes, policy
 from email.contentmanager import ContentManager, raw_data_manager
+from email.header import Header
 from email.message import MIMEPart
 from email.mime.image import MIMEImage
+from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from pathlib import Path
 
@@ -519,3 +521,68 @@ def test_the_warning_of_an_old_part_points_at_the_caller(kind) -> None:
     with pytest.warns(DeprecationWarning, match="MIMEBase") as warned_by_constructor:
         kind(attachments=[MIMEImage(b"x", "png")])
     assert [w.filename for w in [*warned, *warned_by_constructor]] == [__file__] * 2
+
+
+def with_part(part) -> EmailMessage:
+    """A message with that in its list of attachments."""
+    message = EmailMessage("s", "b")
+    message.attachments.append(part)
+    return message
+
+
+@pytest.mark.parametrize("value", ["Grüße", "Grüße an alle " * 20, Header("Grüße", "iso-8859-1")])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_header_of_an_old_part_outside_ascii_is_encoded(value, nested) -> None:
+    """As Python's older policy does, and Django did before 6.0; what was given stays as it is."""
+    given = MIMEText("text")
+    given["Content-Description"] = value
+    whole = MIMEMultipart(_subparts=[given]) if nested else given
+    (part,) = parts(with_part(whole))
+    read = next(part.iter_parts()) if nested else part
+    assert read["Content-Description"].strip() == str(value).strip()
+    assert read.get_content() == "text"
+    assert given["Content-Description"] is value
+
+
+def test_a_file_name_of_an_old_part_outside_ascii_is_encoded() -> None:
+    """As a parameter is (RFC 2231)."""
+    given = MIMEText("text")
+    given["Content-Disposition"] = 'attachment; filename="Grüße.txt"'
+    (part,) = parts(with_part(given))
+    assert part.get_filename() == "Grüße.txt"
+    assert b"filename*=utf-8''Gr%C3%BC%C3%9Fe.txt" in with_part(given).message().as_bytes()
+
+
+@pytest.mark.parametrize("kind", [MIMEPart, lambda: MIMEText("x")])
+@pytest.mark.parametrize("payload", [5, ["text"]])
+def test_a_part_whose_payload_cannot_be_written_is_refused(kind, payload) -> None:
+    """TypeError when the message is built, with the name of the attachment."""
+    part = kind()
+    part.add_header("Content-Disposition", "attachment", filename="a.txt")
+    part.set_payload(payload)
+    for given in (part, MIMEMultipart(_subparts=[part])):
+        with pytest.raises(TypeError, match=r"a\.txt: the payload of a part must be text or"):
+            with_part(given).message()
+
+
+def test_parts_too_deep_to_be_written_are_refused() -> None:
+    """ValueError when the message is built, not RecursionError when it is delivered."""
+    deep = MIMEText("x")
+    for _ in range(400):
+        deep = MIMEMultipart(_subparts=[deep])
+    with pytest.raises(ValueError, match="nested 100 deep"):
+        with_part(deep).message()
+
+
+@pytest.mark.parametrize("content", [None, io.BytesIO(b"bytes"), ["text"]])
+def test_an_error_names_the_attachment(content) -> None:
+    """By its file name, so that it can be found among others."""
+    with pytest.raises(TypeError, match=r"a\.txt: content must be text or bytes"):
+        with_part(("a.txt", content, "text/plain")).message()
+
+
+@pytest.mark.parametrize("given", [("a.txt",), ("a.txt", "b", "text/plain", 1), ["a.txt"]])
+def test_a_tuple_of_another_length_in_the_list_by_hand(given) -> None:
+    """TypeError that shows it."""
+    with pytest.raises(TypeError, match=r"must be a tuple .* not .'a\.txt'"):
+        with_part(given).message()
