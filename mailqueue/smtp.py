@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import math
 import smtplib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import StrEnum
 
 from . import faultpoint
 from .backends.smtp import EmailBackend
 from .dialogue import Dialogue
 from .errors import MailqueueError
 from .outcome import (
-    Answer,
     Misconfigured,
     Outcome,
     Reply,
@@ -28,12 +25,12 @@ from .outcome import (
     Verdict,
 )
 from .rendering import Envelope, Outgoing, render
+from .transaction import PHASE_TIMEOUTS, Phase, Transaction
 from .transport import Turn, trouble_of
 
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 _START_MAIL_INPUT = 354
 _LOGIN_WANTED = 530  # RFC 4954 6
-_TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 4.5.3.1.10: 452, or 552 from older servers
 _CONNECTION_ERRORS = (OSError, smtplib.SMTPException)
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
 # each would wait for the other (RFC 2920, 3.1).
@@ -43,72 +40,6 @@ _SMALL = 256 * 1024
 _RENDERED_AHEAD = 2  # messages
 # Seconds for the replies to the next envelope to come in with the reply to the dot before it.
 _TOGETHER = 0.02
-
-
-class Phase(StrEnum):
-    """How far a transaction has come."""
-
-    MAIL = "MAIL"
-    RCPT = "RCPT"
-    DATA = "DATA"
-    BODY = "message body"
-    DOT = "final dot"
-    RSET = "RSET"
-
-
-# Seconds, by RFC 5321 4.5.3.2.
-_PHASE_TIMEOUTS: Mapping[Phase, float] = {
-    Phase.MAIL: 300,
-    Phase.RCPT: 300,
-    Phase.DATA: 120,
-    Phase.BODY: 180,
-    Phase.DOT: 600,
-    Phase.RSET: 300,
-}
-
-
-@dataclass
-class Transaction:
-    """An envelope on the wire: the commands that were written, and what was answered."""
-
-    outgoing: Outgoing
-    envelope: Envelope
-    commands: Sequence[tuple[Phase, str]]
-    replies: list[Reply] = field(default_factory=list)
-
-    @property
-    def unanswered(self) -> Sequence[tuple[Phase, str]]:
-        """The commands to which no reply was read yet."""
-        return self.commands[len(self.replies) :]
-
-    @property
-    def answers(self) -> dict[str, Answer]:
-        """What was answered for each recipient, of those that were asked for."""
-        refused = self.replies[0].verdict is not Verdict.ACCEPTED
-        replies = [self.replies[0]] * len(self.envelope.recipients) if refused else self.replies[1:]
-        found: dict[str, Answer] = {}
-        some = False
-        for address, reply in zip(self.envelope.recipients, replies, strict=False):
-            left = some and reply.code in _TOO_MANY_RECIPIENTS
-            some = some or reply.verdict is Verdict.ACCEPTED
-            found[address] = Answer(Verdict.LEFT if left else reply.verdict, str(reply))
-        return found
-
-    @property
-    def accepted(self) -> list[str]:
-        """The recipients for whom the server will take the message."""
-        return [a for a, answer in self.answers.items() if answer.verdict is Verdict.ACCEPTED]
-
-    def outcome(self, verdict: Verdict, reply: str) -> Outcome:
-        """The outcome where the recipients that were accepted share an answer."""
-        answers = {**self.answers, **Outcome.for_all(self.accepted, verdict, reply).answers}
-        return Outcome(
-            {
-                spelling: answer
-                for address, answer in answers.items()
-                for spelling in self.envelope.spellings[address]
-            }
-        )
 
 
 class SmtpTransport:
@@ -403,7 +334,7 @@ class SmtpTransport:
             raise ServerTrouble(f"the server said something unasked: {reply}")
 
     def _seconds(self, phase: Phase) -> float:
-        timeout = _PHASE_TIMEOUTS[phase]
+        timeout = PHASE_TIMEOUTS[phase]
         if self._timeout is not None and phase is not Phase.DOT:
             timeout = min(timeout, self._timeout)
         return timeout

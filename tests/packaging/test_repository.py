@@ -27,7 +27,7 @@ LAYERS = {
     "sending": """
         batch breaker connection delivery hearing dialogue faultpoint housekeeper outcome rendering
         retry smtp
-        tasks transport worker
+        tasks transaction transport worker
     """,
     "watching": "__main__ cli contrib.django embedded inbox monitor smtpd testing up",
 }
