@@ -18,7 +18,7 @@ from email.headerregistry import (
 )
 from email.message import Message
 from email.policy import EmailPolicy, Policy
-from email.utils import getaddresses
+from email.utils import format_datetime, getaddresses
 from functools import lru_cache
 from numbers import Number
 from typing import Any
@@ -133,6 +133,13 @@ def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     if _is_addresses(header) and not policy.utf8 and not str(header).isascii():
         return _with_ascii_domains(header, policy)
     return header
+
+
+def header_text(name: str, value: Any) -> str:
+    """The text that ``make_header`` makes of a value. Raises TypeError where it has none."""
+    if hasattr(value, "utctimetuple"):
+        return format_datetime(value)
+    return _as_text(value, name)
 
 
 def check_part(part: Message[Any, Any]) -> None:

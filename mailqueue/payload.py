@@ -24,6 +24,7 @@ from .blobs import BlobCollector
 from .conf import django_settings, settings
 from .contents import dump_attachment, dump_content, in_base64, load_attachment, load_content
 from .errors import PayloadError
+from .headers import header_text
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
 from .values import from_json, to_json
 
@@ -193,7 +194,7 @@ def _check_before_the_wire(message: Any) -> None:
     refuse_line_ends(str(message.subject), "Subject")
     for name, value in (message.extra_headers or {}).items():
         refuse_line_ends(str(name), "name")
-        refuse_line_ends(str(value), str(name))
+        refuse_line_ends(header_text(str(name), value), str(name))
 
 
 def _without_weight(message: Any, threshold: int) -> Any:
@@ -250,6 +251,8 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     """Text of a message; None means the same as in the message's constructor."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode()
     return "" if value is None else str(value)
 
 
@@ -276,7 +279,7 @@ def _import_class(path: str) -> Any:
 
 
 def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    found = {str(name): str(value) for name, value in headers.items()}
+    found = {str(name): header_text(str(name), value) for name, value in headers.items()}
     names = {name.lower() for name in found}
     if "message-id" not in names:
         found["Message-ID"] = make_msgid()

@@ -243,6 +243,21 @@ def test_a_payload_with_values_of_other_types_is_refused(field, value):
         payload.loads(json.dumps(found))
 
 
+def test_values_that_are_no_text_travel_as_what_they_are_sent_as():
+    """Lists of addresses, dates, bytes: the queue makes of them what message() does."""
+    message = EmailMessage("Hello", b"bytes", "from@example.com", ["to@example.com"])
+    message.extra_headers = {
+        "To": ["a@example.com", "b@example.com"],
+        "Date": datetime(2026, 11, 21, tzinfo=UTC),
+        "X-Note": b"note",
+        "X-None": None,
+        "Message-ID": "<id@example.com>",
+    }
+    loaded = payload.loads(payload.dumps(message, "id"))
+    assert rendered_bytes(loaded, "id") == rendered_bytes(message, "id")
+    assert loaded.body == "bytes"
+
+
 def test_none_set_later_means_what_it_means_in_the_constructor():
     """A body of None is empty, not the word; a sender of None is DEFAULT_FROM_EMAIL."""
     message = EmailMultiAlternatives("Hello", "body", "from@example.com", ["to@example.com"])
