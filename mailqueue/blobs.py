@@ -19,15 +19,16 @@ def sha256(content: str) -> str:
 class BlobCollector:
     """Collects what is too large for a payload, for the journal to store.
 
-    An object that many messages attach is encoded and hashed once. ``used`` are those of the
-    message at hand, by name; ``contents`` those of all messages.
+    Bytes or text that many messages attach are encoded and hashed once; what may change between
+    two messages, such as a MIME part, is for each. ``used`` are those of the message at hand, by
+    name; ``contents`` those of all messages.
     """
 
     def __init__(self, threshold: int) -> None:
         self.contents: dict[str, str] = {}
         self.used: dict[str, str] = {}
         self.threshold = threshold
-        self._known: dict[int, tuple[object, str]] = {}
+        self._known: dict[int, tuple[bytes | str, str]] = {}  # held, so that no id is given twice
 
     def put(self, original: object, encode: Callable[[], str]) -> str:
         """Take a content, encoded if it is not known yet; return its name."""
@@ -36,7 +37,8 @@ class BlobCollector:
             content = encode()
             name = sha256(content)
             self.contents[name] = content
-            self._known[id(original)] = original, name
+            if type(original) is bytes or type(original) is str:
+                self._known[id(original)] = original, name
         self.used[name] = self.contents[name]
         return name
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import MIMEPart
 from email.mime.base import MIMEBase
@@ -494,3 +495,26 @@ def test_any_number_of_messages_passes_through_from_a_generator(redis_url):
 
     assert get_connection().send_messages(letters()) == 1200
     assert accepted_before_last == [1000]
+
+
+def test_an_attachment_that_changes_between_two_messages_is_each_ones_own(
+    start_worker, smtp_server
+):
+    """A generator may use one object again and again: each message has what it held by then."""
+    part, buffer = MIMEPart(), bytearray()
+
+    def letters() -> Iterator[EmailMessage]:
+        for name in "ABC":
+            part.set_content(name.encode() * 50_000, "application", "octet-stream")
+            buffer[:] = name.lower().encode() * 50_000
+            message = letter(subject=name)
+            message.attachments = [part, ("file", buffer, "application/octet-stream")]
+            yield message
+
+    assert get_connection().send_messages(letters()) == 3
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) == 3, 20, worker.explain)
+    for received in smtp_server.received:
+        parts = [part.get_content() for part in received.parsed.iter_attachments()]
+        name = received.parsed["Subject"].encode()
+        assert parts == [name * 50_000, name.lower() * 50_000]
