@@ -25,7 +25,7 @@
 --   <p>:blobs          hash   sha256 -> how many messages refer to it
 --   <p>:due            zset   id -> when somebody has to look at it next; all but final states
 --   <p>:state:<state>  zset   id -> when it entered that state
---   <p>:same:<key>     string idempotency key -> id of the message that it stands for, for a day
+--   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
@@ -153,8 +153,8 @@ local function missing_blobs(arguments)
   return answer
 end
 
--- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), idempotency key (''
--- for none), names of large attachments, priority. -> for each the id under which it is known from now on, and
+-- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), SHA-256 of the
+-- idempotency key ('' for none), names of large attachments, priority. -> for each the id under which it is known from now on, and
 -- 1 where that is new; or 'missing' and the names that are not stored yet, and nothing is accepted
 function operations.accept(arguments)
   local grace, window, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}

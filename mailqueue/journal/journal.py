@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from ..blobs import sha256
 from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
 from .connection import Client, ensure_connected, errors_translated
@@ -97,8 +98,9 @@ class Journal:
             summary = self.sealer.seal(json.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
             arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
-            arguments += [entry.idempotency_key or "", " ".join(entry.blobs)]
-            arguments += [entry.priority]
+            # The key may tell something of a person, and names of keys can't be sealed.
+            same = sha256(entry.idempotency_key) if entry.idempotency_key else ""
+            arguments += [same, " ".join(entry.blobs), entry.priority]
         ids = tuple(entry.id for entry in entries)
         call = self._call_durably if fsync else self._call
         for _ in range(_TRIES_TO_STORE):

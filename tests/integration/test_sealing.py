@@ -65,8 +65,10 @@ def test_nothing_readable_lies_in_broker_and_journal(
     monkeypatch.setenv("EMAIL_HOST_PASSWORD", "password-of-mine")
     smtp_server.replies = {"nobody@example.com": ["550 no nobody@example.com here"]}
     refused, sent = letter("nobody@example.com"), letter()
+    sent.idempotency_key = "patient 4711"
     get_connection().send_messages([refused, sent])
     secrets = [b"password-of-mine", b"example.com", b"diagnosis", b"a cold", b"confidential"]
+    secrets += [b"patient 4711"]
     waiting = everything_in(redis_url)
     assert b"sealed:" in waiting
     assert [secret for secret in secrets if secret in waiting] == []
