@@ -14,6 +14,8 @@ from typing import Any
 from .conf import QueueSettings
 from .errors import PayloadError
 
+_LAST_YEAR = 9998  # what comes later can't be told in every time zone
+
 
 class Priority(StrEnum):
     """Which of the waiting messages go first."""
@@ -65,11 +67,13 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, bool):
         raise TypeError("is not a point in time")
     if isinstance(value, (int, float)):
-        return datetime.fromtimestamp(value, UTC)
+        value = datetime.fromtimestamp(value, UTC)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         raise TypeError("is not a point in time")
+    if value.year > _LAST_YEAR:
+        raise ValueError(f"is after the year {_LAST_YEAR}")
     return value.astimezone(UTC)
 
 

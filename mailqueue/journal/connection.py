@@ -35,6 +35,9 @@ def _client(url: str, timeout: float, _process: int) -> Client:
         client: Client = redis.Redis.from_url(
             url,
             decode_responses=True,
+            # Damaged bytes must not hide what was read along with them. As an escape that JSON
+            # doesn't know, they make whatever they are in unreadable, and nothing else.
+            encoding_errors="backslashreplace",
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),

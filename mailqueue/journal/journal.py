@@ -437,7 +437,7 @@ def now_on(client: Client) -> datetime:
 
 
 def _moment(time: datetime | None) -> int:
-    return int(time.timestamp() * 1000) if time else 0
+    return max(1, int(time.timestamp() * 1000)) if time else 0  # 0 is none
 
 
 def _ms(seconds: float) -> int:

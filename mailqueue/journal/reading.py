@@ -11,24 +11,31 @@ from ..sealing import KeyMissing
 from .record import Attempt, Record, Result, State
 
 _LOG = "log:"
-_UNREADABLE = "(sealed with a key that is not here)"
-_UNREADABLE_LINE = json.dumps({"state": State.RETRYING, "reply": _UNREADABLE})
+_SEALED = "(sealed with a key that is not here)"
+_DAMAGED = "(unreadable)"
+_BEYOND_ALL_CALENDARS = datetime.max.replace(tzinfo=UTC)
+# What reading what is sealed, or JSON, raises.
+_UNREADABLE = (KeyMissing, PayloadError, ValueError, TypeError, KeyError, AttributeError)
 
 
 def read_record(
     id_: str, queue: str, row: Mapping[str, str], opened: Callable[[str], str]
 ) -> Record:
-    """Turn one message's hash into a Record; ``opened`` decrypts what is sealed."""
-    summary = json.loads(opened(row["summary"]))
+    """Turn one message's hash into a Record; ``opened`` decrypts what is sealed.
+
+    What can't be read, for want of a key or because it is damaged, is shown as just that: it must
+    not hide the rest of the record, nor the other records.
+    """
+    subject, sender, recipients = _summary(row["summary"], opened)
     return Record(
         id=id_,
         queue=queue,
         state=State(row["state"]),
-        subject=summary["subject"],
-        sender=summary["from"],
-        recipients=tuple(summary["to"]),
-        results=read_results(opened(row["results"])),
-        attempts=int(row["attempts"]),
+        subject=subject,
+        sender=sender,
+        recipients=recipients,
+        results=_results(row["results"], opened),
+        attempts=_number(row["attempts"]),
         reply=readable(row.get("reply", ""), opened),
         created=_time(row["created"]),
         updated=_time(row["updated"]),
@@ -53,24 +60,53 @@ def _history(row: Mapping[str, str], opened: Callable[[str], str]) -> list[Attem
 
 
 def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
+    number = _number(name.removeprefix(_LOG))
     at, _, line = text.partition(" ")
-    found = json.loads(readable(line, opened, _UNREADABLE_LINE))
-    return Attempt(
-        number=int(name.removeprefix(_LOG)),
-        at=_time(at),
-        state=State(found["state"]),
-        reply=found["reply"],
-        worker=found.get("worker", ""),
-    )
+    try:
+        found = json.loads(opened(line))
+        state, reply, worker = State(found["state"]), found["reply"], found.get("worker", "")
+    except _UNREADABLE as error:
+        state, reply, worker = State.RETRYING, _instead(error), ""
+    return Attempt(number, _time(at), state, reply, worker)
 
 
-def readable(text: str, opened: Callable[[str], str], instead: str = _UNREADABLE) -> str:
+def _summary(text: str, opened: Callable[[str], str]) -> tuple[str, str, tuple[str, ...]]:
+    try:
+        found = json.loads(opened(text))
+        return found["subject"], found["from"], tuple(found["to"])
+    except _UNREADABLE as error:
+        instead = _instead(error)
+        return instead, instead, (instead,)
+
+
+def _results(text: str, opened: Callable[[str], str]) -> dict[str, Result]:
+    try:
+        return read_results(opened(text))
+    except _UNREADABLE:
+        return {}
+
+
+def readable(text: str, opened: Callable[[str], str]) -> str:
     """What was noted by a worker with other keys must not hide all the rest of a record."""
     try:
         return opened(text)
-    except (KeyMissing, PayloadError):
-        return instead
+    except _UNREADABLE as error:
+        return _instead(error)
+
+
+def _instead(error: Exception) -> str:
+    return _SEALED if isinstance(error, KeyMissing) else _DAMAGED
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def _time(milliseconds: str) -> datetime:
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    try:
+        return datetime.fromtimestamp(_number(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return _BEYOND_ALL_CALENDARS

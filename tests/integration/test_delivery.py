@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
+from mailqueue.errors import PayloadError
 from mailqueue.monitor import report
 from mailqueue.rendering import rendered_bytes
 from tests.support import wait_until
@@ -432,6 +433,24 @@ def test_a_wrong_option_is_an_error_that_names_it(name, value):
     assert report.find(report.Filter()) == []
 
 
+@pytest.mark.parametrize("name", ["send_at", "expires_at"])
+def test_a_time_beyond_all_calendars_is_refused(name):
+    """It would come back from the journal as a time in the year 10000."""
+    message = letter()
+    setattr(message, name, datetime.max.replace(tzinfo=UTC))
+    with pytest.raises(PayloadError, match=f"the message's {name} = .* year 9998"):
+        message.send()
+    assert report.find(report.Filter()) == []
+
+
+def test_what_expired_before_1970_is_expired(start_worker, smtp_server):
+    """A time that is long past isn't taken for none."""
+    message = letter()
+    message.expires_at = 0
+    message.send()
+    wait_for_state(message, "expired", start_worker())
+
+
 LARGE = bytes(range(256)) * 1024  # 256 KiB
 
 
@@ -518,3 +537,39 @@ def test_an_attachment_that_changes_between_two_messages_is_each_ones_own(
         parts = [part.get_content() for part in received.parsed.iter_attachments()]
         name = received.parsed["Subject"].encode()
         assert parts == [name * 50_000, name.lower() * 50_000]
+
+
+def test_a_record_that_is_no_text_fails_alone(start_worker, smtp_server, redis_url, run_cli):
+    """Damaged bytes in one record hold up no other, and hide no other from operators."""
+    messages = [letter(subject=str(number)) for number in range(10)]
+    get_connection().send_messages(messages)
+    in_payload, in_summary = messages[5].mailqueue_id, messages[6].mailqueue_id
+    key = "mailqueue:{mailqueue}:message:"
+    with redis.Redis.from_url(redis_url) as server:
+        server.delete(TASKS)  # the tasks, which have the payloads inline
+        server.hset(key + in_payload, "payload", b"\xff\xfe")
+        server.hset(key + in_payload, "results", b"\xff\xfe")
+        server.hset(key + in_summary, "summary", b'{"subject": "\xff"}')
+        listed = run_cli("list")
+        assert (listed.returncode, listed.stderr) == (0, "")
+        assert all(message.mailqueue_id in listed.stdout for message in messages)
+        worker = start_worker()
+        wait_for_state(messages[5], "failed", worker)
+        wait_until(lambda: len(smtp_server.received) == 9, 20, worker.explain)
+        assert server.hget(key + in_payload, "payload") == b"\xff\xfe"
+    assert "the payload can't be read" in fate(messages[5])["reply"]
+    assert fate(messages[6])["subject"] == "(unreadable)"
+    assert fate(messages[6])["state"] == "sent"
+    for id_ in (in_payload, in_summary):
+        assert run_cli("show", id_).returncode == run_cli("show", id_, "--json").returncode == 0
+
+
+def test_a_time_that_no_calendar_has_is_listed(redis_url, run_cli):
+    """One such record hides no other."""
+    message = letter()
+    message.send()
+    with redis.Redis.from_url(redis_url) as server:
+        key = f"mailqueue:{{mailqueue}}:message:{message.mailqueue_id}"
+        server.hset(key, mapping={"due": 253402300800000, "created": b"\xff"})
+    assert message.mailqueue_id in run_cli("list").stdout
+    assert fate(message)["due"].startswith("9999-12-31")

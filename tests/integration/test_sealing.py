@@ -106,13 +106,26 @@ def test_a_message_whose_key_is_missing_waits(start_worker, smtp_server, run_cli
     wait_until(lambda: fate(message)["state"] == "retrying", 20, worker.explain)
     assert fate(message)["attempts"] == 0
     worker.stop()
-    shown = run_cli("show", message.mailqueue_id, MAILQUEUE_SECRET_KEYS=SECOND)
-    assert shown.returncode == 1
-    assert "not among MAILQUEUE['SECRET_KEYS']" in shown.stderr
+    shown = run_cli("show", message.mailqueue_id, "--json", MAILQUEUE_SECRET_KEYS=SECOND)
+    assert "not among MAILQUEUE['SECRET_KEYS']" in shown.stdout
     assert report.retry([message.mailqueue_id]) == [message.mailqueue_id]
     second = start_worker(MAILQUEUE_SECRET_KEYS=FIRST)
     wait_until(lambda: len(smtp_server.received) == 1, 20, second.explain)
     assert fate(message)["attempts"] == 1
+
+
+def test_a_message_whose_key_is_missing_hides_no_other(monkeypatch, run_cli):
+    """It is listed as what it is, beside those that can be read."""
+    hidden, readable = letter(), letter()
+    hidden.send()
+    monkeypatch.setenv("MAILQUEUE_SECRET_KEYS", SECOND)
+    readable.send()
+    listed = run_cli("list")
+    assert listed.returncode == 0
+    assert "Your diagnosis" in listed.stdout
+    assert fate(hidden)["subject"] == "(sealed with a key that is not here)"
+    assert fate(hidden)["recipients"][0]["address"] == "(sealed with a key that is not here)"
+    assert report.find(report.Filter(domain="example.com")) == [fate(readable)]
 
 
 def test_what_was_queued_before_there_were_keys_is_sent(start_worker, smtp_server, monkeypatch):
