@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from typing import Any
 
 from celery import Celery
@@ -221,15 +223,40 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
     while True:
         blobs = BlobCollector(settings.MAILQUEUE.BLOB_THRESHOLD)
         portion: list[_Outgoing] = []
+        # What the message objects hold, each thing once: they are kept until they get their ids.
+        held: dict[int, object] = {}
         size = 0
         for message in addressed:
             portion.append(_prepared(message, blobs))
-            size += len(portion[-1].entry.payload)
+            new = [content for content in _contents(message) if id(content) not in held]
+            held.update({id(content): content for content in new})
+            size += len(portion[-1].entry.payload) + sum(map(_weight, new))
             if len(portion) == _AT_ONCE or size + blobs.size > _BYTES_AT_ONCE:
                 break
         if not portion:
             return
         yield portion
+        portion.clear()  # the caller has the list until it gets the next one
+
+
+def _contents(message: Any) -> Iterator[object]:
+    """What may be large in a message: its body, its alternatives, its attachments."""
+    yield getattr(message, "body", None)
+    for alternative in getattr(message, "alternatives", None) or ():
+        yield alternative[0]
+    for part in getattr(message, "attachments", None) or ():
+        yield part if isinstance(part, Message) else part[1]
+
+
+def _weight(content: object) -> int:
+    """About how many bytes of memory a content takes."""
+    if isinstance(content, Message):
+        return sum(sys.getsizeof(part.get_payload()) for part in content.walk())
+    if isinstance(content, memoryview):
+        return content.nbytes
+    if hasattr(content, "message"):
+        return sum(map(_weight, _contents(content)))
+    return sys.getsizeof(content)
 
 
 def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:

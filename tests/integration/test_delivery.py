@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -537,6 +538,32 @@ def test_an_attachment_that_changes_between_two_messages_is_each_ones_own(
         parts = [part.get_content() for part in received.parsed.iter_attachments()]
         name = received.parsed["Subject"].encode()
         assert parts == [name * 50_000, name.lower() * 50_000]
+
+
+def file_of_its_own(message: EmailMessage, number: int) -> None:
+    message.attach("file", bytes(range(256)) * 8192, "application/octet-stream")  # 2 MiB
+
+
+def html_of_its_own(message: EmailMessage, number: int) -> None:
+    message.body = f"<p>Hello</p>{number}" * 150_000  # 2 MB
+
+
+@pytest.mark.parametrize("fill", [file_of_its_own, html_of_its_own])
+def test_a_generator_of_large_messages_takes_bounded_memory(fill):
+    """Also where the journal stores them once, or compressed: the message objects hold them."""
+
+    def letters() -> Iterator[EmailMessage]:
+        for number in range(100):
+            message = letter()
+            fill(message, number)
+            yield message
+
+    tracemalloc.start()
+    try:
+        assert get_connection().send_messages(letters()) == 100
+        assert tracemalloc.get_traced_memory()[1] < 100 * 1024**2
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_record_that_is_no_text_fails_alone(start_worker, smtp_server, redis_url, run_cli):
