@@ -119,13 +119,17 @@ def _listed(text: str) -> list[str]:
 
 
 def _secrets(value: object) -> list[str]:
-    keys = _listed(value) if isinstance(value, str) else value
+    if value == "" and isinstance(value, EnvironmentText):
+        return []
+    keys = (_listed(value) or [""]) if isinstance(value, str) else value
     if keys is None:
         return []
     if not isinstance(keys, (list, tuple)):
         raise ValueError("must be a list")
     if not all(isinstance(key, str) for key in keys):
         raise ValueError("must be a list of strings")
+    if not all(key.strip() for key in keys):
+        raise ValueError("has an empty key; no keys are written as []")
     return list(keys)
 
 
@@ -216,7 +220,9 @@ class QueueSettings(_Section):
                 return mapping[name], source
         self._check_environment()
         variable = _ENVIRONMENT_PREFIX + name
-        return os.environ.get(variable, _MISSING), f"the environment variable {variable}"
+        text = os.environ.get(variable)
+        raw = _MISSING if text is None else EnvironmentText(text)
+        return raw, f"the environment variable {variable}"
 
     def check_names(self, mapping: Mapping[str, object], source: str) -> None:
         """Refuse keys that don't exist, so that a typing error is never silently a default."""

@@ -241,6 +241,23 @@ def test_secrets_are_not_shown(values: dict[str, Any]) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("keys", ["", " , ", [""], ["a", " "]])
+def test_an_empty_key_does_not_mean_none(keys: Any) -> None:
+    """Whoever writes one in code has a key in mind that isn't there."""
+    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEYS.*empty"):
+        configure(MAILQUEUE={"SECRET_KEYS": keys})
+
+
+def test_no_keys_may_be_written_in_many_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is how an environment says nothing."""
+    for keys in ([], (), None):
+        configure(MAILQUEUE={"SECRET_KEYS": keys})
+        assert settings.MAILQUEUE.SECRET_KEYS == []
+    settings.reset()
+    monkeypatch.setenv("MAILQUEUE_SECRET_KEYS", "")
+    assert settings.MAILQUEUE.SECRET_KEYS == []
+
+
 def test_django_comes_first() -> None:
     """What is Django's own comes from nowhere else; a key of MAILQUEUE may come from all three."""
     result = in_django(
