@@ -24,10 +24,10 @@ RFC_FEATURES = ("PIPELINING", "8BITMIME", "SIZE 100000000")
 plain = line("plain", *RFC_FEATURES, EMAIL_TIMEOUT="1", MAILQUEUE_RETRY="1s")
 # The ten minutes that RFC 5321 gives the final reply, made one second.
 IMPATIENT = """
-from mailqueue import smtp
 from mailqueue.celery import create_app
+from mailqueue.transaction import PHASE_TIMEOUTS, Phase
 
-smtp._PHASE_TIMEOUTS[smtp.Phase.DOT] = 1
+PHASE_TIMEOUTS[Phase.DOT] = 1
 app = create_app()
 """
 impatient = line("impatient", *RFC_FEATURES, project=IMPATIENT)
