@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -85,7 +85,7 @@ class _Broker:
         return True
 
 
-@lru_cache(maxsize=8)
+@cache
 def _broker(app: Celery, timeout: float, _process: int) -> _Broker:
     # One for each process, since forks must share no socket.
     return _Broker(app, timeout)
@@ -213,7 +213,7 @@ def import_app(path: str) -> Celery:
     )
 
 
-@lru_cache(maxsize=4)
+@cache
 def _own_app(url: str) -> Celery:
     app = Celery("mailqueue", set_as_current=False)
     app.conf.update(broker_url=url, result_backend=None, task_ignore_result=True)

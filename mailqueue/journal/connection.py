@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 
 import redis
 from redis.backoff import NoBackoff
@@ -27,10 +27,10 @@ def connect(url: str, timeout: float) -> Client:
     return _client(url, timeout, os.getpid())
 
 
-@lru_cache(maxsize=8)
+@cache
 def _client(url: str, timeout: float, _process: int) -> Client:
-    # One for each process: a lock that another thread held when the process forked stays locked
-    # in the child for ever.
+    # None is ever given up, since its sockets would be left to the garbage collector. One for each
+    # process: a lock that another thread held when the process forked stays locked in the child.
     try:
         client: Client = redis.Redis.from_url(
             url,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from ..conf import settings
 from ..sealing import sealer_for
@@ -23,7 +23,7 @@ def open_journal(queue: str | None = None) -> Journal:
     return _journal(client, queue or options.QUEUE, policy, keys)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _journal(client: Client, queue: str, policy: Policy, keys: tuple[str, ...]) -> Journal:
     # Kept, because a journal's first use costs two more round trips than the later ones.
     return Journal(client, queue, policy, sealer_for(keys))
