@@ -48,7 +48,7 @@ class RenderedMessage:
     """A message that travelled as MIME, because its class builds it in a way of its own."""
 
     def __init__(self, content: bytes, from_email: str, recipients: Sequence[str]) -> None:
-        self.content = content
+        self._content = content
         self.from_email = from_email
         self._recipients = list(recipients)
 
@@ -59,7 +59,7 @@ class RenderedMessage:
     def message(self) -> Message:
         """The MIME message, parsed."""
         # Not folded anew: that would break a signature over the headers, such as DKIM's.
-        return message_from_bytes(self.content, policy=policy.default.clone(refold_source="none"))
+        return message_from_bytes(self._content, policy=policy.default.clone(refold_source="none"))
 
 
 def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
@@ -303,8 +303,7 @@ def _dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:
         except (TypeError, ValueError, RecursionError) as error:
             if strict:
                 raise PayloadError(f"the attribute {name!r} can't be queued: {error}") from error
-    kind: Any = type(message)
-    return _class_attributes(kind) | found
+    return _class_attributes(type(message)) | found
 
 
 def _dump_attribute(value: Any) -> Any:
@@ -318,12 +317,12 @@ def _is_unset(value: Any) -> bool:
     return isinstance(value, type) and value.__name__ == "UNSET"
 
 
-@lru_cache(maxsize=256)
 def _class_attributes(class_: type[Any]) -> dict[str, Any]:
     """What a subclass says for all of its messages (``tags = ["news"]``), as far as JSON has it."""
     found: dict[str, Any] = {}
+    known = [object, *_base_classes()]
     for parent in reversed(class_.__mro__):
-        if parent is object or parent in _base_classes():
+        if parent in known:
             continue
         for name, value in vars(parent).items():
             if name in _ACCOUNTED_FOR or name.startswith("_") or hasattr(value, "__get__"):
@@ -335,9 +334,10 @@ def _class_attributes(class_: type[Any]) -> dict[str, Any]:
 
 def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
     message = RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
-    # Samples of earlier versions have none.
+    # Payloads of before have none.
     for name, value in found.get("attributes", {}).items():
-        setattr(message, name, from_json(value))
+        if not hasattr(message, name):  # its envelope and its content are what was built
+            setattr(message, name, from_json(value))
     return message
 
 
