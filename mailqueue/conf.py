@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,8 +37,10 @@ class Setting(Generic[T]):
 
     def __init__(self, default: T, parse: Callable[[object], T], *, secret: bool = False) -> None:
         self.default = default
-        self.parse = parse
         self.secret = secret
+        self.parse = parse
+        # The newest text that was read, and what it said: a producer asks many times a message.
+        self._newest: tuple[str, T] | None = None
 
     def __set_name__(self, owner: type[_Section], name: str) -> None:
         self.name = name
@@ -52,13 +55,20 @@ class Setting(Generic[T]):
         raw, source = section.look_up(self.name)
         if raw is _MISSING or (raw is None and section.none_is_default):
             return self.default
+        newest = self._newest
+        if newest is not None and newest[0] == raw and type(newest[0]) is type(raw):
+            return newest[1]
         try:
-            return self.parse(raw)
+            value = self.parse(raw)
         except (TypeError, ValueError) as error:
             shown = "(not shown)" if self.secret else repr(raw)
             raise ImproperlyConfigured(
                 f"{section.title(self.name)} = {shown}, from {source}: {error}"
             ) from None
+        # Lists aren't kept: who gets one may change it.
+        if isinstance(raw, str) and not isinstance(value, (list, dict)):
+            self._newest = raw, value
+        return value
 
 
 def _text(value: object) -> str:
@@ -174,9 +184,10 @@ class _Section:
         return name
 
     @classmethod
-    def names(cls) -> set[str]:
+    @cache
+    def names(cls) -> frozenset[str]:
         """The settings that exist."""
-        return {name for name, value in vars(cls).items() if isinstance(value, Setting)}
+        return frozenset(name for name, value in vars(cls).items() if isinstance(value, Setting))
 
 
 class QueueSettings(_Section):
@@ -209,6 +220,7 @@ class QueueSettings(_Section):
 
     def __init__(self, parent: Settings) -> None:
         self._parent = parent
+        self._environment_checked = False
 
     def title(self, name: str) -> str:
         return f"MAILQUEUE[{name!r}]"
@@ -218,7 +230,8 @@ class QueueSettings(_Section):
             self.check_names(mapping, source)
             if name in mapping:
                 return mapping[name], source
-        self._check_environment()
+        if not self._environment_checked:
+            self._check_environment()
         variable = _ENVIRONMENT_PREFIX + name
         text = os.environ.get(variable)
         raw = _MISSING if text is None else EnvironmentText(text)
@@ -228,12 +241,16 @@ class QueueSettings(_Section):
         """Refuse keys that don't exist, so that a typing error is never silently a default."""
         if not isinstance(mapping, Mapping):
             raise ImproperlyConfigured(f"MAILQUEUE, from {source}, must be a dictionary")
-        unknown = sorted(str(key) for key in mapping if key not in self.names())
-        if unknown:
+        if not mapping.keys() <= self.names():
+            unknown = sorted(str(key) for key in mapping if key not in self.names())
             raise ImproperlyConfigured(
                 f"MAILQUEUE has the unknown key {unknown[0]!r}, from {source}; "
                 f"the keys are {', '.join(sorted(self.names()))}"
             )
+
+    def forget_environment(self) -> None:
+        """Look for unknown variables again at the next look-up."""
+        self._environment_checked = False
 
     def _check_environment(self) -> None:
         for variable in os.environ:
@@ -244,12 +261,14 @@ class QueueSettings(_Section):
                         f"the environment variable {variable} names no setting; "
                         f"the keys are {', '.join(sorted(self.names()))}"
                     )
+        self._environment_checked = True
 
 
 class Settings(_Section):
     """Django's mail settings, by Django's names and defaults, and ``MAILQUEUE``.
 
-    Every access looks the value up anew, so that overriding settings in a test just works. The
+    Every access looks the value up anew, so that overriding settings in a test just works; only
+    names that don't exist are looked for in the environment once. The
     sources, in this order: Django's settings when Django is configured (then the settings that are
     Django's own come from nowhere else), ``configure()``, the environment. None is the default:
     projects write it for what they don't use.
@@ -310,8 +329,9 @@ class Settings(_Section):
             raise
 
     def reset(self) -> None:
-        """Forget what ``configure()`` set. For tests."""
+        """Forget what ``configure()`` set, and what the environment said. For tests."""
         self._configured = {}
+        self.MAILQUEUE.forget_environment()
 
     @contextmanager
     def overridden(self, **values: Any) -> Iterator[None]:
@@ -332,6 +352,7 @@ class Settings(_Section):
 
     def check(self) -> None:
         """Read every setting once; raise ImproperlyConfigured for the first that is wrong."""
+        self.MAILQUEUE.forget_environment()
         for section in (self, self.MAILQUEUE):
             for name in section.names():
                 getattr(section, name)
