@@ -1,7 +1,8 @@
-"""The messages that a task names: claimed a few at a time, and made ready one ahead."""
+"""The messages that a task delivers: claimed a few at a time, and made ready one ahead."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from .rendering import Outgoing
 
 # So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
 _CLAIM_AT_ONCE = 10
+# Seconds after which a task takes no more than it names: other queues wait for the same worker.
+_TAKES_FOR = 5.0
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
 
 
@@ -27,7 +30,11 @@ class Item:
 
 
 class Batch:
-    """The items of a task that are still to be sent, one turn after the other."""
+    """The items of a task that are still to be sent, one turn after the other.
+
+    After them come messages of its queue that no task names, as many as there is ``room`` for. If
+    it ends with ``left`` above 0, so many still need a task.
+    """
 
     def __init__(
         self,
@@ -35,6 +42,7 @@ class Batch:
         items: Iterable[Item],
         commit: Callable[[Claim], bool],
         stopping: Callable[[], bool],
+        room: int = 0,
     ) -> None:
         self.journal = journal
         self.commit = commit
@@ -42,12 +50,18 @@ class Batch:
         self.held: dict[str, Claim] = {}  # claimed, and neither settled nor given back
         self._waiting = deque({item.id: item for item in items}.values())
         self._claimed: deque[ClaimedMessage] = deque()
+        self.left = 0
+        self._room = room
+        self._takes_until: float | None = None
 
     def next(self) -> ClaimedMessage | None:
         """The next message, claimed where necessary; None at the end. Raises JournalUnavailable."""
-        while self._waiting and not self._claimed:
-            self._claim()
-        return self._claimed.popleft() if self._claimed else None
+        while not self._claimed:
+            if self._waiting:
+                self._claim()
+            elif not self._take():
+                return None
+        return self._claimed.popleft()
 
     def again(self, claim: Claim) -> None:
         """Claim that message once more, after those that are claimed already."""
@@ -61,6 +75,22 @@ class Batch:
         claims, looked_at = self.journal.claim(digests)
         for _ in range(looked_at):
             self._waiting.popleft()
+        self._add(claims, texts)
+
+    def _take(self) -> bool:
+        """Claim some that no task names. False: there are none, or no more are for this task."""
+        begins = self._takes_until is None
+        if self._takes_until is None:
+            self._takes_until = time.monotonic() + _TAKES_FOR
+        if not self._room or self.stopping() or time.monotonic() >= self._takes_until:
+            return False
+        limit = min(self._room, _CLAIM_AT_ONCE)
+        claims, self.left = self.journal.take(limit, begins=begins)
+        self._room -= len(claims)
+        self._add(claims, {})
+        return bool(claims)
+
+    def _add(self, claims: Iterable[Claim], texts: Mapping[str, str]) -> None:
         self.held.update({claim.id: claim for claim in claims})
         self._claimed += [ClaimedMessage(self, c, c.payload or texts[c.id]) for c in claims]
 

@@ -53,15 +53,18 @@ class Delivery:
         self._unrecorded: Settled | None = None
         # The claim whose dot may have been sent, until its result is known.
         self._committed: Claim | None = None
+        # How many messages that no task names still wait in the queue.
+        self.left = 0
 
-    def run(self, items: Iterable[Item]) -> Counter[str]:
+    def run(self, items: Iterable[Item], room: int = 0) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
 
-        Items that are not this worker's to send (sent already, claimed by another, unknown) are
-        passed over. When the worker is to stop or the server is in trouble, the rest stays queued.
+        After them come messages that no task names, as many as there is ``room`` for. Items that
+        are not this worker's to send (sent already, claimed by another, unknown) are passed over.
+        When the worker is to stop or the server is in trouble, the rest stays queued.
         """
         tally: Counter[str] = Counter()
-        batch = Batch(self._journal, items, self._commit, self._stopping)
+        batch = Batch(self._journal, items, self._commit, self._stopping, room)
         with self._leases_kept(batch), self._all_recorded(batch):
             message = None if self._stopping() or self._connection.pause else batch.next()
             while message is not None:
@@ -72,6 +75,7 @@ class Delivery:
                     break
                 tally[state] += 1
                 message = message.following
+        self.left = batch.left
         return tally
 
     @contextmanager

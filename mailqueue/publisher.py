@@ -43,6 +43,7 @@ def publish(
 ) -> bool:
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
+    For no messages it is one task, which takes those of the queue that none names.
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
     task was published for. It takes no longer than about half of ``ENQUEUE_TIMEOUT``, and raises
     nothing: the messages are accepted by now, and an error would make the caller send them again.
@@ -154,6 +155,7 @@ def _publish_batch(
     priority: Priority,
 ) -> None:
     ids = [id_ for id_, _ in batch]
+    extent = f", from: {ids[0]}, to: {ids[-1]}" if ids else ""
     amqp = producer.connection.transport.driver_type == "amqp"
     app.send_task(
         TASK,
@@ -172,7 +174,7 @@ def _publish_batch(
         soft_time_limit=None,
         # What Celery's events, Flower and logs show of the task: never a message's content.
         argsrepr="()",
-        kwargsrepr=f"{{queue: {queue}, messages: {len(ids)}, from: {ids[0]}, to: {ids[-1]}}}",
+        kwargsrepr=f"{{queue: {queue}, messages: {len(ids)}{extent}}}",
     )
 
 
@@ -183,7 +185,7 @@ def _named(id_: str, payload: str) -> dict[str, str]:
 
 def _batches(messages: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
     size = settings.MAILQUEUE.BATCH_SIZE
-    return (messages[start : start + size] for start in range(0, len(messages), size))
+    return (messages[start : start + size] for start in range(0, max(len(messages), 1), size))
 
 
 def producer_app() -> Celery:

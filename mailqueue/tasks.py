@@ -14,7 +14,7 @@ from .conf import settings
 from .connection import Connection, current_connection
 from .delivery import Delivery
 from .journal import Journal, open_journal
-from .publisher import TASK
+from .publisher import TASK, publish
 from .retry import RetryPolicy
 from .worker import stopping
 
@@ -31,18 +31,23 @@ from .worker import stopping
     soft_time_limit=0,
 )
 def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Deliver the messages that the task names and that are still to be sent.
+    """Deliver the messages that the task names, then others of its queue up to ``BATCH_SIZE``.
 
-    The task may be lost, late, doubled or forged: the journal says what may be sent, and holds the
-    digest of what was accepted. Returns how many messages came to which state.
+    The others are those that a producer left to a task that was waiting. The task may be lost,
+    late, doubled or forged: the journal says what may be sent, and holds the digest of what was
+    accepted. Returns how many messages came to which state.
     """
     journal = open_journal(str(queue))
     connection = current_connection()
     items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
-    tally = {} if connection.is_paused() else dict(_delivery(journal, connection).run(items))
+    delivery = _delivery(journal, connection)
+    room = max(settings.MAILQUEUE.BATCH_SIZE - len(items), 0)
+    tally = {} if connection.is_paused() else dict(delivery.run(items, room))
     if connection.pause:
         # The timer publishes tasks for them again as soon as the mailer may be tried.
         journal.put_back([item.id for item in items])
+    elif delivery.left:
+        publish(journal.queue, [])
     return tally
 
 

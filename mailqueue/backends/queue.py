@@ -31,6 +31,8 @@ from .base import BaseEmailBackend
 _log = logging.getLogger(__name__)
 # Messages that are serialized and accepted together: at most so many, and so much.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 32 * 1024**2
+# So few at once may join a task that waits; more get tasks of their own, for several workers.
+_JOIN = 10
 _SECONDS_LEFT_ALONE = 5.0
 _left_alone_until: dict[str, float] = {}  # by the journal's URL, on the monotonic clock
 
@@ -93,9 +95,9 @@ class EmailBackend(BaseEmailBackend):
         except EnqueueError as error:
             return self._in_outage(queue, group, error)
         waiting: dict[Priority, list[tuple[str, str]]] = {}
-        for outgoing, (id_, is_new) in zip(group, accepted, strict=True):
+        for outgoing, (id_, needs_task) in zip(group, accepted, strict=True):
             outgoing.message.mailqueue_id = id_
-            if is_new and not outgoing.waits:
+            if needs_task:
                 place = waiting.setdefault(outgoing.options.priority, [])
                 place.append((id_, outgoing.entry.payload))
         # A journal that took its time leaves none to wait for a broker: a timer will publish.
@@ -177,10 +179,13 @@ class _Outgoing:
 
 
 def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
-    fsync = settings.MAILQUEUE.DURABILITY == "fsync"
+    options = settings.MAILQUEUE
+    fsync = options.DURABILITY == "fsync"
+    # A task takes as many as BATCH_SIZE, one of which it names.
+    room = options.BATCH_SIZE - 1 if len(group) <= _JOIN else 0
     try:
         _refuse_in_outage()
-        return open_journal(queue).accept([o.entry for o in group], fsync=fsync)
+        return open_journal(queue).accept([o.entry for o in group], fsync=fsync, room=room)
     except EnqueueError as error:
         # Some may have been accepted: the same objects keep their ids, so that sending them
         # again can't make second copies.

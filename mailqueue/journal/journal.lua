@@ -27,6 +27,9 @@
 --   <p>:state:<state>  zset   id -> when it entered that state
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
+--   <p>:joined:<priority>   list   ids of messages that no task names: one that was waiting takes them
+--   <p>:waiting:<priority>  string how many were left to the task that waits in the broker; there
+--                             while one is known to, for a second at most
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
@@ -37,6 +40,9 @@ local p = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+local PRIORITIES = { 'high', 'normal', 'low' }
+local KNOWN_TO_WAIT = 1000 -- a task that was lost keeps nobody from publishing for longer
+local LOOKED_AT = 1000 -- of the joined ones, in one call
 local FINAL = { sent = true, partial = true, failed = true, cancelled = true, expired = true }
 local DROPS_PAYLOAD = { sent = true, cancelled = true }
 local WAITING = { queued = true, retrying = true, scheduled = true, uncertain = true }
@@ -64,17 +70,17 @@ end
 -- The only place where a state changes. Without a due time nobody looks at the message again. What
 -- waits is looked at when it expires, if that is earlier.
 local function enter(id, state, due)
-  local expires = get(id, 'expires')
-  if due and expires and WAITING[state] and tonumber(expires) < due then due = tonumber(expires) end
-  local old = get(id, 'state')
+  local seen = redis.call('HMGET', key(id), 'state', 'expires')
+  local old, expires = seen[1], tonumber(seen[2] or nil)
+  if due and expires and WAITING[state] and expires < due then due = expires end
   if old then redis.call('ZREM', p .. ':state:' .. old, id) end
   redis.call('ZADD', p .. ':state:' .. state, now, id)
-  redis.call('HSET', key(id), 'state', state, 'updated', now)
   if due then
     redis.call('ZADD', p .. ':due', due, id)
-    redis.call('HSET', key(id), 'due', due)
+    redis.call('HSET', key(id), 'state', state, 'updated', now, 'due', due)
   else
     redis.call('ZREM', p .. ':due', id)
+    redis.call('HSET', key(id), 'state', state, 'updated', now)
     redis.call('HDEL', key(id), 'due')
   end
   if FINAL[state] then redis.call('HINCRBY', p .. ':totals', state, 1) end
@@ -145,7 +151,7 @@ local operations = {}
 -- The large attachments of these messages that have to be stored before they can be accepted.
 local function missing_blobs(arguments)
   local answer = {}
-  for i = 3, #arguments, 9 do
+  for i = 4, #arguments, 9 do
     for name in string.gmatch(arguments[i + 7], '%x+') do
       if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then answer[#answer + 1] = name end
     end
@@ -153,14 +159,31 @@ local function missing_blobs(arguments)
   return answer
 end
 
+-- Whether a task that is known to wait takes that message along; if there is none, the caller is to
+-- publish one.
+local function joins(id, priority, room)
+  if room < 1 then return false end
+  local waiting = p .. ':waiting:' .. priority
+  if tonumber(redis.call('GET', waiting) or room) >= room then
+    redis.call('SET', waiting, 0, 'PX', KNOWN_TO_WAIT)
+    return false
+  end
+  redis.call('INCR', waiting)
+  redis.call('RPUSH', p .. ':joined:' .. priority, id)
+  return true
+end
+
 -- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), SHA-256 of the
--- idempotency key ('' for none), names of large attachments, priority. -> for each the id under which it is known from now on, and
--- 1 where that is new; or 'missing' and the names that are not stored yet, and nothing is accepted
+-- idempotency key ('' for none), names of large attachments, priority. -> for each the id under
+-- which it is known from now on, and 1 where a task is to be published for it: it is new, it isn't
+-- scheduled, and it joins no task that waits (of which each has room for so many); or 'missing' and
+-- the names that are not stored yet, and nothing is accepted
 function operations.accept(arguments)
-  local grace, window, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}
+  local grace, window, room = tonumber(arguments[1]), tonumber(arguments[2]), tonumber(arguments[3])
+  local answer, new, named = {}, 0, {}
   local missing = missing_blobs(arguments)
   if #missing > 0 then return { 'missing', unpack(missing) } end
-  for i = 3, #arguments, 9 do
+  for i = 4, #arguments, 9 do
     local id, send_at, expires = arguments[i], tonumber(arguments[i + 4]), tonumber(arguments[i + 5])
     local same = arguments[i + 6] ~= '' and p .. ':same:' .. arguments[i + 6]
     local known = same and redis.call('GET', same) or id
@@ -179,11 +202,16 @@ function operations.accept(arguments)
         'summary', arguments[i + 3], 'results', '{}', 'attempts', 0, 'tries_from', 0,
         'lost', 0, 'created', now, 'since', now, 'priority', arguments[i + 8])
       if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
-      redis.call('HINCRBY', p .. ':totals', 'accepted', 1)
+      new = new + 1
       answer[#answer + 1] = id
-      answer[#answer + 1] = 1
+      -- Where one of them needs a task, that names those after it too.
+      if send_at <= now and not named[arguments[i + 8]] then
+        named[arguments[i + 8]] = not joins(id, arguments[i + 8], room)
+      end
+      answer[#answer + 1] = send_at <= now and named[arguments[i + 8]] and 1 or 0
     end
   end
+  if new > 0 then redis.call('HINCRBY', p .. ':totals', 'accepted', new) end
   return answer
 end
 
@@ -222,6 +250,29 @@ function operations.claim(arguments)
     else
       answer[1] = answer[1] + 1
     end
+  end
+  return answer
+end
+
+-- The messages that joined a task, oldest first, high priority before low: as many as the limit says,
+-- each claimed as by `claim`. A task that begins to take them waits no more. -> how many are left,
+-- then the claims
+function operations.take(arguments)
+  local lease, limit, begins = tonumber(arguments[1]), tonumber(arguments[2]), arguments[3] == '1'
+  local answer, looked_at = { 0 }, 0
+  for _, priority in ipairs(PRIORITIES) do
+    local joined = p .. ':joined:' .. priority
+    if begins then redis.call('DEL', p .. ':waiting:' .. priority) end
+    while #answer <= limit and looked_at < LOOKED_AT do
+      local id = redis.call('LPOP', joined)
+      if not id then break end
+      looked_at = looked_at + 1
+      -- What was held, or cancelled, or claimed by its id meanwhile, goes its own way.
+      if get(id, 'state') == 'queued' and number(id, 'lost') == 0 and not expire(id) then
+        answer[#answer + 1] = claim(id, '', lease)
+      end
+    end
+    answer[1] = answer[1] + redis.call('LLEN', joined)
   end
   return answer
 end

@@ -73,10 +73,14 @@ class Journal:
 
     # -- the producer's side
 
-    def accept(self, entries: Sequence[Entry], *, fsync: bool = False) -> list[Accepted]:
-        """Take the messages; return the id of each, and whether it is new.
+    def accept(
+        self, entries: Sequence[Entry], *, fsync: bool = False, room: int = 0
+    ) -> list[Accepted]:
+        """Take the messages; return the id of each, and whether it needs a task.
 
-        Accepting an id or an idempotency key again changes nothing. With ``fsync`` it returns only
+        Accepting an id or an idempotency key again changes nothing. With ``room``, a message joins
+        a task that is known to wait in the broker, if there is one: that has room for so many, and
+        will ``take`` them. With ``fsync`` it returns only
         when the messages are on the server's disk (``WAITAOF``). Raises JournalUnavailable where
         nothing was accepted, and EnqueueUnknown where the answer got lost. A failure in the middle
         of many carries the ids that are not known as accepted.
@@ -84,16 +88,17 @@ class Journal:
         accepted: list[Accepted] = []
         for start in range(0, len(entries), _ACCEPT_AT_ONCE):
             try:
-                accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync)
+                accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync, room)
             except EnqueueError as error:
                 error.ids = tuple(entry.id for entry in entries[start:])
                 raise
         return accepted
 
-    def _accept(self, entries: Sequence[Entry], fsync: bool) -> list[Accepted]:
+    def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Accepted]:
         ensure_connected(self._client)
         self._announce(fsync)
-        arguments: list[str | int] = [_ms(self.policy.grace), _ms(self.policy.same_within)]
+        policy = self.policy
+        arguments: list[str | int] = [_ms(policy.grace), _ms(policy.same_within), room]
         for entry in entries:
             summary = self.sealer.seal(json.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
@@ -114,8 +119,8 @@ class Journal:
                 "the attachments could not be stored: they vanish at once", ids
             )
         return [
-            Accepted(str(id_), bool(is_new))
-            for id_, is_new in zip(answer[::2], answer[1::2], strict=True)
+            Accepted(str(id_), bool(needs_task))
+            for id_, needs_task in zip(answer[::2], answer[1::2], strict=True)
         ]
 
     def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
@@ -175,6 +180,14 @@ class Journal:
             arguments += [id_, digest]
         looked_at, *claims = self._checked("claim", arguments)
         return [self._read_claim(row) for row in claims], int(looked_at)
+
+    def take(self, limit: int, *, begins: bool) -> tuple[list[Claim], int]:
+        """Claim messages that joined a task; return them, and how many are left.
+
+        A task that ``begins`` to take them waits no more: those that come now need another one.
+        """
+        left, *claims = self._checked("take", [_ms(self.policy.lease), limit, int(begins)])
+        return [self._read_claim(row) for row in claims], int(left)
 
     def results_of(self, claim: Claim) -> dict[str, Result]:
         """The results of those recipients that earlier attempts have settled."""

@@ -58,10 +58,13 @@ class Entry:
 
 
 class Accepted(NamedTuple):
-    """The id under which a message is known from now on; not new where it was accepted before."""
+    """The id under which a message is known from now on.
+
+    It needs a task unless it was accepted before, is scheduled, or joins a task that waits.
+    """
 
     id: str
-    is_new: bool
+    needs_task: bool
 
 
 class Due(NamedTuple):

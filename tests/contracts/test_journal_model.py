@@ -160,15 +160,23 @@ class JournalMachine(RuleBasedStateMachine):
     # -- producers
 
     @precondition(lambda self: len(self.entries) - len(self.gone) < 5)
-    @rule(producer=producers, batch=st.lists(letters, min_size=1, max_size=2), lost=st.booleans())
-    def accept(self, producer: str, batch: list[dict[str, Any]], lost: bool) -> None:
+    @rule(
+        producer=producers,
+        batch=st.lists(letters, min_size=1, max_size=2),
+        room=st.sampled_from([0, 1, 9]),
+        lost=st.booleans(),
+    )
+    def accept(self, producer: str, batch: list[dict[str, Any]], room: int, lost: bool) -> None:
         """Accept new messages; the producer may miss the answer."""
         entries = [self.written(letter) for letter in batch]
-        answer = self.journal.accept(entries)
-        for entry, (id_, is_new) in zip(entries, answer, strict=True):
+        answer = self.journal.accept(entries, room=room)
+        for entry, (id_, needs_task) in zip(entries, answer, strict=True):
             known = self.keys.get(entry.idempotency_key or "")
-            assert (id_, is_new) == ((known, False) if known else (entry.id, True))
-            if is_new:
+            assert id_ == (known or entry.id)
+            scheduled = entry.send_at is not None and entry.send_at.timestamp() > self.now
+            assert not needs_task or not (known or scheduled)
+            assert needs_task or known or scheduled or room
+            if not known:
                 self.entries[id_] = entry
                 self.recipients[id_] = list(entry.summary["to"])
                 if entry.idempotency_key:
@@ -234,6 +242,17 @@ class JournalMachine(RuleBasedStateMachine):
         claims, looked_at = self.journal.claim([(id_, "another digest") for id_ in ids])
         assert looked_at <= len(ids)
         assert looked_at or not ids
+        self.claimed(worker, claims)
+
+    @rule(worker=workers, limit=st.integers(0, 3), begins=st.booleans(), data=st.data())
+    def takes_what_joined(self, worker: str, limit: int, begins: bool, data: st.DataObject) -> None:
+        """A task takes along what no task names."""
+        claims, _ = self.journal.take(limit, begins=begins)
+        assert len(claims) <= limit
+        self.claimed(worker, claims)
+        self.proceed(worker, data)
+
+    def claimed(self, worker: str, claims: list[Claim]) -> None:
         for claim in claims:
             # One owner: whoever had it before has no lease any more.
             assert self.lease_ends.get(claim.id, self.now) <= self.now
