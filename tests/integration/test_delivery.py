@@ -14,9 +14,11 @@ import pytest
 import redis
 
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
+from mailqueue.connection import close_connections
 from mailqueue.errors import PayloadError
 from mailqueue.monitor import report
 from mailqueue.rendering import rendered_bytes
+from mailqueue.tasks import deliver
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -363,6 +365,41 @@ def test_a_mailbox_that_is_named_twice_gets_one_copy(start_worker, smtp_server):
     assert [r["state"] for r in record["recipients"]] == ["sent", "sent"]
     (received,) = smtp_server.received
     assert received.recipients == ["ann@xn--bcher-kva.example"]
+
+
+def test_a_loop_of_sends_costs_a_task_for_many(start_worker, smtp_server, redis_url):
+    """Those after the first join the task that waits, which takes them along."""
+    addresses = [f"to{n}@example.com" for n in range(300)]
+    for address in addresses:
+        assert letter(address).send() == 1
+    with redis.Redis.from_url(redis_url) as broker:
+        # One for each hundred, and one for each second that this took.
+        assert 3 <= broker.llen(TASKS) <= 30
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) >= 300, 30, worker.explain)
+    assert sorted(m.recipients[0] for m in smtp_server.received) == sorted(addresses)
+
+
+def test_what_is_left_when_a_task_is_full_gets_another(smtp_server, redis_url, monkeypatch):
+    """A task ends when it has delivered BATCH_SIZE messages, and publishes one for the rest."""
+    monkeypatch.setenv("EMAIL_HOST", "127.0.0.1")
+    monkeypatch.setenv("EMAIL_PORT", str(smtp_server.port))
+    for n in range(7):
+        assert letter(f"to{n}@example.com").send() == 1
+    monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "4")
+    try:
+        with redis.Redis.from_url(redis_url) as broker:
+            assert broker.llen(TASKS) == 1  # it names the first message
+            assert deliver("mailqueue", []) == {"sent": 4}
+            assert broker.llen(TASKS) == 2
+            assert deliver("mailqueue", []) == {"sent": 2}
+            assert broker.llen(TASKS) == 2
+            assert deliver("mailqueue", []) == {}
+    finally:
+        close_connections()
+    assert [m.recipients[0] for m in smtp_server.received] == [
+        f"to{n}@example.com" for n in range(1, 7)
+    ]
 
 
 def test_priority_decides_which_waiting_message_goes_first(start_worker, smtp_server):
