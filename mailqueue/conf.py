@@ -6,13 +6,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, cast, overload
 
 from .errors import ImproperlyConfigured
 from .notation import parse_boolean, parse_duration, parse_schedule, parse_size
@@ -52,6 +54,15 @@ class Setting(Generic[T]):
     def __get__(self, section: _Section | None, owner: type[_Section]) -> Setting[T] | T:
         if section is None:
             return self
+        steady = section.steady_values()
+        if steady is not None and self.name in steady:
+            return cast(T, steady[self.name])
+        value = self._looked_up(section)
+        if steady is not None:
+            steady[self.name] = value
+        return value
+
+    def _looked_up(self, section: _Section) -> T:
         raw, source = section.look_up(self.name)
         if raw is _MISSING or (raw is None and section.none_is_default):
             return self.default
@@ -183,11 +194,26 @@ class _Section:
     def title(self, name: str) -> str:
         return name
 
+    def steady_values(self) -> dict[str, object] | None:
+        """What was looked up before and still holds, where anything does."""
+        return None
+
     @classmethod
     @cache
     def names(cls) -> frozenset[str]:
         """The settings that exist."""
         return frozenset(name for name, value in vars(cls).items() if isinstance(value, Setting))
+
+
+@dataclass
+class _Steady:
+    """What was looked up in a block of ``QueueSettings.steady``."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    dictionaries: Sequence[tuple[Mapping[str, object], str]] = ()
+
+
+_steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
 
 
 class QueueSettings(_Section):
@@ -226,8 +252,7 @@ class QueueSettings(_Section):
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        for mapping, source in self._parent.dictionaries("MAILQUEUE"):
-            self.check_names(mapping, source)
+        for mapping, source in self._dictionaries():
             if name in mapping:
                 return mapping[name], source
         if not self._environment_checked:
@@ -236,6 +261,17 @@ class QueueSettings(_Section):
         text = os.environ.get(variable)
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {variable}"
+
+    def _dictionaries(self) -> Sequence[tuple[Mapping[str, object], str]]:
+        steady = _steady.get()
+        if steady is not None and steady.dictionaries:
+            return steady.dictionaries
+        found = self._parent.dictionaries("MAILQUEUE")
+        for mapping, source in found:
+            self.check_names(mapping, source)
+        if steady is not None:
+            steady.dictionaries = found
+        return found
 
     def check_names(self, mapping: Mapping[str, object], source: str) -> None:
         """Refuse keys that don't exist, so that a typing error is never silently a default."""
@@ -247,6 +283,19 @@ class QueueSettings(_Section):
                 f"MAILQUEUE has the unknown key {unknown[0]!r}, from {source}; "
                 f"the keys are {', '.join(sorted(self.names()))}"
             )
+
+    @contextmanager
+    def steady(self) -> Iterator[None]:
+        """Look each of these settings up only once in this block, in this thread."""
+        token = _steady.set(_Steady())
+        try:
+            yield
+        finally:
+            _steady.reset(token)
+
+    def steady_values(self) -> dict[str, object] | None:
+        steady = _steady.get()
+        return None if steady is None else steady.values
 
     def forget_environment(self) -> None:
         """Look for unknown variables again at the next look-up."""
@@ -392,7 +441,12 @@ def django_settings() -> Any | None:
 
 def home() -> Path:
     """The directory of the embedded server: ``MAILQUEUE_HOME``, default ``.mailqueue`` here."""
-    return Path(os.environ.get("MAILQUEUE_HOME") or ".mailqueue").absolute()
+    return _home(os.environ.get("MAILQUEUE_HOME") or ".mailqueue", str(Path.cwd()))
+
+
+@lru_cache(maxsize=16)
+def _home(directory: str, working_directory: str) -> Path:
+    return Path(working_directory, directory)
 
 
 settings = Settings()

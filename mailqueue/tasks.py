@@ -37,9 +37,13 @@ def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]
     late, doubled or forged: the journal says what may be sent, and holds the digest of what was
     accepted. Returns how many messages came to which state.
     """
-    journal = open_journal(str(queue))
+    with settings.MAILQUEUE.steady():
+        items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
+        return _deliver(open_journal(str(queue)), items)
+
+
+def _deliver(journal: Journal, items: Sequence[Item]) -> dict[str, int]:
     connection = current_connection()
-    items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
     delivery = _delivery(journal, connection)
     room = max(settings.MAILQUEUE.BATCH_SIZE - len(items), 0)
     tally = {} if connection.is_paused() else dict(delivery.run(items, room))

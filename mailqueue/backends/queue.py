@@ -68,9 +68,13 @@ class EmailBackend(BaseEmailBackend):
         ``ENQUEUE_TIMEOUT`` (with ``fail_silently``, return how many were accepted before), keep
         them in the spool, or deliver them at once, which raises what the delivery backend raises.
         """
+        with settings.MAILQUEUE.steady():
+            return self._send_all(email_messages or ())
+
+    def _send_all(self, messages: Iterable[Any]) -> int:
         app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
         accepted = 0
-        for portion in _portions(email_messages or ()):
+        for portion in _portions(messages):
             try:
                 accepted += self._send_portion(portion, app)
             except EnqueueError as error:

@@ -14,7 +14,7 @@ import redis
 from ..blobs import sha256
 from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
-from .connection import Client, ensure_connected, errors_translated
+from .connection import Client, Script, ensure_connected, errors_translated
 from .reading import dump_results, read_record, read_results
 from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settled, Settlement, State
 
@@ -68,7 +68,7 @@ class Journal:
         self._client = client
         self.policy = policy or Policy()
         self._prefix = f"mailqueue:{{{queue}}}"
-        self._script = client.register_script(_SCRIPT)
+        self._script = Script(client, _SCRIPT)
         self._announced = False
 
     # -- the producer's side
@@ -95,7 +95,6 @@ class Journal:
         return accepted
 
     def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Accepted]:
-        ensure_connected(self._client)
         self._announce(fsync)
         policy = self.policy
         arguments: list[str | int] = [_ms(policy.grace), _ms(policy.same_within), room]
@@ -109,8 +108,7 @@ class Journal:
         ids = tuple(entry.id for entry in entries)
         call = self._call_durably if fsync else self._call
         for _ in range(_TRIES_TO_STORE):
-            with errors_translated(self._client, unknown=ids):
-                answer = call("accept", arguments)
+            answer = call("accept", arguments, ids)
             if answer[:1] != ["missing"]:
                 break
             self._store(entries, answer[1:])
@@ -178,7 +176,7 @@ class Journal:
         arguments: list[str | int] = [_ms(self.policy.lease), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
-        looked_at, *claims = self._checked("claim", arguments)
+        looked_at, *claims = self._call("claim", arguments)
         return [self._read_claim(row) for row in claims], int(looked_at)
 
     def take(self, limit: int, *, begins: bool) -> tuple[list[Claim], int]:
@@ -186,7 +184,7 @@ class Journal:
 
         A task that ``begins`` to take them waits no more: those that come now need another one.
         """
-        left, *claims = self._checked("take", [_ms(self.policy.lease), limit, int(begins)])
+        left, *claims = self._call("take", [_ms(self.policy.lease), limit, int(begins)])
         return [self._read_claim(row) for row in claims], int(left)
 
     def results_of(self, claim: Claim) -> dict[str, Result]:
@@ -196,7 +194,7 @@ class Journal:
     def renew(self, claims: Iterable[Claim]) -> int:
         """Prolong the leases of claims that still hold; return how many did."""
         pairs = [part for claim in claims for part in (claim.id, claim.token)]
-        return int(self._checked("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
+        return int(self._call("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
 
     def commit(self, claim: Claim) -> bool:
         """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
@@ -212,11 +210,11 @@ class Journal:
 
     def _commit(self, claim: Claim, settled: Sequence[str | int]) -> Any:
         arguments = [claim.id, claim.token, _ms(self.policy.reply_wait), *settled]
-        return self._checked("commit", arguments)
+        return self._call("commit", arguments)
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
-        return bool(self._checked("settle", self._settled(Settled(claim, settlement, worker))))
+        return bool(self._call("settle", self._settled(Settled(claim, settlement, worker))))
 
     def _settled(self, settled: Settled) -> list[str | int]:
         claim, settlement = settled.claim, settled.settlement
@@ -231,11 +229,11 @@ class Journal:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
         arguments: list[str | int] = [claim.id, claim.token, _ms(delay)]
         arguments += [reply and self.sealer.seal(reply)]
-        return bool(self._checked("give_back", arguments))
+        return bool(self._call("give_back", arguments))
 
     def put_back(self, ids: Sequence[str]) -> int:
         """Make queued messages, whose task is used up, due at once; return how many are queued."""
-        return int(self._checked("put_back", ids))
+        return int(self._call("put_back", ids))
 
     def release(self, limit: int = 1000, *, tick: float = 0) -> list[Due]:
         """Queue what is due: new without a task, retrying, scheduled, lease ended.
@@ -244,16 +242,16 @@ class Journal:
         ask within so many seconds gets any.
         """
         arguments = [_ms(tick), limit, _ms(self.policy.regrace), *self._recovery()]
-        released = self._checked("release", arguments)
+        released = self._call("release", arguments)
         return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in released]
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""
-        return int(self._checked("trim", [state, _ms(older_than), limit]))
+        return int(self._call("trim", [state, _ms(older_than), limit]))
 
     def beat(self, worker: str) -> None:
         """Note that this worker's timer looks after the queue."""
-        self._checked("beat", [worker])
+        self._call("beat", [worker])
 
     # -- the operator's side
 
@@ -262,7 +260,7 @@ class Journal:
 
         That is: within so many seconds, and due for more than so many seconds.
         """
-        workers, overdue = self._checked("pulse", [_ms(alive_within), _ms(overdue_by)])
+        workers, overdue = self._call("pulse", [_ms(alive_within), _ms(overdue_by)])
         return [str(worker) for worker in workers], int(overdue)
 
     def server(self) -> dict[str, Any]:
@@ -287,7 +285,7 @@ class Journal:
                 results = read_results(self.sealer.open(seen))
                 served = {a: r for a, r in results.items() if r.state is State.SENT}
                 arguments += [id_, seen, self.sealer.seal(dump_results(served))]
-        return [str(id_) for id_ in self._checked("retry", arguments)]
+        return [str(id_) for id_ in self._call("retry", arguments)]
 
     def hold(self, ids: Sequence[str]) -> list[Change]:
         """Keep waiting messages from being sent until ``resume``; those in doubt too."""
@@ -316,9 +314,7 @@ class Journal:
         return [
             Change(str(id_), bool(changed), State(state) if state else None)
             for start in range(0, len(ids), _CHANGE_AT_ONCE)
-            for id_, changed, state in self._checked(
-                operation, ids[start : start + _CHANGE_AT_ONCE]
-            )
+            for id_, changed, state in self._call(operation, ids[start : start + _CHANGE_AT_ONCE])
         ]
 
     def counts(self) -> dict[State, int]:
@@ -408,14 +404,19 @@ class Journal:
         doubt = self.policy.doubt
         return [self.policy.max_lost, -1 if doubt is None else _ms(doubt)]
 
-    def _checked(self, operation: str, arguments: Sequence[str | int]) -> Any:
-        with errors_translated(self._client):
-            return self._call(operation, arguments)
+    def _call(
+        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()
+    ) -> Any:
+        return self._script.call(self._prefix, [operation, *arguments], unknown)
 
-    def _call(self, operation: str, arguments: Sequence[str | int]) -> Any:
-        return self._script(keys=[self._prefix], args=[operation, *arguments])
+    def _call_durably(
+        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]
+    ) -> Any:
+        ensure_connected(self._client)
+        with errors_translated(self._client, unknown=unknown):
+            return self._synced(operation, arguments)
 
-    def _call_durably(self, operation: str, arguments: Sequence[str | int]) -> Any:
+    def _synced(self, operation: str, arguments: Sequence[str | int]) -> Any:
         # WAITAOF speaks of the writes of its own connection, hence one pipeline for both.
         timeout = self._client.connection_pool.connection_kwargs["socket_timeout"]
         for _ in range(2):
@@ -425,7 +426,7 @@ class Journal:
             answer, synced = pipeline.execute(raise_on_error=False)
             if not isinstance(answer, redis.exceptions.NoScriptError):
                 break
-            self._client.script_load(_SCRIPT)
+            self._client.script_load(self._script.text)
         if isinstance(answer, Exception):
             raise answer
         # Whatever WAITAOF says: the script has been carried out by now, so this is no refusal.

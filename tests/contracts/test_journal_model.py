@@ -43,6 +43,7 @@ from mailqueue.journal import (
     State,
     connect,
 )
+from mailqueue.journal.connection import Script
 from mailqueue.outcome import Answer, Outcome, Verdict
 from mailqueue.retry import RetryPolicy, decide
 
@@ -141,7 +142,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.retry_policy = RetryPolicy(RETRY.delays, RETRY.max_age, doubt)
         self.journal = Journal(self.client, "q", self.policy)
         script = SCRIPT.replace(SERVERS_CLOCK, OUR_CLOCK)
-        self.journal._script = self.client.register_script(script)
+        self.journal._script = Script(self.client, script)
         self.now = 1_800_000_000
         self.client.set("clock", self.now * 1000)
 

@@ -319,3 +319,20 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MAILQUEUE_HOME")
     monkeypatch.chdir(tmp_path)
     assert home() == tmp_path / ".mailqueue"
+
+
+def test_settings_are_steady_in_a_block(monkeypatch):
+    """One `send()` sees one configuration; what changes meanwhile holds for the next."""
+    monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "7")
+    with settings.MAILQUEUE.steady():
+        assert settings.MAILQUEUE.BATCH_SIZE == 7
+        monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "8")
+        assert settings.MAILQUEUE.BATCH_SIZE == 7
+    assert settings.MAILQUEUE.BATCH_SIZE == 8
+
+
+def test_a_list_from_the_environment_is_ones_own(monkeypatch):
+    """Whoever changes the list that they got changes nobody else's."""
+    monkeypatch.setenv("ADMINS", "a@example.com,b@example.com")
+    settings.ADMINS.append("c@example.com")
+    assert settings.ADMINS == ["a@example.com", "b@example.com"]
