@@ -30,6 +30,8 @@ from .values import from_json, to_json
 
 VERSION = 1
 _WORTH_COMPRESSING = 2048  # characters
+# How a payload begins that isn't sealed, and where it says that it is compressed.
+_PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
 _INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
@@ -136,6 +138,11 @@ def _compressed(text: str, id_: str) -> str:
     if len(packed) > len(text) * 2 / 3:
         return text
     return json.dumps({"v": VERSION, "id": id_, "zlib": packed}, separators=(",", ":"))
+
+
+def is_packed(text: str) -> bool:
+    """Whether a payload is compressed, or sealed, so that it can't be made much smaller."""
+    return not text.startswith(_PLAIN_START) or '"zlib":' in text[:_ZLIB_WITHIN]
 
 
 def digest(text: str) -> str:

@@ -22,6 +22,7 @@ from .conf import settings
 from .errors import ImproperlyConfigured
 from .journal import Due
 from .options import Priority
+from .payload import is_packed
 from .reporting import report
 from .urls import broker_url
 
@@ -30,6 +31,7 @@ TASK = "mailqueue.deliver"
 # lowest, of those that kombu has a list for: 0, 3, 6, 9.
 _AMQP_PRIORITIES = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
 _REDIS_PRIORITIES = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
+_WORTH_COMPRESSING = 4096  # characters
 _CONNECTIONS = 10  # at most, to the broker from one process
 _SECONDS_LEFT_ALONE = 5.0
 _log = logging.getLogger(__name__)
@@ -164,8 +166,7 @@ def _publish_batch(
         producer=producer,
         # JSON, whatever the project's own tasks travel as.
         serializer="json",
-        # A batch's payloads resemble each other, and kombu writes what it sends to Redis in base64.
-        compression="zlib",
+        compression=_compression(batch),
         priority=(_AMQP_PRIORITIES if amqp else _REDIS_PRIORITIES)[priority],
         ignore_result=True,
         retry=False,
@@ -176,6 +177,15 @@ def _publish_batch(
         argsrepr="()",
         kwargsrepr=f"{{queue: {queue}, messages: {len(ids)}{extent}}}",
     )
+
+
+def _compression(batch: Sequence[tuple[str, str]]) -> str | None:
+    """How to compress a task: not at all where its payloads are small, or compressed themselves.
+
+    A batch's payloads resemble each other, and kombu writes what it sends to Redis in base64.
+    """
+    plain = sum(len(text) for _, text in batch if not is_packed(text))
+    return "zlib" if plain > _WORTH_COMPRESSING else None
 
 
 def _named(id_: str, payload: str) -> dict[str, str]:
