@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from . import payload
@@ -40,7 +41,7 @@ class Batch:
         self,
         journal: Journal,
         items: Iterable[Item],
-        commit: Callable[[Claim], bool],
+        commit: Callable[[Sequence[Claim]], Sequence[bool]],
         stopping: Callable[[], bool],
         room: int = 0,
     ) -> None:
@@ -62,6 +63,10 @@ class Batch:
             elif not self._take():
                 return None
         return self._claimed.popleft()
+
+    def late(self) -> ClaimedMessage | None:
+        """The next message, where it came back only after the last had been looked at."""
+        return self.next() if self._waiting or self._claimed else None
 
     def again(self, claim: Claim) -> None:
         """Claim that message once more, after those that are claimed already."""
@@ -138,9 +143,15 @@ class ClaimedMessage:
             return None
         return following
 
-    def commit(self) -> bool:
-        """Whether the final dot may be sent. Raises JournalUnavailable."""
-        return self._batch.commit(self.claim)
+    def commit(self, count: int = 1) -> Sequence[bool]:
+        """Whether it and those after it, ``count`` in all, may be sent."""
+        return self._batch.commit([message.claim for message in islice(self._and_after(), count)])
+
+    def _and_after(self) -> Iterator[ClaimedMessage]:
+        message: ClaimedMessage | None = self
+        while message is not None:
+            yield message
+            message = message.following
 
     @cached_property
     def _message(self) -> Any:

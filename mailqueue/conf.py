@@ -241,6 +241,7 @@ class QueueSettings(_Section):
     KEEP_FAILED = Setting(parse_duration("90d"), parse_duration)
     CONNECTION_MAX_MESSAGES = Setting(1000, _positive)
     CONNECTION_MAX_AGE = Setting(600.0, _seconds_above_zero)
+    IN_FLIGHT = Setting(1, _positive)
     CONNECTION_IDLE = Setting(30.0, _seconds_above_zero)
     SECRET_KEYS = Setting[list[str]]([], _secrets, secret=True)
 

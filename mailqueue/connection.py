@@ -13,7 +13,7 @@ from .conf import settings
 from .housekeeper import housekeeper
 from .journal import connect
 from .mailers import delivery_backend, import_backend
-from .outcome import Misconfigured, Outcome, Paused, ServerTrouble
+from .outcome import ChunkingRefused, Misconfigured, Outcome, Paused, ServerTrouble, StaleClaim
 from .rendering import Outgoing
 from .sealing import sealer_for
 from .smtp import SmtpTransport
@@ -53,6 +53,7 @@ class Connection:
         self._clock = clock
         self._lock = threading.RLock()
         self._transport: Transport | None = None
+        self._lost: Transport | None = None  # to be asked about what was under way over it
         self._opened = self._used = 0.0
         self._messages = 0
         self._not_before = 0.0
@@ -77,6 +78,8 @@ class Connection:
     def deliver(self, turn: Turn) -> Outcome:
         """Send one message, over a new connection where the open one turns out to be lost."""
         with self._lock:
+            if self._lost is not None and not self._lost.has_begun(turn.outgoing):
+                self._lost = None
             try:
                 outcome = self._deliver(turn)
             except Paused:
@@ -91,35 +94,56 @@ class Connection:
             return outcome
 
     def has_begun(self, outgoing: Outgoing) -> bool:
-        """Whether the server waits for that message's content already."""
-        return self._transport is not None and self._transport.has_begun(outgoing)
+        """Whether that message is under way, or the server waits for its content already."""
+        return self._of(outgoing) is not None
+
+    def is_ready(self, outgoing: Outgoing) -> bool:
+        """Whether that message has begun, or its commit is what comes first."""
+        if self.has_begun(outgoing):
+            return True
+        transport = self._transport
+        return transport is not None and not self._is_worn_out() and transport.is_ready(outgoing)
+
+    def _of(self, outgoing: Outgoing) -> Transport | None:
+        """The transport by which that message has begun."""
+        transports = (self._lost, self._transport)
+        return next((t for t in transports if t is not None and t.has_begun(outgoing)), None)
 
     def _deliver(self, turn: Turn) -> Outcome:
         reused = self._transport is not None
         try:
             return self._attempt(turn)
-        except ServerTrouble:
+        except ServerTrouble as trouble:
             # A server may close a kept connection at any time; only a new one that fails is news.
-            if not reused:
+            if not (reused or isinstance(trouble, ChunkingRefused)):
                 raise
             return self._attempt(turn)
 
     def _attempt(self, turn: Turn) -> Outcome:
         transport = self._ready_transport(turn.outgoing)
-        last = self._messages + 1 >= self._limits.max_messages or self._is_old()
         try:
-            return transport.deliver(turn, last=last)
+            return transport.deliver(turn, room=self._room())
+        except StaleClaim:
+            raise  # the connection's fault it isn't
         except BaseException:
             # Whatever it was: a connection on which anything went wrong is never used again.
-            self._transport = None
+            self._transport, self._lost = None, transport
             transport.drop()
             raise
         finally:
             self._used = self._clock()
             self._messages += 1
 
+    def _room(self) -> int:
+        """How many messages, that at hand included, the connection may still carry."""
+        in_doubt = self._lost is not None and self._lost.is_busy()  # and not to be sent again
+        return 1 if in_doubt or self._is_old() else self._limits.max_messages - self._messages
+
     def _ready_transport(self, outgoing: Outgoing) -> Transport:
-        if self._transport is not None and not self._may_take(self._transport, outgoing):
+        begun = self._of(outgoing)
+        if begun is not None:
+            return begun
+        if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
             self.close()
         if self._transport is None:
             self._transport = self._opened_transport()
@@ -140,11 +164,8 @@ class Connection:
             # mistake, for which no message may fail. They wait until it is mended.
             raise Misconfigured(f"can't open: {type(error).__name__}: {error}") from error
 
-    def _may_take(self, transport: Transport, outgoing: Outgoing) -> bool:
-        if transport.has_begun(outgoing):
-            return True
-        worn_out = self._messages >= self._limits.max_messages or self._is_old()
-        return not worn_out and transport.is_usable()
+    def _is_worn_out(self) -> bool:
+        return self._messages >= self._limits.max_messages or self._is_old()
 
     def _is_old(self) -> bool:
         return self._clock() - self._opened >= self._limits.max_age
@@ -154,7 +175,8 @@ class Connection:
         if not self._lock.acquire(blocking=False):
             return
         try:
-            if self._transport is not None and self._clock() - self._used >= self._limits.idle:
+            is_idle = self._clock() - self._used >= self._limits.idle
+            if self._transport is not None and is_idle and not self._transport.is_busy():
                 self.close()
         finally:
             self._lock.release()
@@ -205,7 +227,8 @@ def open_transport(patience: float | None = None) -> Transport:
     """
     backend = delivery_backend()
     if type(backend) is import_backend(_OWN_SMTP_BACKEND):
-        return SmtpTransport(backend, settings.EMAIL_TIMEOUT, patience or _TO_OPEN)
+        in_flight = settings.MAILQUEUE.IN_FLIGHT
+        return SmtpTransport(backend, settings.EMAIL_TIMEOUT, patience or _TO_OPEN, in_flight)
     return BackendTransport(backend)
 
 

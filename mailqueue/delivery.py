@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from . import faultpoint
@@ -49,12 +49,14 @@ class Delivery:
         self._stopping = stopping
         self._chance = chance
         self._pause = pause
-        # The newest result, where the next message's commit will take it to the journal.
-        self._unrecorded: Settled | None = None
-        # The claim whose dot may have been sent, until its result is known.
-        self._committed: Claim | None = None
         # How many messages that no task names still wait in the queue.
         self.left = 0
+        # The newest results, where the next messages' commit will take them to the journal.
+        self._unrecorded: list[Settled] = []
+        # The claims whose messages' ends may have been sent, until their results are known.
+        self._committed: dict[str, Claim] = {}
+        self._stale: set[str] = set()  # tokens of claims that another worker has taken over
+        self._patience = _PATIENCE
 
     def run(self, items: Iterable[Item], room: int = 0) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
@@ -74,7 +76,7 @@ class Delivery:
                 if state is None:
                     break
                 tally[state] += 1
-                message = message.following
+                message = message.following or batch.late()
         self.left = batch.left
         return tally
 
@@ -91,32 +93,24 @@ class Delivery:
 
     @contextmanager
     def _all_recorded(self, batch: Batch) -> Iterator[None]:
-        """At the end, however it comes, record the newest result and give back what is left."""
+        """At the end, however it comes, record the newest results and give back what is left."""
         try:
             yield
         except BaseException as error:
+            # A signal to a process of the pool, say, ends it in the middle of waiting.
             with suppress(JournalUnavailable):
-                self._leave_in_doubt(batch, error)
-                self._finish(batch, "")
+                self._finish(
+                    batch, "", f"the worker was stopped after the final dot: {_described(error)}"
+                )
             raise
         self._finish(batch, "")
 
-    def _leave_in_doubt(self, batch: Batch, error: BaseException) -> None:
-        """Note that the message in hand may have been sent: nobody will read the reply to its dot.
-
-        A signal to a process of the pool, say, ends it as an exception in the middle of waiting.
-        """
-        claim = self._committed
-        if claim is None or claim.id not in batch.held:
-            return
-        self._record()
-        del batch.held[claim.id]
-        reason = f"the worker was stopped after the final dot: {_described(error)}"
-        earlier = self._journal.results_of(claim)
-        uncertain = Settlement(State.UNCERTAIN, reason, earlier, self._policy.doubt)
-        self._unrecorded = Settled(claim, uncertain, self._worker)
-
-    def _finish(self, batch: Batch, reply: str) -> None:
+    def _finish(self, batch: Batch, reply: str, doubt: str = "nobody read on") -> None:
+        """Record what is known. What may have been sent is in ``doubt``, the rest goes back."""
+        for claim in self._committed.values():
+            batch.held.pop(claim.id, None)
+            self._unrecorded.append(Settled(claim, self._in_doubt(claim, doubt), self._worker))
+        self._committed.clear()
         self._record()
         for claim in list(batch.held.values()):
             self._journal.give_back(claim, self._connection.pause, reply)
@@ -134,6 +128,8 @@ class Delivery:
         """Deliver one message and see to it that the result is recorded; None ends the batch."""
         claim = message.claim
         try:
+            if claim.token in self._stale:
+                raise StaleClaim
             outcome = self._connection.deliver(message)
         except StaleClaim:
             _log.warning("message %s was taken over by another worker before its end", claim.id)
@@ -141,7 +137,8 @@ class Delivery:
             return "stale"
         except ServerTrouble as trouble:
             _log.warning("the mail server is in trouble: %s", trouble.reply)
-            self._finish(batch, trouble.reply)
+            self._committed.pop(claim.id, None)  # it was surely not accepted
+            self._finish(batch, trouble.reply, f"no reply to its end: {trouble.reply}")
             return None
         except JournalUnavailable:
             raise
@@ -166,11 +163,18 @@ class Delivery:
         """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
         reason = str(error) if isinstance(error, MailqueueError) else _described(error)
         _log.error("message %s can't be sent: %s", message.claim.id, reason)
+        if message.claim.id in self._committed:
+            return self._in_doubt(message.claim, reason)
         try:
             earlier = message.earlier
         except (MailqueueError, ValueError):
             earlier = {}  # unreadable too
         return Settlement(State.FAILED, reason, earlier)
+
+    def _in_doubt(self, claim: Claim, reason: str) -> Settlement:
+        """A message whose end may have been sent, and whose reply nobody will read."""
+        earlier = self._journal.results_of(claim)
+        return Settlement(State.UNCERTAIN, reason, earlier, self._policy.doubt)
 
     def _put_off(self, batch: Batch, claim: Claim, error: KeyMissing) -> str:
         """A missing key is our own mistake: the message waits until that is mended."""
@@ -182,58 +186,78 @@ class Delivery:
     # -- the record
 
     def _settle(self, batch: Batch, message: ClaimedMessage, settlement: Settlement) -> str:
-        """Record the result now, or with the next message's commit where that is about to come."""
+        """Record the result now, or with the next messages' commit where that is about to come."""
         claim = message.claim
-        self._record()
+        self._committed.pop(claim.id, None)
         batch.held.pop(claim.id, None)
-        self._unrecorded = Settled(claim, settlement, self._worker)
+        self._unrecorded.append(Settled(claim, settlement, self._worker))
         if settlement.state is State.QUEUED:
             self._record()
             batch.again(claim)
-        elif not self._has_begun(self._begun_after(message)):
+        elif not self._goes_on_with(message):
             self._record()
         return settlement.state.value
 
-    def _begun_after(self, message: ClaimedMessage) -> ClaimedMessage | None:
+    def _goes_on_with(self, message: ClaimedMessage) -> bool:
+        """Whether whatever is done next after that message records its result as well."""
         # Looked for only where it has been looked for already: the result comes first.
-        return vars(message).get("following")
+        following = vars(message).get("following")
+        if following is None:
+            return False
+        if self._stopping():
+            return self._has_begun(following)
+        try:
+            return self._connection.is_ready(following.outgoing)
+        except Exception:  # noqa: BLE001 - it can't be rebuilt
+            return False
 
-    def _commit(self, claim: Claim) -> bool:
-        """Record the result of the message before, and ask whether this one's dot may be sent."""
-        before, recorded = self._unrecorded, True
-        self._committed = None
-        if before is None:
-            may_be_sent = self._journal.commit(claim)
-        else:
-            recorded, may_be_sent = self._journal.settle_and_commit(before, claim)
-        if may_be_sent:
-            self._committed = claim
-        if before is not None:
-            self._recorded(before, recorded)
-        return may_be_sent
+    def _commit(self, claims: Sequence[Claim]) -> Sequence[bool]:
+        """Record the results so far, and ask which of these messages' ends may be sent."""
+        if not claims:
+            self._record()
+            return []
+        for claim in claims:  # also one that a server has sent back since it was committed
+            self._committed.pop(claim.id, None)
+        try:
+            recorded, allowed = self._journal.advance(self._unrecorded, claims)
+        except JournalUnavailable:
+            if not (self._committed and self._unrecorded):
+                raise
+            self._record()  # insists: what is under way must not be left for this
+            return self._commit(claims)
+        for claim, may_be_sent in zip(claims, allowed, strict=True):
+            if may_be_sent:
+                self._committed[claim.id] = claim
+            else:
+                self._stale.add(claim.token)
+        self._recorded(recorded)
+        return allowed
 
     def _record(self) -> None:
-        """Record the newest result, and insist: until it is on record, nothing more is begun."""
-        patience = _PATIENCE
-        while (settled := self._unrecorded) is not None:
+        """Record the newest results, and insist: until they are, nothing more is begun."""
+        while self._unrecorded:
             try:
-                self._recorded(settled, self._journal.settle(*settled))
+                self._recorded(self._journal.advance(self._unrecorded, [])[0])
             except JournalUnavailable as error:
-                if patience <= 0 or self._stopping():
-                    self._spool(settled)
+                if self._patience <= 0 or self._stopping():
+                    self._spool()
                     raise
-                id_ = settled.claim.id
-                _log.warning("message %s: its result waits for the journal: %s", id_, error)
+                ids = ", ".join(settled.claim.id for settled in self._unrecorded)
+                _log.warning("message %s: its result waits for the journal: %s", ids, error)
                 self._pause(_SECONDS_BETWEEN_TRIES)
-                patience -= _SECONDS_BETWEEN_TRIES
+                self._patience -= _SECONDS_BETWEEN_TRIES
 
-    def _recorded(self, settled: Settled, in_time: bool) -> None:
-        self._unrecorded = None
-        faultpoint.passed("settle")
-        # A logging handler of the project's may raise. That would be taken for an error of the
-        # message at hand, which is the next one by now.
-        with suppress(Exception):
-            self._report(settled, in_time)
+    def _recorded(self, in_time: Sequence[bool]) -> None:
+        """The journal has the results, each as far as its claim still counted."""
+        self._patience = _PATIENCE
+        settled, self._unrecorded = self._unrecorded, []
+        if settled:
+            faultpoint.passed("settle")
+        for one, was_in_time in zip(settled, in_time, strict=True):
+            # A logging handler of the project's may raise. That would be taken for an error of the
+            # message at hand, which is the next one by now.
+            with suppress(Exception):
+                self._report(one, was_in_time)
 
     def _report(self, settled: Settled, in_time: bool) -> None:
         claim, settlement, _ = settled
@@ -245,8 +269,12 @@ class Delivery:
         else:
             _log.warning("message %s: its claim ended before its result was recorded", claim.id)
 
-    def _spool(self, settled: Settled) -> None:
-        """Keep a result on the disk, for a worker's timer to record when the journal is back."""
+    def _spool(self) -> None:
+        """Keep the results on the disk, for a worker's timer to record when the journal is back."""
+        kept = [settled for settled in self._unrecorded if self._is_kept(settled)]
+        self._unrecorded = [settled for settled in self._unrecorded if settled not in kept]
+
+    def _is_kept(self, settled: Settled) -> bool:
         claim, settlement, _ = settled
         try:
             path = current_spool().keep_result(self._journal.queue, settled)
@@ -255,9 +283,9 @@ class Delivery:
                 "message %s: %s %s can't be recorded, nor kept in the spool: %s",
                 claim.id, settlement.state, settlement.reply, error,
             )  # fmt: skip
-        else:
-            self._unrecorded = None
-            _log.warning("message %s: its result waits for the journal in %s", claim.id, path)
+            return False
+        _log.warning("message %s: its result waits for the journal in %s", claim.id, path)
+        return True
 
 
 def _described(error: BaseException) -> str:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 import select
 import socket
+import ssl
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 
 from .outcome import Reply, printable
 
@@ -25,23 +28,36 @@ class Dialogue:
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
         self._received = bytearray()
+        self._lost: OSError | None = None  # found while nobody waited for a reply
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def write(self, data: bytes, timeout: float) -> None:
-        """Send all of it. Raises OSError, also when it takes longer than so many seconds."""
+    def write(self, *parts: bytes, timeout: float) -> None:
+        """Send all of it in one go. Raises OSError, also when no progress takes so many seconds."""
         self._socket.settimeout(timeout)
-        self._socket.sendall(data)
+        if isinstance(self._socket, ssl.SSLSocket):  # which encrypts from one buffer only
+            self._socket.sendall(parts[0] if len(parts) == 1 else b"".join(parts))
+            return
+        left = [memoryview(part) for part in parts]
+        while left:
+            left = _after(self._socket.sendmsg(left), left)
 
-    def write_long(self, data: bytes, timeout: float) -> None:
-        """Send it in parts, with so many seconds for each, until the server says something."""
+    def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
+        """Send it in parts, with so many seconds for each; False: the server spoke first."""
         view = memoryview(data)
         for start in range(0, len(data), _PART):
             if self.has_unread():
-                return
+                return False
             self._socket.settimeout(timeout)
             self._socket.sendall(view[start : start + _PART])
+        return True
+
+    def end(self) -> None:
+        """Send nothing more; what the server still says can be read."""
+        with suppress(OSError):
+            # Not that of TLS, which would leave its last words undecrypted.
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def read(self, timeout: float) -> Reply:
         """Return the next reply, within so many seconds. Raises OSError, also as GarbledReply.
@@ -59,6 +75,24 @@ class Dialogue:
             return True
         readable, _, _ = select.select([self._socket], [], [], within)
         return bool(readable)
+
+    def has_answered(self, count: int) -> bool:
+        """Whether so many replies are here, or no more will come: the server closes, or closed."""
+        self._take_what_came()
+        lines = self._received.splitlines(keepends=True)
+        final = [line for line in lines if line.endswith(b"\n") and line[3:4] != b"-"]
+        closes = any(line.startswith(b"421") for line in final)
+        return closes or self._lost is not None or len(final) >= count
+
+    def _take_what_came(self) -> None:
+        self._socket.settimeout(0)
+        try:
+            while self._lost is None and len(self._received) < _PART:
+                self._take(self._socket.recv(65536))
+        except (BlockingIOError, ssl.SSLWantReadError):
+            pass
+        except OSError as error:
+            self._lost = error
 
     def _pending(self) -> int:
         # What TLS has decrypted already, the socket itself doesn't show.
@@ -83,11 +117,25 @@ class Dialogue:
         return None
 
     def _receive(self, deadline: float) -> None:
+        if self._lost is not None:
+            raise self._lost
         self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-        found = self._socket.recv(65536)
+        self._take(self._socket.recv(65536))
+
+    def _take(self, found: bytes) -> None:
         if not found:
             raise ConnectionError("the server closed the connection")
         self._received += found
+
+
+def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:
+    """What is left of the parts when so many bytes were sent."""
+    left = []
+    for part in parts:
+        if sent < len(part):
+            left.append(part[sent:])
+        sent = max(0, sent - len(part))
+    return left
 
 
 def _parsed(line: bytes) -> tuple[int, bytes, str]:

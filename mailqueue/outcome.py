@@ -82,6 +82,10 @@ class Misconfigured(ServerTrouble):
     """
 
 
+class ChunkingRefused(ServerTrouble):
+    """The server refused BDAT, which it had offered: another connection does without."""
+
+
 class Paused(ServerTrouble):
     """The server was not even tried: it is left alone for a while. ``reply`` says since what."""
 

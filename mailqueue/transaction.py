@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -18,6 +19,7 @@ class Phase(StrEnum):
     MAIL = "MAIL"
     RCPT = "RCPT"
     DATA = "DATA"
+    CHUNK = "BDAT"
     BODY = "message body"
     DOT = "final dot"
     RSET = "RSET"
@@ -28,10 +30,19 @@ PHASE_TIMEOUTS: Mapping[Phase, float] = {
     Phase.MAIL: 300,
     Phase.RCPT: 300,
     Phase.DATA: 120,
+    Phase.CHUNK: 180,  # as for a part of the content: RFC 3030 names none
     Phase.BODY: 180,
     Phase.DOT: 600,
     Phase.RSET: 300,
 }
+
+
+Command = tuple[Phase, str]
+
+
+def written(commands: Iterable[Command]) -> bytes:
+    """The commands as they go over the wire."""
+    return "".join(f"{line}\r\n" for _, line in commands).encode("utf-8")
 
 
 @dataclass
@@ -40,17 +51,20 @@ class Transaction:
 
     outgoing: Outgoing
     envelope: Envelope
-    commands: Sequence[tuple[Phase, str]]
+    commands: list[Command]
     replies: list[Reply] = field(default_factory=list)
+    deadline: float = math.inf  # on the monotonic clock, for the last of the replies
 
     @property
-    def unanswered(self) -> Sequence[tuple[Phase, str]]:
+    def unanswered(self) -> Sequence[Command]:
         """The commands to which no reply was read yet."""
         return self.commands[len(self.replies) :]
 
     @property
     def answers(self) -> dict[str, Answer]:
         """What was answered for each recipient, of those that were asked for."""
+        if not self.replies:
+            return {}
         refused = self.replies[0].verdict is not Verdict.ACCEPTED
         replies = [self.replies[0]] * len(self.envelope.recipients) if refused else self.replies[1:]
         found: dict[str, Answer] = {}
@@ -68,7 +82,18 @@ class Transaction:
 
     def outcome(self, verdict: Verdict, reply: str) -> Outcome:
         """The outcome where the recipients that were accepted share an answer."""
-        answers = {**self.answers, **Outcome.for_all(self.accepted, verdict, reply).answers}
+        return self._spelled(
+            {**self.answers, **Outcome.for_all(self.accepted, verdict, reply).answers}
+        )
+
+    def in_doubt(self, reason: str) -> Outcome:
+        """The outcome where nobody reads on: who wasn't refused may have the message."""
+        doubt = Outcome.for_all(self.envelope.recipients, Verdict.IN_DOUBT, reason).answers
+        known = {a: answer for a, answer in self.answers.items() if a not in self.accepted}
+        return self._spelled({**doubt, **known})
+
+    def _spelled(self, answers: Mapping[str, Answer]) -> Outcome:
+        """By the spellings under which the message knows its recipients."""
         return Outcome(
             {
                 spelling: answer

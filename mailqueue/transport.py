@@ -45,8 +45,12 @@ class Turn(Protocol):
     def outgoing(self) -> Outgoing:
         """The message."""
 
-    def commit(self) -> bool:
-        """Ask, at the last moment where it can still be stopped, whether it may be sent."""
+    def commit(self, count: int = 1) -> Sequence[bool]:
+        """Ask, at the last moment where it can still be stopped, whether it may be sent.
+
+        The same for those after it, ``count`` in all. All results so far are on record then; with
+        a count of 0 it does nothing else.
+        """
 
     def ahead(self) -> Turn | None:
         """The turn that comes next, where it may be prepared while this one lasts."""
@@ -55,11 +59,17 @@ class Turn(Protocol):
 class Transport(Protocol):
     """An open connection that messages are delivered over, one after the other."""
 
-    def deliver(self, turn: Turn, *, last: bool = False) -> Outcome:
-        """Send one message. Unless it is the ``last``, what comes next may be begun already."""
+    def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:
+        """Send one message, the first of ``room`` at most; those after it may be begun already."""
 
     def has_begun(self, outgoing: Outgoing) -> bool:
-        """Whether that message's transaction is open, so that only its content is still to come."""
+        """Whether that message is under way, or its transaction open, with its content to come."""
+
+    def is_ready(self, outgoing: Outgoing) -> bool:
+        """Whether that message has begun, or its commit is what comes first."""
+
+    def is_busy(self) -> bool:
+        """Whether messages are under way, so that to close would leave them in doubt."""
 
     def is_usable(self) -> bool:
         """Whether the connection, after a pause, still is what it was."""
@@ -87,9 +97,9 @@ class BackendTransport:
         except OSError as error:  # smtplib.SMTPException is one
             raise trouble_of(error) from error
 
-    def deliver(self, turn: Turn, *, last: bool = False) -> Outcome:  # noqa: ARG002
+    def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:  # noqa: ARG002
         """Send one message to those of its recipients who are still to get it."""
-        if not turn.commit():
+        if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
         outgoing = turn.outgoing
         message = outgoing.message
@@ -107,6 +117,14 @@ class BackendTransport:
 
     def has_begun(self, outgoing: Outgoing) -> bool:  # noqa: ARG002
         """Never: a backend sends whole messages."""
+        return False
+
+    def is_ready(self, outgoing: Outgoing) -> bool:  # noqa: ARG002
+        """Never: nothing is known of how long a backend takes to begin."""
+        return False
+
+    def is_busy(self) -> bool:
+        """Never: each message is answered before its turn ends."""
         return False
 
     def is_usable(self) -> bool:

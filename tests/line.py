@@ -113,7 +113,9 @@ def fate(message: EmailMessage) -> dict:
 
 
 def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
-    wait_until(lambda: states() == expected, seconds, lambda: str(report.find(report.Filter())))
+    wait_until(
+        lambda: states() == expected, seconds, lambda: f"{states()} {report.find(report.Filter())}"
+    )
 
 
 def copies(server: ScriptedServer) -> list[int]:

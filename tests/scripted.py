@@ -37,9 +37,10 @@ Script = Callable[["Session", str, str], bytes | str | None]
 class ScriptedServer:
     """Listens on a free port of this machine; answers as ``script`` says, else as servers do.
 
-    Phases are ``connect``, ``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ``body`` (before the content is
-    read), ``dot`` and others by their verbs. STARTTLS, where it is among the features, encrypts by
-    the context ``tls``.
+    Phases are ``connect``, ``EHLO``, ``MAIL``, ``RCPT``, ``DATA``, ``body`` (before the content, or
+    a chunk after the first, is read), ``dot`` (also for the last chunk), ``BDAT`` (for the other
+    chunks) and others by their verbs. After a message that nobody got it wants an RSET before the
+    next MAIL. STARTTLS, where it is among the features, encrypts by the context ``tls``.
     """
 
     def __init__(self, script: Script = lambda *_: None, features: tuple[str, ...] = ()) -> None:
@@ -107,6 +108,7 @@ class Session:
         self.number = number
         self.mail = Mail()
         self._has_sender = False
+        self._chunks = b""
         self._received = bytearray()
 
     def run(self) -> None:
@@ -125,13 +127,16 @@ class Session:
 
     def _line(self) -> bytes:
         while (end := self._received.find(b"\n")) < 0:
-            found = self.socket.recv(65536)
-            if not found:
-                raise _Closed
-            self._received += found
+            self._receive()
         line = bytes(self._received[: end + 1])
         del self._received[: end + 1]
         return line
+
+    def _receive(self) -> None:
+        found = self.socket.recv(65536)
+        if not found:
+            raise _Closed
+        self._received += found
 
     def _handle(self, command: str) -> None:
         verb, _, argument = command.partition(" ")
@@ -143,6 +148,8 @@ class Session:
         elif verb == "STARTTLS" and self.server.tls is not None:
             if self._answer(verb, command, "220 go ahead").startswith(b"220"):
                 self._encrypt(self.server.tls)
+        elif verb == "MAIL" and self._has_sender:
+            self._send(b"503 sender already given\r\n")
         elif verb == "MAIL":
             mail = Mail(argument.partition("<")[2].partition(">")[0])
             if self._answer(verb, command, "250 sender OK").startswith(b"250"):
@@ -155,11 +162,14 @@ class Session:
         elif verb == "DATA":
             if self._answer(verb, command, "354 go ahead").startswith(b"354"):
                 self._content()
+        elif verb == "BDAT":
+            self._chunk(command)
         elif verb == "QUIT":
             self._answer(verb, command, "221 bye")
             raise _Closed
         else:
-            self._has_sender = False  # RSET
+            if verb == "RSET":
+                self.mail, self._has_sender, self._chunks = Mail(), False, b""
             self._answer(verb, command, "250 OK")
 
     def _content(self) -> None:
@@ -167,8 +177,27 @@ class Session:
         lines = []
         while (line := self._line()) != b".\r\n":
             lines.append(line.removeprefix(b"."))
-        mail, self._has_sender = self.mail, False
-        mail.content = b"".join(lines)
+        self._end(b"".join(lines))
+
+    def _chunk(self, command: str) -> None:
+        """A refused chunk, too, is read to its end (RFC 3030, 2)."""
+        _, size, *last = command.upper().split(" ")
+        if last or self._chunks:
+            self._answer("body", command, SILENCE)
+        while len(self._received) < int(size):
+            self._receive()
+        self._chunks += self._received[: int(size)]
+        del self._received[: int(size)]
+        if not self.mail.recipients:
+            self._send(b"503 5.5.1 RCPT first\r\n")
+        elif last == ["LAST"]:
+            self._end(self._chunks)
+        else:
+            self._answer("BDAT", command, f"250 {size} bytes")
+
+    def _end(self, content: bytes) -> None:
+        mail, self._has_sender, self._chunks = self.mail, False, b""
+        mail.content = content
         usual = "250 2.0.0 kept" if mail.recipients else "554 no valid recipients"
         # Known as accepted before the reply goes out, as a real server's spool is.
         reply = _bytes(self.server.script(self, "dot", ""), usual)

@@ -292,30 +292,39 @@ function operations.renew(arguments)
 end
 
 
--- What an attempt came to. -> 1 (also when it was recorded already), or 0 where the claim is stale
-function operations.settle(arguments)
-  local id, token, state, delay = arguments[1], arguments[2], arguments[3], tonumber(arguments[4])
+-- What an attempt came to: id, token, state, delay, results, reply, line of the history. -> 1 (also
+-- when it was recorded already), or 0 where the claim is stale
+local function settle(id, token, state, delay, results, reply, line)
   if not owned(id, token) and not unclaimed_since(id, token, state) then
     return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
   end
-  redis.call('HSET', key(id), 'results', arguments[5], 'reply', arguments[6], 'lost', 0, 'token', token)
+  redis.call('HSET', key(id), 'results', results, 'reply', reply, 'lost', 0, 'token', token)
   redis.call('HDEL', key(id), 'held_from', 'held_due')
   -- Some recipients are left for the next transaction, which belongs to the same try.
   if state == 'queued' then redis.call('HINCRBY', key(id), 'tries_from', 1) end
-  note(id, get(id, 'attempts'), arguments[7])
+  note(id, get(id, 'attempts'), line)
+  delay = tonumber(delay)
   enter(id, state, delay >= 0 and now + delay or nil)
   return 1
 end
 
--- Just before the final dot, and with what the message before came to (the arguments of settle), if
--- that is not on record yet. -> 1, or 0 where the claim is stale and the dot must not be sent; and
--- what settle answered
-function operations.commit(arguments)
-  local id, token, lease = arguments[1], arguments[2], tonumber(arguments[3])
-  local settled = arguments[4] and operations.settle({ unpack(arguments, 4) }) or 1
-  if not owned(id, token) then return { 0, settled } end
+-- Just before a message's end goes out. -> 1, or 0 where the claim is stale and it must not be sent
+local function commit(id, token, lease)
+  if not owned(id, token) then return 0 end
   enter(id, 'committing', now + lease)
-  return { 1, settled }
+  return 1
+end
+
+-- A worker's step from some messages to the next: how many results it has, each as `settle` takes
+-- it, and then many: id, token, of those whose end comes next. -> an answer for each, in that order
+function operations.advance(arguments)
+  local lease, results, answer = tonumber(arguments[1]), tonumber(arguments[2]), {}
+  local commits = 3 + 7 * results
+  for i = 3, commits - 1, 7 do answer[#answer + 1] = settle(unpack(arguments, i, i + 6)) end
+  for i = commits, #arguments, 2 do
+    answer[#answer + 1] = commit(arguments[i], arguments[i + 1], lease)
+  end
+  return answer
 end
 
 -- The claim is handed back, at no cost to the message: it wasn't tried, or the server said of itself

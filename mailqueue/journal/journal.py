@@ -196,25 +196,29 @@ class Journal:
         pairs = [part for claim in claims for part in (claim.id, claim.token)]
         return int(self._call("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
 
+    def advance(
+        self, settled: Sequence[Settled], claims: Sequence[Claim]
+    ) -> tuple[list[bool], list[bool]]:
+        """Record what attempts came to, and note that the final dots of these claims come next.
+
+        One round trip for both. Returns whether each result was recorded, and whether each dot may
+        be sent; False: that claim is stale.
+        """
+        arguments: list[str | int] = [_ms(self.policy.reply_wait), len(settled)]
+        for result in settled:
+            arguments += self._settled(result)
+        for claim in claims:
+            arguments += [claim.id, claim.token]
+        answers = [bool(answer) for answer in self._call("advance", arguments)]
+        return answers[: len(settled)], answers[len(settled) :]
+
     def commit(self, claim: Claim) -> bool:
         """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
-        return bool(self._commit(claim, [])[0])
-
-    def settle_and_commit(self, before: Settled, claim: Claim) -> tuple[bool, bool]:
-        """Record what the message before came to, and note that this one's dot comes next.
-
-        Returns what ``settle`` and ``commit`` do, in one round trip.
-        """
-        may_be_sent, recorded = self._commit(claim, self._settled(before))
-        return bool(recorded), bool(may_be_sent)
-
-    def _commit(self, claim: Claim, settled: Sequence[str | int]) -> Any:
-        arguments = [claim.id, claim.token, _ms(self.policy.reply_wait), *settled]
-        return self._call("commit", arguments)
+        return self.advance([], [claim])[1][0]
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
-        return bool(self._call("settle", self._settled(Settled(claim, settlement, worker))))
+        return self.advance([Settled(claim, settlement, worker)], [])[0][0]
 
     def _settled(self, settled: Settled) -> list[str | int]:
         claim, settlement = settled.claim, settled.settlement

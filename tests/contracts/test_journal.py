@@ -16,6 +16,7 @@ from mailqueue.journal import (
     Journal,
     Policy,
     Result,
+    Settled,
     Settlement,
     State,
     connect,
@@ -532,6 +533,28 @@ def test_a_commit_may_be_repeated_on_another_connection(journal):
     assert journal.give_back(claim, 30, "421 going down")
     assert (state(journal, "m"), journal.read(["m"])[0].attempts) == (State.RETRYING, 0)
     assert not journal.commit(claim)
+
+
+def test_many_are_recorded_and_committed_in_one_call(journal):
+    """Each answer is for its own message: a stale claim among them stops none of the others."""
+    ids = ["done", "late", "next", "taken", "last"]
+    accepted(journal, *ids)
+    late, taken = hasty(journal).claim([("late", ""), ("taken", "")])[0]
+    newer = [claimed(journal, "late"), claimed(journal, "taken")]
+    done, next_, last = (claimed(journal, id_) for id_ in ("done", "next", "last"))
+    assert journal.advance([], [done]) == ([], [True])
+    failed = Settlement(State.FAILED, "550 no")
+    results = [Settled(done, SENT, "worker 1"), Settled(late, failed)]
+    expected = [True, False], [True, False, True]
+    assert journal.advance(results, [next_, taken, last]) == expected
+    assert journal.advance(results, [next_, taken, last]) == expected  # its answer got lost
+    found = [state(journal, id_).value for id_ in ids]
+    assert found == ["sent", "sending", "committing", "sending", "committing"]
+    (record,) = journal.read(["done"])
+    assert [(a.number, a.state, a.worker) for a in record.history] == [(1, State.SENT, "worker 1")]
+    assert journal.totals()["sent"] == 1
+    assert journal.advance([], newer) == ([], [True, True])
+    assert journal.advance([], []) == ([], [])
 
 
 def test_a_server_that_evicts_is_refused(client, request):

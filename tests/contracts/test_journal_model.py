@@ -74,7 +74,8 @@ DROPPED = {State.SENT, State.CANCELLED}  # whose payload is gone
 
 producers, workers = st.sampled_from(PRODUCERS), st.sampled_from(WORKERS)
 REPLIES = [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.DEFERRED, Verdict.REFUSED]
-ENDS = [*REPLIES, "arrived, no reply", "lost, no reply", "421, tried again", "421, given back"]
+ANSWERS = [*REPLIES, "arrived, no reply", "lost, no reply"]
+ENDS = [*ANSWERS, "421, tried again", "421, given back"]
 verdicts = st.lists(st.sampled_from(REPLIES), min_size=3, max_size=3)
 ends = st.sampled_from(ENDS)
 letters = st.fixed_dictionaries(
@@ -294,12 +295,20 @@ class JournalMachine(RuleBasedStateMachine):
                 self.commit(worker, attempt)
             elif attempt.stage is Stage.DOT:
                 self.dot(worker, attempt, data.draw(ends))
-            elif others and others[0].stage is Stage.RCPT and data.draw(st.booleans()):
-                self.transact(others[0], data.draw(verdicts))
-                if others[0].stage is Stage.COMMIT:
-                    self.settle_and_commit(worker, attempt, others[0])
+            elif others and data.draw(st.booleans()):
+                for other in others:
+                    if data.draw(st.booleans()):
+                        self.go_on_with(other, data)
+                self.advance(worker)
             else:
                 self.settle(worker, attempt, times=data.draw(st.integers(1, 2)))
+
+    def go_on_with(self, attempt: Attempt, data: st.DataObject) -> None:
+        """A step of a message that is not the first in hand, as where several are under way."""
+        if attempt.stage is Stage.RCPT:
+            self.transact(attempt, data.draw(verdicts))
+        elif attempt.stage is Stage.DOT:
+            self.answer(attempt, data.draw(st.sampled_from(ANSWERS)))
 
     def transact(self, attempt: Attempt, verdicts: list[Verdict]) -> None:
         attempt.answers = dict(zip(attempt.recipients, verdicts, strict=False))
@@ -327,13 +336,17 @@ class JournalMachine(RuleBasedStateMachine):
 
     def dot(self, worker: str, attempt: Attempt, end: str) -> None:
         """The final dot, and what the server makes of it."""
-        if end in {Verdict.ACCEPTED, "arrived, no reply"}:
-            self.copies.update((attempt.claim.id, address) for address in attempt.accepted)
         if end.startswith("421"):  # the server speaks of itself
             attempt.stage = Stage.RCPT
             if end == "421, given back":
                 self.give_back(worker, 30)
             return
+        self.answer(attempt, end)
+
+    def answer(self, attempt: Attempt, end: str) -> None:
+        """What the server says of the message, if anything."""
+        if end in {Verdict.ACCEPTED, "arrived, no reply"}:
+            self.copies.update((attempt.claim.id, address) for address in attempt.accepted)
         verdict = Verdict(end) if end in set(Verdict) else Verdict.IN_DOUBT
         attempt.answers |= dict.fromkeys(attempt.accepted, verdict)
         attempt.stage = Stage.SETTLE
@@ -368,15 +381,25 @@ class JournalMachine(RuleBasedStateMachine):
             chance=0.5,
         )
 
-    def settle_and_commit(self, worker: str, before: Attempt, attempt: Attempt) -> None:
-        """Record what an attempt came to with the next one's commit, as a busy worker does."""
-        claim, settlement = before.claim, self.decided(before)
-        late, may_be_sent = self.still_counts(claim), self.owns(attempt.claim)
-        recorded = self.owns(claim) or late
-        answer = self.journal.settle_and_commit(Settled(claim, settlement), attempt.claim)
+    def advance(self, worker: str) -> None:
+        """Record all that was answered, and commit all that comes next, as a busy worker does."""
+        hands = self.hands[worker]
+        done = [attempt for attempt in hands if attempt.stage is Stage.SETTLE]
+        next_ = [attempt for attempt in hands if attempt.stage is Stage.COMMIT]
+        settlements = [self.decided(attempt) for attempt in done]
+        late = [self.still_counts(attempt.claim) for attempt in done]
+        owned = [self.owns(attempt.claim) for attempt in done]
+        recorded = [a or b for a, b in zip(owned, late, strict=True)]
+        may_be_sent = [self.owns(attempt.claim) for attempt in next_]
+        settled = [Settled(a.claim, s) for a, s in zip(done, settlements, strict=True)]
+        answer = self.journal.advance(settled, [attempt.claim for attempt in next_])
         assert answer == (recorded, may_be_sent)
-        self.settled(worker, before, settlement, recorded=recorded, late=late)
-        self.committed(worker, attempt, may_be_sent)
+        for attempt, settlement, was, came_late in zip(
+            done, settlements, recorded, late, strict=True
+        ):
+            self.settled(worker, attempt, settlement, recorded=was, late=came_late)
+        for attempt, may_go in zip(next_, may_be_sent, strict=True):
+            self.committed(worker, attempt, may_go)
 
     def settled(
         self, worker: str, attempt: Attempt, settlement: Settlement, *, recorded: bool, late: bool

@@ -13,6 +13,7 @@ from tests.support import wait_until
 pytestmark = pytest.mark.usefixtures("producer")
 one_by_one = line("one-by-one", "8BITMIME", "SIZE 100000000")
 pipelining = line("pipelining", "PIPELINING", "8BITMIME", "SIZE 100000000")
+chunking = line("chunking", "PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
 
 
 @pytest.fixture(params=["one_by_one", "pipelining"])
@@ -20,6 +21,15 @@ def server(
     request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> ScriptedServer:
     """A scripted server without and with PIPELINING, as good as new, that a worker delivers to."""
+    found: Line = request.getfixturevalue(request.param)
+    return found.as_new(monkeypatch)
+
+
+@pytest.fixture(params=["one_by_one", "pipelining", "chunking"])
+def any_server(
+    request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    """The same, and one with CHUNKING."""
     found: Line = request.getfixturevalue(request.param)
     return found.as_new(monkeypatch)
 
@@ -85,16 +95,16 @@ def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, server
 
 
 @pytest.mark.parametrize("phase", ["connect", "EHLO", "MAIL", "RCPT", "DATA", "dot"])
-def test_a_421_is_the_servers_trouble(phase, server):
+def test_a_421_is_the_servers_trouble(phase, any_server):
     """Wherever it comes: a new connection or a later one, and no attempt is charged."""
-    server.script = Once(phase, "421 going down")
+    any_server.script = Once(phase, "421 going down")
     messages = send(3)
     wait_for({"sent": 3})
-    assert copies(server) == [1] * 3
+    assert copies(any_server) == [1] * 3
     assert {fate(message)["attempts"] for message in messages} == {1}
 
 
-def test_three_recipients_get_what_their_replies_said(server):
+def test_three_recipients_get_what_their_replies_said(any_server):
     """250, 450, 550: accepted once, tried again alone, failed."""
     answers = {"b@example.com": ["450 busy"], "c@example.com": ["550 no such user"]}
 
@@ -102,10 +112,13 @@ def test_three_recipients_get_what_their_replies_said(server):
         address = command.partition("<")[2].partition(">")[0]
         return answers[address].pop(0) if phase == "RCPT" and answers.get(address) else None
 
-    server.script = script
+    any_server.script = script
     (message,) = send(1, to=["a@example.com", "b@example.com", "c@example.com"])
     wait_for({"partial": 1})
-    assert [mail.recipients for mail in server.accepted] == [["a@example.com"], ["b@example.com"]]
+    assert [mail.recipients for mail in any_server.accepted] == [
+        ["a@example.com"],
+        ["b@example.com"],
+    ]
     found = {r["address"][0]: (r["state"], r["reply"]) for r in fate(message)["recipients"]}
     assert found == {
         "a": ("sent", "250 2.0.0 kept"),
@@ -114,19 +127,19 @@ def test_three_recipients_get_what_their_replies_said(server):
     }
 
 
-def test_too_many_recipients_go_in_several_transactions_at_once(server):
+def test_too_many_recipients_go_in_several_transactions_at_once(any_server):
     """452 after 100 of 250: three transactions at once, each recipient in one of them."""
 
     def script(session: Session, phase: str, command: str) -> str | None:
         full = phase == "RCPT" and len(session.mail.recipients) == 100
         return "452 4.5.3 too many recipients" if full else None
 
-    server.script = script
+    any_server.script = script
     (message,) = send(1, to=[f"to{n}@example.com" for n in range(250)])
     wait_for({"sent": 1})
-    assert [len(mail.recipients) for mail in server.accepted] == [100, 100, 50]
+    assert [len(mail.recipients) for mail in any_server.accepted] == [100, 100, 50]
     assert [h["state"] for h in fate(message)["history"]] == ["queued", "queued", "sent"]
-    reached = [address for mail in server.accepted for address in mail.recipients]
+    reached = [address for mail in any_server.accepted for address in mail.recipients]
     assert sorted(reached) == sorted(message.to)
 
 
@@ -148,7 +161,7 @@ def test_nobody_gets_a_message_that_each_recipient_refused(answer_to_data, serve
 
 
 @pytest.mark.parametrize("after", ["EHLO", "MAIL", "RCPT", "DATA"])
-def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server):
+def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, any_server):
     """An extra 250: replies would be off by one from there, and a refusal would read as sent."""
     usual = {
         "EHLO": b"250 scripted\r\n",
@@ -162,10 +175,10 @@ def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, server):
         refused = phase == "dot" and session.number == 1
         return "554 refused" if refused else extra(session, phase, command)
 
-    server.script = script
+    any_server.script = script
     (message,) = send(1)
     wait_until(lambda: fate(message)["state"] in {"sent", "failed"}, 30)
-    assert (fate(message)["state"] == "sent") == (len(server.accepted) == 1)
+    assert (fate(message)["state"] == "sent") == (len(any_server.accepted) == 1)
     assert fate(message)["attempts"] == 1
 
 
@@ -189,13 +202,13 @@ def test_nonsense_before_the_dot_ends_the_connection(phase, reply, pipelining_se
     [CLOSE, RESET, b"garbage\r\n", b"354 what\r\n"],
     ids=["close", "reset", "garbage", "354"],
 )
-def test_a_dot_without_an_answer_leaves_the_message_uncertain(reply, server):
+def test_a_dot_without_an_answer_leaves_the_message_uncertain(reply, any_server):
     """It may have arrived: never read as sent, and the next message's reply isn't taken for its."""
-    server.script = Once("dot", reply)
+    any_server.script = Once("dot", reply)
     messages = send(3)
     wait_for({"uncertain": 1, "sent": 2})
     assert fate(messages[0])["state"] == "uncertain"
-    assert set(copies(server)) == {1}
+    assert set(copies(any_server)) == {1}
 
 
 @pytest.mark.parametrize(("phase", "reply"), [("DATA", CLOSE), ("DATA", RESET)])
@@ -207,7 +220,7 @@ def test_a_connection_lost_before_the_content_makes_no_copy(phase, reply, server
     assert copies(server) == [1] * 2
 
 
-def test_a_connection_lost_in_the_content_makes_no_copy(server):
+def test_a_connection_lost_in_the_content_makes_no_copy(any_server):
     """A content of 3 MB, cut off in its middle."""
 
     def read_some(session: Session, phase: str, command: str) -> bytes | None:
@@ -216,14 +229,14 @@ def test_a_connection_lost_in_the_content_makes_no_copy(server):
             return RESET
         return None
 
-    server.script = read_some
+    any_server.script = read_some
     (message,) = send(1, body="A line of the letter.\n" * 150_000)
     wait_for({"sent": 1})
-    assert copies(server) == [1]
+    assert copies(any_server) == [1]
     assert fate(message)["attempts"] == 1
 
 
-def test_a_refusal_in_the_middle_of_the_content_is_read(server):
+def test_a_refusal_in_the_middle_of_the_content_is_read(any_server):
     """552 and a close, before the client has written all of 20 MB: failed, and not tried again."""
 
     def refuse(session: Session, phase: str, command: str) -> bytes | None:
@@ -234,11 +247,11 @@ def test_a_refusal_in_the_middle_of_the_content_is_read(server):
             return CLOSE
         return None
 
-    server.script = refuse
+    any_server.script = refuse
     (message,) = send(1, body="A line of the letter.\n" * 900_000)
     wait_for({"failed": 1})
     assert fate(message)["reply"] == "552 too large"
-    assert (fate(message)["attempts"], server.accepted) == (1, [])
+    assert (fate(message)["attempts"], any_server.accepted) == (1, [])
 
 
 def test_a_result_is_on_record_while_the_next_envelope_waits(pipelining_server):

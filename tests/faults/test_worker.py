@@ -23,6 +23,11 @@ from tests.support import Worker, wait_until
 pytestmark = pytest.mark.usefixtures("producer")
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))
 _numbers = count()
+WAYS = pytest.mark.parametrize(
+    "features",
+    [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")],
+    ids=["one by one", "pipelining", "chunking"],
+)
 
 second_worker = line("nothing-at-first", MAILQUEUE_LEASE="1s")
 
@@ -74,9 +79,11 @@ def scene(second_worker: Line, redis_url, queue_settings, monkeypatch, start_wor
     return Scene(queue, server, second_worker.worker, redis_url, start_worker)
 
 
-def killed(scene: Scene, point: str, round_: int) -> list[EmailMessage]:
-    """Three messages whose worker was killed at that point of the first; every other pipelines."""
-    scene.server.features = () if round_ % 2 else ("PIPELINING",)
+def killed(
+    scene: Scene, point: str, features: tuple[str, ...] = ("PIPELINING",)
+) -> list[EmailMessage]:
+    """Three messages whose worker was killed at that point of the first."""
+    scene.server.features = features
     first = scene.first("-P", "solo", MAILQUEUE_FAULT=f"kill-after:{point}")
     messages = send(3)
     wait_until(lambda: first.process.poll() is not None, 30, first.explain)
@@ -102,10 +109,11 @@ def assert_all_is_accounted_for(scene: Scene, messages: list[EmailMessage], doub
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
+@WAYS
 @pytest.mark.parametrize("point", POINTS[: POINTS.index("commit")])
-def test_killed_before_the_commit_there_are_no_copies(point, round_, scene):
+def test_killed_before_the_commit_there_are_no_copies(point, features, round_, scene):
     """The next worker sends all of them as soon as the lease has ended, each once."""
-    messages = killed(scene, point, round_)
+    messages = killed(scene, point, features)
     assert scene.server.accepted == []
     scene.call_second()
     wait_until(lambda: states() == {"sent": 3}, 30, scene.explain)
@@ -114,10 +122,11 @@ def test_killed_before_the_commit_there_are_no_copies(point, round_, scene):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
+@WAYS
 @pytest.mark.parametrize(("point", "arrived"), [("commit", 0), ("dot", 1), ("reply", 1)])
-def test_killed_after_the_commit_there_is_one_copy_at_most(point, arrived, round_, scene):
+def test_killed_after_the_commit_there_is_one_copy_at_most(point, arrived, features, round_, scene):
     """The message in hand is uncertain, and sent again when an operator says so; no other is."""
-    messages = killed(scene, point, round_)
+    messages = killed(scene, point, features)
     (hurt,) = in_state(messages, "committing")
     wait_until(lambda: len(scene.server.accepted) == arrived, 10, scene.explain)
     scene.call_second()
@@ -135,7 +144,7 @@ def test_killed_after_the_commit_there_is_one_copy_at_most(point, arrived, round
 
 def test_a_message_in_doubt_is_sent_again_when_its_time_has_come(scene):
     """Without an operator: an hour later, with the same Message-ID."""
-    killed(scene, "dot", 0)
+    killed(scene, "dot")
     scene.call_second()
     wait_until(lambda: states() == {"sent": 2, "committing": 1}, 30, scene.explain)
     scene.let_time_pass()
@@ -146,9 +155,10 @@ def test_a_message_in_doubt_is_sent_again_when_its_time_has_come(scene):
 
 
 @pytest.mark.parametrize("round_", ROUNDS)
-def test_killed_after_the_record_there_are_no_copies(round_, scene):
+@WAYS
+def test_killed_after_the_record_there_are_no_copies(features, round_, scene):
     """What is on record as sent stays so; the next one, if it was committed, has not been sent."""
-    messages = killed(scene, "settle", round_)
+    messages = killed(scene, "settle", features)
     assert fate(messages[0])["state"] == "sent"
     scene.call_second()
     next_ = in_state(messages, "committing")

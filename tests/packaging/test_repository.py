@@ -25,9 +25,8 @@ LAYERS = {
         reporting sealing spool urls values
     """,
     "sending": """
-        batch breaker connection delivery hearing dialogue faultpoint housekeeper outcome rendering
-        retry smtp
-        tasks transaction transport worker
+        batch breaker chunking connection delivery hearing dialogue faultpoint housekeeper outcome
+        pipelining rendering retry session smtp tasks transaction transport worker
     """,
     "watching": "__main__ cli contrib.django embedded inbox monitor smtpd testing up",
 }

@@ -1,0 +1,469 @@
+"""The SMTP client against servers with CHUNKING, one message at a time and ten under way."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from mailqueue import get_connection
+from tests.line import Line, Once, copies, fate, letters, line, send, states, wait_for
+from tests.scripted import CLOSE, RESET, SILENCE, ScriptedServer, Session
+from tests.support import Worker, wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+FEATURES = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
+one = line("one-under-way", *FEATURES)
+ten = line("ten-under-way", *FEATURES, MAILQUEUE_IN_FLIGHT="10")
+LONG = "A line of the letter.\n" * 150_000  # 3 MB
+Answer = bytes | str | None
+
+
+@pytest.fixture
+def server(one: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    """A server that a worker delivers to one message at a time."""
+    return one.as_new(monkeypatch)
+
+
+@pytest.fixture
+def window(ten: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    """A server that a worker with IN_FLIGHT = 10 delivers to."""
+    return ten.as_new(monkeypatch)
+
+
+@pytest.fixture(params=["one", "ten"])
+def either(
+    request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    """Either of them."""
+    found: Line = request.getfixturevalue(request.param)
+    return found.as_new(monkeypatch)
+
+
+def of(number: int, script: Callable[[Session, str], Answer]) -> Callable[..., Answer]:
+    """A script for one of the letters that ``send`` writes: its RCPT and what comes after that."""
+
+    def answer(session: Session, phase: str, command: str) -> Answer:
+        address = f"to{number}@example.com"
+        if address in command or address in session.mail.recipients:
+            return script(session, phase)
+        return None
+
+    return answer
+
+
+def wait_for_ten(server: ScriptedServer) -> None:
+    """Wait until all replies so far are on record, and ten messages under way."""
+    kept = len(server.accepted)
+    wait_until(lambda: (states()["sent"], states()["committing"]) == (kept, 10), 20)
+
+
+def held(server: ScriptedServer, number: int, then: Answer) -> list[int]:
+    """At that letter's end, wait until all ten are there, and answer so; how many were read."""
+    seen: list[int] = []
+
+    def script(session: Session, phase: str) -> Answer:
+        if phase != "dot" or seen:
+            return None
+        wait_for_ten(server)
+        seen.append(len(server.accepted))
+        return then
+
+    server.script = of(number, script)
+    return seen
+
+
+# -- what goes over the wire
+
+
+def test_a_message_is_one_write(server):
+    """MAIL, RCPT, BDAT and the content are there at once, each as it should be; nothing more is."""
+    had, whole = [], []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "MAIL":
+            wait_until(lambda: session.has_more() or session.number > 1, 10)
+            had.append(bytes(session._received))
+        elif phase == "dot":
+            whole.append(session._received == b"RSET\r\n")
+
+    server.script = script
+    send(5, body=".A dot\n..and two\nGrüße\n")
+    wait_for({"sent": 5})
+    assert server.verbs(1)[:3] == ["EHLO", "MAIL", "RCPT"]
+    assert server.verbs().count("DATA") == 0
+    assert copies(server) == [1] * 5
+    assert all(whole)
+    for n, mail in enumerate(server.accepted):
+        assert mail.content.endswith(b"\r\n\r\n.A dot\r\n..and two\r\nGr\xc3\xbc\xc3\x9fe\r\n")
+        end = f"BDAT {len(mail.content)} LAST\r\n".encode() + mail.content
+        assert had[n].startswith(f"RCPT TO:<to{n}@example.com>\r\n".encode())
+        assert n == 0 or had[n].endswith(end + b"RSET\r\n")
+
+
+def test_the_first_part_of_a_connection_holds_no_line(server):
+    """A server that offers BDAT and doesn't know it can't take the content for commands."""
+    send(2)
+    wait_for({"sent": 2})
+    sizes = [c.split(" ") for _, c in server.commands if c.startswith("BDAT")]
+    assert [size[2:] for size in sizes] == [[], [], ["LAST"], ["LAST"]]
+    assert b"\n" not in server.accepted[0].content[: int(sizes[0][1])]
+    assert sum(int(size[1]) for size in sizes[:3]) == len(server.accepted[0].content)
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_long_content_goes_in_parts_and_as_it_is(end, either):
+    """3 MB with dots, committed before its last two bytes."""
+    committed = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "BDAT":
+            committed.append(states()["committing"])
+
+    either.script = script
+    send(3, body=LONG + "." + end)
+    wait_for({"sent": 3})
+    assert copies(either) == [1] * 3
+    content = either.accepted[2].content
+    assert content.partition(b"\r\n\r\n")[2] == (LONG + ".\n").replace("\n", "\r\n").encode()
+    assert 0 in committed
+
+
+def test_ten_messages_are_under_way_and_no_more(window):
+    """When the first waits for its reply, the nine after it are there, across claims of ten."""
+    seen = held(window, 15, None)
+    send(100)
+    wait_for({"sent": 100}, 60)
+    assert len(seen) == 1
+    assert copies(window) == [1] * 100
+    assert window.sessions == 1
+
+
+def test_the_journal_is_asked_seldom(window, redis_url):
+    """The results of some messages and the commits of the next are one round trip."""
+    send(1)
+    wait_for({"sent": 1})
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        send(200)
+        wait_for({"sent": 201})
+        after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert after - before <= 200 + 20 + 30
+
+
+def test_one_message_at_a_time_asks_the_journal_once_for_each(server, redis_url):
+    """The result of a message and the commit of the next are one round trip."""
+    send(1)
+    wait_for({"sent": 1})
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        send(200)
+        wait_for({"sent": 201})
+        after = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    assert after - before <= 200 + 20 + 30
+
+
+def test_a_result_is_on_record_before_the_next_commit(server):
+    """With one under way, there is never a second one between its end and its recorded reply."""
+    counts = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot":
+            counts.append((states()["committing"], states()["sent"]))
+
+    server.script = script
+    send(12)
+    wait_for({"sent": 12})
+    assert counts == [(1, n) for n in range(12)]
+
+
+def test_results_are_on_record_while_the_next_reply_is_awaited(window):
+    """A server that dawdles with a message doesn't keep the results before it from the journal."""
+    then = []
+
+    def script(session: Session, phase: str) -> None:
+        if phase == "dot":
+            wait_until(lambda: states()["sent"] == 7, 20)
+            then.append(states()["committing"])
+
+    window.script = of(7, script)
+    send(8)
+    wait_for({"sent": 8})
+    assert then == [1]
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "RCPT", "dot"])
+@pytest.mark.parametrize(("reply", "state"), [("451 later", "sent"), ("554 never", "failed")])
+def test_a_refusal_counts_in_the_scope_it_belongs_to(phase, reply, state, either):
+    """With others behind it: 4yz is tried again, 5yz never, and the others don't notice."""
+    either.script = Once(phase, reply, at=4)
+    messages = send(12)
+    wait_until(lambda: fate(messages[3])["state"] == state, 30)
+    wait_until(lambda: states()["sent"] >= 11, 20)
+    assert fate(messages[3])["history"][0]["reply"] == reply
+    assert fate(messages[3])["attempts"] == (2 if state == "sent" else 1)
+    assert {fate(m)["attempts"] for m in messages if m is not messages[3]} == {1}
+    assert copies(either) == [1] * (12 if state == "sent" else 11)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_nobody_gets_a_message_that_each_recipient_refused(number, either):
+    """The content that was written for nobody is swallowed; the next message is sent."""
+
+    def refuse(session: Session, phase: str) -> Answer:
+        return "550 no such user" if phase == "RCPT" else None
+
+    either.script = of(number, refuse)
+    messages = send(6)
+    wait_for({"sent": 5, "failed": 1})
+    assert fate(messages[number])["reply"] == "550 no such user"
+    assert copies(either) == [1] * 5
+    assert either.sessions == 1
+
+
+def test_each_of_many_recipients_gets_what_its_reply_said(window):
+    """In the middle of others: 250, 450, 550, and 452 for more than fit into one transaction."""
+    answers = {"b@example.com": ["450 busy"], "c@example.com": ["550 no such user"]}
+
+    def script(session: Session, phase: str, command: str) -> Answer:
+        address = command.partition("<")[2].partition(">")[0]
+        if phase == "RCPT" and len(session.mail.recipients) == 20:
+            return "452 4.5.3 too many recipients"
+        return answers[address].pop(0) if phase == "RCPT" and answers.get(address) else None
+
+    window.script = script
+    messages = letters(6)
+    messages[2].to = [f"{c}@example.com" for c in "abc"]
+    messages[4].to = [f"many{n}@example.com" for n in range(50)]
+    get_connection().send_messages(messages)
+    wait_for({"sent": 5, "partial": 1})
+    found = {r["address"][0]: (r["state"], r["reply"]) for r in fate(messages[2])["recipients"]}
+    assert found["a"] == found["b"] == ("sent", "250 2.0.0 kept")
+    assert found["c"] == ("failed", "550 no such user")
+    parts = [m.recipients for m in window.accepted if m.recipients[0].startswith("many")]
+    assert [len(part) for part in parts] == [20, 20, 10]
+    assert sorted(address for part in parts for address in part) == sorted(messages[4].to)
+
+
+def test_a_long_content_may_be_refused_in_its_middle(either):
+    """552 and a close: failed with the 552, nothing in doubt, and not tried again."""
+
+    def refuse(session: Session, phase: str) -> Answer:
+        if phase == "body":
+            session.socket.sendall(b"552 too large\r\n")
+            for _ in range(5):
+                session.socket.recv(65536)
+            return CLOSE
+        return None
+
+    either.script = of(1, refuse)
+    messages = send(3, body=LONG * 4)
+    wait_for({"sent": 2, "failed": 1})
+    assert fate(messages[1])["reply"] == "552 too large"
+    assert fate(messages[1])["attempts"] == 1
+
+
+# -- servers that don't keep their word
+
+
+@pytest.mark.parametrize("in_flight", ["1", "10"])
+@pytest.mark.parametrize("reply", ["500 what", "502 no", "503 no", CLOSE, b"garbage\r\n"], ids=str)
+def test_a_server_that_offers_bdat_and_refuses_it_gets_data(
+    reply, in_flight, start_worker, redis_url
+):
+    """Nobody is charged, and from then on it isn't tried again."""
+
+    def script(session: Session, phase: str, command: str) -> Answer:
+        return reply if phase == "BDAT" else None
+
+    with ScriptedServer(script, FEATURES) as server:
+        worker = start_worker(
+            EMAIL_PORT=str(server.port),
+            MAILQUEUE_IN_FLIGHT=in_flight,
+            MAILQUEUE_CONNECTION_MAX_MESSAGES="4",
+        )
+        messages = send(12)
+        wait_until(lambda: states() == {"sent": 12}, 30, worker.explain)
+        assert copies(server) == [1] * 12
+        assert {fate(message)["attempts"] for message in messages} == {1}
+        assert (server.verbs().count("BDAT"), server.verbs().count("DATA")) == (1, 12)
+
+
+def test_a_server_that_refuses_bdat_later_gets_data_too(start_worker, redis_url):
+    """Those behind the refused one are in doubt, and no message fails."""
+    with ScriptedServer(Once("dot", "503 bad sequence", at=3), FEATURES) as server:
+        worker = start_worker(EMAIL_PORT=str(server.port))
+        messages = send(12)
+        wait_until(lambda: states() == {"sent": 12}, 30, worker.explain)
+        assert {fate(message)["attempts"] for message in messages} == {1}
+        assert copies(server) == [1] * 12
+        assert server.verbs().count("DATA") == 10
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+@pytest.mark.parametrize("after", ["MAIL", "RCPT"])
+def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, at, either):
+    """All replies are 250: one too many, and the refusal that follows must not read as sent."""
+    extra = Once(after, b"250 OK\r\n250 extra\r\n", at=at)
+
+    def script(session: Session, phase: str, command: str) -> Answer:
+        refused = phase == "dot" and session.number == 1 and extra.seen >= at
+        return "554 refused" if refused else extra(session, phase, command)
+
+    either.script = script
+    messages = send(8)
+    wait_until(lambda: set(states()) <= {"sent", "uncertain", "failed"}, 30)
+    arrived = {mail.recipients[0] for mail in either.accepted}
+    assert {m.to[0] for m in messages if fate(m)["state"] == "sent"} <= arrived
+    assert states()["sent"] >= 1
+
+
+# -- connections that are lost
+
+
+@pytest.mark.parametrize("reply", [CLOSE, RESET, b"garbage\r\n", b"354 what\r\n"], ids=str)
+def test_what_is_under_way_when_the_connection_is_lost_is_in_doubt(reply, window):
+    """All ten are uncertain, none failed, none sent again; the others are sent."""
+    held(window, 5, reply)
+    messages = send(30)
+    wait_for({"sent": 20, "uncertain": 10})
+    assert [fate(m)["state"] for m in messages[5:15]] == ["uncertain"] * 10
+    assert fate(messages[9])["reply"].startswith("no reply to the last chunk: ")
+    assert set(copies(window)) == {1}
+    assert {fate(message)["attempts"] for message in messages} == {1}
+
+
+@pytest.mark.parametrize("phase", ["MAIL", "RCPT", "dot"])
+def test_a_421_gives_its_message_back_and_leaves_the_next_in_doubt(phase, window):
+    """Its message goes over another connection, at no cost; the nine behind it are uncertain."""
+    seen: list[int] = []
+
+    def script(session: Session, now: str, command: str) -> Answer:
+        if now == phase and len(window.accepted) == 5 and not seen:
+            seen.append(1)
+            wait_for_ten(window)
+            return "421 4.3.2 going down"
+        return CLOSE if seen and session.number == 1 else None
+
+    window.script = script
+    messages = send(30)
+    wait_for({"sent": 21, "uncertain": 9})
+    assert fate(messages[5])["state"] == "sent"
+    assert [fate(m)["state"] for m in messages[6:15]] == ["uncertain"] * 9
+    assert set(copies(window)) == {1}
+    assert {fate(message)["attempts"] for message in messages} == {1}
+
+
+def test_a_421_to_a_first_connection_charges_nobody(start_worker, redis_url):
+    """The message goes back to the queue, those behind it are in doubt, the rest waits a moment."""
+    seen: list[int] = []
+
+    def script(session: Session, phase: str, command: str) -> Answer:
+        if phase == "dot" and not seen:
+            seen.append(1)
+            return "421 going down"
+        return None
+
+    with ScriptedServer(script, FEATURES) as server:
+        worker = start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10")
+        messages = send(15)
+        wait_until(lambda: states()["sent"] + states()["uncertain"] == 15, 30, worker.explain)
+        assert fate(messages[0])["state"] == "sent"
+        assert states()["uncertain"] <= 9
+        assert {fate(message)["attempts"] for message in messages} == {1}
+        assert set(copies(server)) == {1}
+
+
+# -- workers that die or stop
+
+
+def silent(server: ScriptedServer, after: int, act: Callable[[], None]) -> None:
+    """Act once, with ten messages under way, when so many were accepted; answer no more."""
+    seen: list[int] = []
+
+    def script(session: Session, phase: str, command: str) -> Answer:
+        if phase != "dot" or len(server.accepted) < after or session.number > 1:
+            return None
+        if not seen:
+            seen.append(1)
+            wait_for_ten(server)
+            act()
+        return SILENCE
+
+    server.script = script
+
+
+def started(server: ScriptedServer, start_worker: Callable[..., Worker]) -> Worker:
+    return start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10", MAILQUEUE_LEASE="1s")
+
+
+def let_time_pass(redis_url: str, queue: str = "mailqueue") -> None:
+    """Let everything be due, as it would be hours later."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        due = f"mailqueue:{{{queue}}}:due"
+        for id_ in client.zrange(due, 0, -1):
+            client.zadd(due, {id_: 1})
+            client.hset(f"mailqueue:{{{queue}}}:message:{id_}", "due", 1)
+
+
+def test_killed_with_ten_under_way_there_are_ten_copies_at_most(start_worker, redis_url):
+    """None is lost, each of the ten was uncertain first, and no other is copied."""
+    with ScriptedServer(features=FEATURES) as server:
+        worker = started(server, start_worker)
+        silent(server, 20, lambda: os.kill(worker.children()[0], signal.SIGKILL))
+        messages = send(60)
+        expected = {"sent": 50, "committing": 10}
+        wait_until(lambda: states() == expected, 60, lambda: f"{states()}{worker.explain()}")
+        in_hand = [m for m in messages if fate(m)["state"] == "committing"]
+        let_time_pass(redis_url)
+        wait_until(lambda: states() == {"sent": 50, "uncertain": 10}, 30, worker.explain)
+        let_time_pass(redis_url)
+        wait_until(lambda: states() == {"sent": 60}, 30, worker.explain)
+        assert {fate(m)["history"][0]["state"] for m in in_hand} == {"uncertain"}
+        found = copies(server)
+        assert len(found) == 60
+        assert sum(found) - 60 <= 10
+
+
+def test_a_worker_told_to_stop_reads_the_replies_to_what_is_under_way(start_worker, redis_url):
+    """SIGTERM with ten under way: they are recorded as sent, nothing more is begun."""
+    stopped: list[int] = []
+    with ScriptedServer(features=FEATURES) as server:
+        worker = started(server, start_worker)
+
+        def script(session: Session, phase: str, command: str) -> None:
+            if phase == "dot" and len(server.accepted) == 20 and not stopped:
+                wait_for_ten(server)
+                stopped.append(1)
+                worker.process.terminate()
+                wait_until(lambda: "Warm shutdown" in worker.log.read_text(), 20)
+
+        server.script = script
+        send(100)
+        assert worker.process.wait(30) == 0
+        assert states() == {"sent": 30, "queued": 70}
+        second = started(server, start_worker)
+        wait_until(lambda: states() == {"sent": 100}, 60, second.explain)
+        assert copies(server) == [1] * 100
+
+
+def test_all_processes_told_to_stop_leave_ten_in_doubt(start_worker, redis_url):
+    """SIGTERM to the pool's process too: what nobody reads the reply to is uncertain at once."""
+    with ScriptedServer(features=FEATURES) as server:
+        worker = started(server, start_worker)
+        silent(server, 20, lambda: os.killpg(worker.process.pid, signal.SIGTERM))
+        messages = send(60)
+        wait_until(lambda: worker.process.poll() is not None, 40, worker.explain)
+        assert states() == {"sent": 20, "uncertain": 10, "queued": 30}
+        in_doubt = [m for m in messages if fate(m)["state"] == "uncertain"]
+        assert all("after the final dot" in fate(m)["reply"] or "no reply" in fate(m)["reply"]
+                   for m in in_doubt)  # fmt: skip
+        second = started(server, start_worker)
+        wait_until(lambda: states() == {"sent": 50, "uncertain": 10}, 60, second.explain)
+        assert set(copies(server)) == {1}
