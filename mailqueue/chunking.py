@@ -104,37 +104,37 @@ class ByChunks:
 
     def _send_along(self, turn: Turn, limit: int) -> None:
         """Write as many messages as may be under way; all results so far are recorded first."""
-        turns = [] if self._under_way else [turn]
-        if not self._under_way:
+        is_first = not self._under_way
+        if is_first:
             self._session.refuse_unasked()
-        turns += self._followers(limit - len(self._under_way) - len(turns))
+        turns = self._next_turns([turn] if is_first else [], limit - len(self._under_way))
         try:
             allowed = (turns[0] if turns else turn).commit(len(turns))
         except JournalUnavailable:
-            if not self._under_way:
+            if is_first:
                 raise
             return  # what is under way is answered first
         if turns:
             faultpoint.passed("commit")
             self._newest = turns[-1]
             self._write([t for t, may_go in zip(turns, allowed, strict=True) if may_go])
-        if turn in turns and not allowed[0]:
+        if is_first and not allowed[0]:
             raise StaleClaim("another worker has taken the message over")
 
-    def _followers(self, count: int) -> list[Turn]:
-        """The turns that come next, up to ``count`` of them, as far as their messages go whole."""
-        found: list[Turn] = []
+    def _next_turns(self, turns: list[Turn], count: int) -> list[Turn]:
+        """These and those after them, ``count`` at most, as far as their messages go whole."""
         newest = self._newest
-        commands = sum(len(transaction.commands) for transaction in self._under_way)
-        while newest is not None and len(found) < count:
+        room = COMMANDS_AT_ONCE - sum(len(t.commands) for t in self._under_way)
+        room -= sum(_length(turn) for turn in turns)
+        while newest is not None and len(turns) < count:
             newest = newest.ahead()
             if newest is None or not self._goes_whole(newest.outgoing):
                 break
-            commands += len(newest.outgoing.recipients) + 3
-            if commands > COMMANDS_AT_ONCE:
+            room -= _length(newest)
+            if room < 0:
                 break
-            found.append(newest)
-        return found
+            turns.append(newest)
+        return turns
 
     def _write(self, turns: list[Turn]) -> None:
         parts: list[bytes] = []
@@ -216,9 +216,9 @@ class ByChunks:
 
     def _abandon(self, transaction: Transaction, reply: Reply) -> Outcome:
         """Nobody can get the message, or it was refused by its beginning."""
-        outcome = transaction.outcome(reply.verdict, str(reply))
-        self._session.rset()
-        return outcome
+        if is_refusal(self._session.rset()):  # who knows what became of the part
+            self._session.drop()
+        return transaction.outcome(reply.verdict, str(reply))
 
     def _write_middle(self, transaction: Transaction, data: memoryview) -> Reply | None:
         """Write all but the end; a refusal that the server sends before that is returned."""
@@ -289,6 +289,11 @@ class ByChunks:
     def _refusal(self, reply: str) -> ChunkingRefused:
         _refused[self._session.server] = time.monotonic()
         return ChunkingRefused(f"BDAT was offered, and refused: {reply}")
+
+
+def _length(turn: Turn) -> int:
+    """How many commands its transaction has."""
+    return len(turn.outgoing.recipients) + 3  # MAIL, BDAT, RSET
 
 
 def _length_of_first_part(data: bytes) -> int:

@@ -22,19 +22,22 @@ _LOGIN_WANTED = 530  # RFC 4954 6
 COMMANDS_AT_ONCE = 100
 # Up to this size a content is written in one go, without a look at what the server says meanwhile.
 _SMALL = 256 * 1024
-_RENDERED_AHEAD = 20  # messages, of which the last may be a large one
 
 
 class Session:
-    """An open SMTP connection of a backend's, and the commands and replies over it."""
+    """An open SMTP connection of a backend's, and the commands and replies over it.
 
-    def __init__(self, backend: EmailBackend, timeout: float | None) -> None:
+    Up to ``ahead`` messages are rendered before their turns.
+    """
+
+    def __init__(self, backend: EmailBackend, timeout: float | None, ahead: int = 1) -> None:
         self._backend = backend
         self._smtp: smtplib.SMTP = backend.connection
         if self._smtp.sock is None:
             raise ServerTrouble("the server closed the connection")
         self._timeout = timeout
         self._rendered: dict[str, Envelope] = {}
+        self._most_rendered = 2 * ahead  # the rest is of messages that were given back
         self.dialogue = Dialogue(self._smtp.sock)
         self.pipelines = self.offers("pipelining")
 
@@ -65,7 +68,7 @@ class Session:
 
     def envelope(self, outgoing: Outgoing) -> Envelope:
         """Render the message, once until its transaction. Raises whatever is wrong with it."""
-        if len(self._rendered) > _RENDERED_AHEAD:  # of messages that were given back
+        if len(self._rendered) > self._most_rendered:
             self._rendered.clear()
         if outgoing.id not in self._rendered:
             self._rendered[outgoing.id] = render(outgoing, seven_bit=not self.offers("8bitmime"))
@@ -158,11 +161,11 @@ class Session:
 
     # -- commands
 
-    def rset(self) -> None:
-        """Forget the transaction that is open."""
+    def rset(self) -> Reply:
+        """Have the server forget the transaction that is open; return what it says."""
         self.refuse_unasked()
         self.dialogue.write(b"RSET\r\n", timeout=self.seconds(Phase.RSET))
-        self.reply(Phase.RSET)
+        return self.reply(Phase.RSET)
 
     def read_replies(
         self, transaction: Transaction, commands: Sequence[Command], within: float = math.inf

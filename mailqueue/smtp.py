@@ -58,7 +58,7 @@ class SmtpTransport:
             backend.open()
         except OSError as error:  # smtplib.SMTPException and ssl.SSLError are
             raise trouble_of(error) from error
-        self._session = session = Session(backend, timeout)
+        self._session = session = Session(backend, timeout, in_flight)
         self._way: Way = ByChunks(session, in_flight) if may_chunk(session) else ByData(session)
 
     def close(self) -> None:

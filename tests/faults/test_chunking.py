@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +9,8 @@ import redis
 
 from mailqueue import get_connection
 from tests.line import Line, Once, copies, fate, letters, line, send, states, wait_for
-from tests.scripted import CLOSE, RESET, SILENCE, ScriptedServer, Session
-from tests.support import Worker, wait_until
+from tests.scripted import CLOSE, ScriptedServer, Session
+from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
 FEATURES = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
@@ -322,148 +320,3 @@ def test_a_line_that_nobody_asked_for_is_never_read_as_an_answer(after, at, eith
     arrived = {mail.recipients[0] for mail in either.accepted}
     assert {m.to[0] for m in messages if fate(m)["state"] == "sent"} <= arrived
     assert states()["sent"] >= 1
-
-
-# -- connections that are lost
-
-
-@pytest.mark.parametrize("reply", [CLOSE, RESET, b"garbage\r\n", b"354 what\r\n"], ids=str)
-def test_what_is_under_way_when_the_connection_is_lost_is_in_doubt(reply, window):
-    """All ten are uncertain, none failed, none sent again; the others are sent."""
-    held(window, 5, reply)
-    messages = send(30)
-    wait_for({"sent": 20, "uncertain": 10})
-    assert [fate(m)["state"] for m in messages[5:15]] == ["uncertain"] * 10
-    assert fate(messages[9])["reply"].startswith("no reply to the last chunk: ")
-    assert set(copies(window)) == {1}
-    assert {fate(message)["attempts"] for message in messages} == {1}
-
-
-@pytest.mark.parametrize("phase", ["MAIL", "RCPT", "dot"])
-def test_a_421_gives_its_message_back_and_leaves_the_next_in_doubt(phase, window):
-    """Its message goes over another connection, at no cost; the nine behind it are uncertain."""
-    seen: list[int] = []
-
-    def script(session: Session, now: str, command: str) -> Answer:
-        if now == phase and len(window.accepted) == 5 and not seen:
-            seen.append(1)
-            wait_for_ten(window)
-            return "421 4.3.2 going down"
-        return CLOSE if seen and session.number == 1 else None
-
-    window.script = script
-    messages = send(30)
-    wait_for({"sent": 21, "uncertain": 9})
-    assert fate(messages[5])["state"] == "sent"
-    assert [fate(m)["state"] for m in messages[6:15]] == ["uncertain"] * 9
-    assert set(copies(window)) == {1}
-    assert {fate(message)["attempts"] for message in messages} == {1}
-
-
-def test_a_421_to_a_first_connection_charges_nobody(start_worker, redis_url):
-    """The message goes back to the queue, those behind it are in doubt, the rest waits a moment."""
-    seen: list[int] = []
-
-    def script(session: Session, phase: str, command: str) -> Answer:
-        if phase == "dot" and not seen:
-            seen.append(1)
-            return "421 going down"
-        return None
-
-    with ScriptedServer(script, FEATURES) as server:
-        worker = start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10")
-        messages = send(15)
-        wait_until(lambda: states()["sent"] + states()["uncertain"] == 15, 30, worker.explain)
-        assert fate(messages[0])["state"] == "sent"
-        assert states()["uncertain"] <= 9
-        assert {fate(message)["attempts"] for message in messages} == {1}
-        assert set(copies(server)) == {1}
-
-
-# -- workers that die or stop
-
-
-def silent(server: ScriptedServer, after: int, act: Callable[[], None]) -> None:
-    """Act once, with ten messages under way, when so many were accepted; answer no more."""
-    seen: list[int] = []
-
-    def script(session: Session, phase: str, command: str) -> Answer:
-        if phase != "dot" or len(server.accepted) < after or session.number > 1:
-            return None
-        if not seen:
-            seen.append(1)
-            wait_for_ten(server)
-            act()
-        return SILENCE
-
-    server.script = script
-
-
-def started(server: ScriptedServer, start_worker: Callable[..., Worker]) -> Worker:
-    return start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10", MAILQUEUE_LEASE="1s")
-
-
-def let_time_pass(redis_url: str, queue: str = "mailqueue") -> None:
-    """Let everything be due, as it would be hours later."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        due = f"mailqueue:{{{queue}}}:due"
-        for id_ in client.zrange(due, 0, -1):
-            client.zadd(due, {id_: 1})
-            client.hset(f"mailqueue:{{{queue}}}:message:{id_}", "due", 1)
-
-
-def test_killed_with_ten_under_way_there_are_ten_copies_at_most(start_worker, redis_url):
-    """None is lost, each of the ten was uncertain first, and no other is copied."""
-    with ScriptedServer(features=FEATURES) as server:
-        worker = started(server, start_worker)
-        silent(server, 20, lambda: os.kill(worker.children()[0], signal.SIGKILL))
-        messages = send(60)
-        expected = {"sent": 50, "committing": 10}
-        wait_until(lambda: states() == expected, 60, lambda: f"{states()}{worker.explain()}")
-        in_hand = [m for m in messages if fate(m)["state"] == "committing"]
-        let_time_pass(redis_url)
-        wait_until(lambda: states() == {"sent": 50, "uncertain": 10}, 30, worker.explain)
-        let_time_pass(redis_url)
-        wait_until(lambda: states() == {"sent": 60}, 30, worker.explain)
-        assert {fate(m)["history"][0]["state"] for m in in_hand} == {"uncertain"}
-        found = copies(server)
-        assert len(found) == 60
-        assert sum(found) - 60 <= 10
-
-
-def test_a_worker_told_to_stop_reads_the_replies_to_what_is_under_way(start_worker, redis_url):
-    """SIGTERM with ten under way: they are recorded as sent, nothing more is begun."""
-    stopped: list[int] = []
-    with ScriptedServer(features=FEATURES) as server:
-        worker = started(server, start_worker)
-
-        def script(session: Session, phase: str, command: str) -> None:
-            if phase == "dot" and len(server.accepted) == 20 and not stopped:
-                wait_for_ten(server)
-                stopped.append(1)
-                worker.process.terminate()
-                wait_until(lambda: "Warm shutdown" in worker.log.read_text(), 20)
-
-        server.script = script
-        send(100)
-        assert worker.process.wait(30) == 0
-        assert states() == {"sent": 30, "queued": 70}
-        second = started(server, start_worker)
-        wait_until(lambda: states() == {"sent": 100}, 60, second.explain)
-        assert copies(server) == [1] * 100
-
-
-def test_all_processes_told_to_stop_leave_ten_in_doubt(start_worker, redis_url):
-    """SIGTERM to the pool's process too: what nobody reads the reply to is uncertain at once."""
-    with ScriptedServer(features=FEATURES) as server:
-        worker = started(server, start_worker)
-        silent(server, 20, lambda: os.killpg(worker.process.pid, signal.SIGTERM))
-        messages = send(60)
-        wait_until(lambda: worker.process.poll() is not None, 40, worker.explain)
-        assert states() == {"sent": 20, "uncertain": 10, "queued": 30}
-        in_doubt = [m for m in messages if fate(m)["state"] == "uncertain"]
-        assert all("after the final dot" in fate(m)["reply"] or "no reply" in fate(m)["reply"]
-                   for m in in_doubt)  # fmt: skip
-        second = started(server, start_worker)
-        wait_until(lambda: states() == {"sent": 50, "uncertain": 10}, 60, second.explain)
-        assert set(copies(server)) == {1}
