@@ -94,13 +94,19 @@ class ByChunks:
     # -- whole messages
 
     def _may_write(self) -> bool:
-        """Whether it is time to write: what has been answered already is recorded along with it."""
+        """Whether it is time to write, and to record what has been answered so far.
+
+        Replies tend to come together, and share a call to the journal; but the server shouldn't
+        run out of messages meanwhile.
+        """
         if not self._under_way:
             return True
-        if self._is_cut or not self._session.is_open:
+        dialogue, oldest = self._session.dialogue, self._under_way[0]
+        if self._is_cut or not self._session.is_open or dialogue.is_ending():
             return False
-        oldest = self._under_way[0]
-        return not self._session.dialogue.has_answered(len(oldest.unanswered))
+        if len(self._under_way) <= self._limit // 2:
+            return True
+        return not dialogue.has_answered(len(oldest.unanswered))
 
     def _send_along(self, turn: Turn, limit: int) -> None:
         """Write as many messages as may be under way; all results so far are recorded first."""

@@ -77,12 +77,19 @@ class Dialogue:
         return bool(readable)
 
     def has_answered(self, count: int) -> bool:
-        """Whether so many replies are here, or no more will come: the server closes, or closed."""
+        """Whether so many replies are here."""
         self._take_what_came()
+        return len(self._last_lines()) >= count
+
+    def is_ending(self) -> bool:
+        """Whether the server has closed, or has said that it does."""
+        self._take_what_came()
+        return self._lost is not None or any(line[:3] == b"421" for line in self._last_lines())
+
+    def _last_lines(self) -> list[bytearray]:
+        """The last line of each reply that is here."""
         lines = self._received.splitlines(keepends=True)
-        final = [line for line in lines if line.endswith(b"\n") and line[3:4] != b"-"]
-        closes = any(line.startswith(b"421") for line in final)
-        return closes or self._lost is not None or len(final) >= count
+        return [line for line in lines if line.endswith(b"\n") and line[3:4] != b"-"]
 
     def _take_what_came(self) -> None:
         self._socket.settimeout(0)
