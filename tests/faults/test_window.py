@@ -161,6 +161,42 @@ def test_encrypted_ten_are_under_way_too(encrypting, redis_url, monkeypatch):
     assert server.sessions == 2
 
 
+# The ten minutes that RFC 5321 gives the final reply, made two seconds.
+IMPATIENT = """
+from mailqueue.celery import create_app
+from mailqueue.transaction import PHASE_TIMEOUTS, Phase
+
+PHASE_TIMEOUTS[Phase.DOT] = 2
+app = create_app()
+"""
+impatient = line("impatient-ten", *FEATURES, project=IMPATIENT, MAILQUEUE_IN_FLIGHT="10")
+
+
+def test_a_reply_that_comes_too_late_leaves_ten_in_doubt(impatient, redis_url, monkeypatch):
+    """Each has its time from when it was written; a late reply is taken for no other one's."""
+    server = impatient.as_new(monkeypatch)
+    when_ten(server, 5, lambda: SILENCE)
+    messages = send(30)
+    wait_for({"sent": 20, "uncertain": 10})
+    assert [fate(m)["state"] for m in messages[5:15]] == ["uncertain"] * 10
+    assert set(copies(server)) == {1}
+
+
+def test_a_connection_carries_no_more_messages_than_it_may(start_worker, redis_url):
+    """CONNECTION_MAX_MESSAGES counts those under way as well."""
+    with ScriptedServer(features=FEATURES) as server:
+        worker = start_worker(
+            EMAIL_PORT=str(server.port),
+            MAILQUEUE_IN_FLIGHT="10",
+            MAILQUEUE_CONNECTION_MAX_MESSAGES="7",
+        )
+        send(30)
+        wait_until(lambda: states() == {"sent": 30}, 30, worker.explain)
+        assert copies(server) == [1] * 30
+        assert [server.verbs(n).count("MAIL") for n in range(1, 6)] == [7, 7, 7, 7, 2]
+        assert server.verbs().count("QUIT") >= 4
+
+
 # -- claims
 
 
