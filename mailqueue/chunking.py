@@ -19,8 +19,6 @@ from .transport import Turn
 _NOT_UNDERSTOOD = {500, 501, 502, 503, 504}  # BDAT itself, and not the message
 _WITHOUT_IT = 3600.0  # seconds for which a server that refused BDAT is sent DATA
 _refused: dict[tuple[str, int], float] = {}  # by host and port, when
-# Seconds for a line that nobody asked for to come, after the replies to a connection's first BDAT.
-_STRAY = 0.02
 _RSET = (Phase.RSET, "RSET")
 _DIGIT = re.compile(r"[0-9]")
 _LONGEST_FIRST_PART = 16  # bytes
@@ -191,9 +189,8 @@ class ByChunks:
         reply = self._begin(transaction, bytes(data[:length]))
         if not transaction.accepted or reply.verdict is not Verdict.ACCEPTED:
             return self._abandon(transaction, reply)
-        if not self._is_proven:
-            self._session.refuse_unasked(within=_STRAY)
-            self._is_proven = True
+        self._session.refuse_unasked()
+        self._is_proven = True
         rest = data[length:]
         refusal = self._write_middle(transaction, rest[:-2])
         if refusal is not None:
