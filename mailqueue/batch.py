@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from . import payload
-from .blobs import BlobCache
+from .blobs import Blob, BlobCache
 from .journal import Claim, Journal, Result
 from .rendering import Outgoing
 
@@ -157,5 +157,5 @@ class ClaimedMessage:
     def _message(self) -> Any:
         return payload.loads(self._batch.journal.sealer.open(self._text), self._blob)
 
-    def _blob(self, name: str) -> str:
+    def _blob(self, name: str) -> Blob:
         return _blobs.get(name, self._batch.journal.blob)

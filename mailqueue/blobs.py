@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from functools import partial
 
+from .cache import SizedCache
 from .errors import PayloadError
 
 _CACHE_LIMIT = 64 * 1024**2  # characters; a worker meets the same brochure again and again
@@ -48,30 +50,46 @@ class BlobCollector:
         return sum(map(len, self.contents.values()))
 
 
+class Blob:
+    """A content as it is stored: text, which may be bytes in base64; those are decoded once."""
+
+    def __init__(self, text: str) -> None:
+        self._text: str | None = text
+        self._data = b""
+
+    @property
+    def text(self) -> str:
+        """The content as text."""
+        text = self._text
+        return b64encode(self._data).decode("ascii") if text is None else text
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that the text stands for: the same object each time."""
+        text = self._text  # once, since another thread may take it away
+        if text is not None:
+            self._data = b64decode(text)
+            self._text = None  # who wants the bytes never wants the text, which takes more room
+        return self._data
+
+
 class BlobCache:
     """The contents that a worker used last; ``fetch`` gets the others, None for what is gone."""
 
     def __init__(self, limit: int = _CACHE_LIMIT) -> None:
-        self._limit = limit
-        self._size = 0
-        self._contents: OrderedDict[str, str] = OrderedDict()
+        self._kept: SizedCache[str, tuple[Blob, int]] = SizedCache(limit)
 
-    def get(self, name: str, fetch: Callable[[str], str | None]) -> str:
+    def get(self, name: str, fetch: Callable[[str], str | None]) -> Blob:
         """Return a content. Raises PayloadError where it is gone or damaged."""
-        if name in self._contents:
-            self._contents.move_to_end(name)
-            return self._contents[name]
-        content = fetch(name)
-        if content is None:
-            raise PayloadError(f"the attachment with the SHA-256 {name} is gone from the journal")
-        if sha256(content) != name:
-            raise PayloadError(f"the attachment with the SHA-256 {name} is damaged in the journal")
-        self._keep(name, content)
-        return content
+        blob, _ = self._kept.get(name, partial(_fetched, name, fetch), lambda fetched: fetched[1])
+        return blob
 
-    def _keep(self, name: str, content: str) -> None:
-        self._contents[name] = content
-        self._size += len(content)
-        while self._size > self._limit:
-            _, dropped = self._contents.popitem(last=False)
-            self._size -= len(dropped)
+
+def _fetched(name: str, fetch: Callable[[str], str | None]) -> tuple[Blob, int]:
+    """A content and its length."""
+    content = fetch(name)
+    if content is None:
+        raise PayloadError(f"the attachment with the SHA-256 {name} is gone from the journal")
+    if sha256(content) != name:
+        raise PayloadError(f"the attachment with the SHA-256 {name} is damaged in the journal")
+    return Blob(content), len(content)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from email.message import Message
 from typing import Any
 
-from .blobs import BlobCollector
+from .blobs import Blob, BlobCollector
 from .errors import PayloadError
 from .mimepart import dump_part, load_part
 from .values import is_lazy_text
@@ -67,17 +67,28 @@ def in_base64(content: bytes) -> str:
     return b64encode(content).decode("ascii")
 
 
-def _with_large(part: Mapping[str, Any], blob: Callable[[str], str] | None) -> Mapping[str, Any]:
+def _with_large(
+    part: Mapping[str, Any], blob: Callable[[str], str | Blob] | None
+) -> Mapping[str, Any]:
     """Put an attachment's content back from the blobs."""
     if "blob" not in part:
         return part
     if blob is None:
         raise PayloadError(f"there is no attachment with the SHA-256 {part['blob']}")
-    content, form = blob(part["blob"]), part["form"]
+    form = part["form"]
+    content = _in_form(blob(part["blob"]), form)
     return {**part, form: content if form in ("base64", "text") else json.loads(content)}
 
 
-def load_attachment(part: Mapping[str, Any], triple: Any, blob: Callable[[str], str] | None) -> Any:
+def _in_form(content: str | Blob, form: str) -> str | bytes:
+    if isinstance(content, str):
+        return content
+    return content.data if form == "base64" else content.text
+
+
+def load_attachment(
+    part: Mapping[str, Any], triple: Any, blob: Callable[[str], str | Blob] | None
+) -> Any:
     """Turn what ``dump_attachment`` made into a MIME part, or into a ``triple``."""
     part = _with_large(part, blob)
     if "part" in part:
@@ -91,5 +102,6 @@ def load_content(part: Mapping[str, Any]) -> Any:
     if "text" in part:
         return part["text"]
     if "base64" in part:
-        return b64decode(part["base64"])
+        found = part["base64"]
+        return found if isinstance(found, bytes) else b64decode(found)
     return load_part(part["message"])

@@ -19,12 +19,11 @@ from .deprecation import accept_positional, warn_caller
 from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
-    add_attachment,
     alternative_arguments,
+    attach_content,
     attach_part,
     checked_content,
     content_arguments,
-    file_name,
     no_attachment,
     outer_parts,
     readable,
@@ -247,12 +246,7 @@ class EmailMessage:
         content: Any,
         mimetype: str | None = None,
     ) -> None:
-        content, mimetype = checked_content(filename, content, mimetype)
-        content, options = content_arguments(content, mimetype, self._charset, built.policy)
-        if filename is not None:
-            options["filename"] = file_name(filename)
-            refuse_line_ends(options["filename"], "Content-Disposition")
-        add_attachment(built, content, options)
+        attach_content(built, filename, content, mimetype, self._charset)
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
         """The header fields in their order; ``extra_headers`` take precedence."""

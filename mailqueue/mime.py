@@ -23,6 +23,7 @@ from numbers import Number
 from struct import iter_unpack
 from typing import Any
 
+from .addresses import refuse_line_ends
 from .headers import encoded_value, needs_encoding, refuse_hidden_line_ends
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -134,7 +135,23 @@ def refuse_old_message(part: Message[Any, Any]) -> None:
         )
 
 
-def add_attachment(message: EmailMessage, content: Any, options: dict[str, Any]) -> None:
+def attach_content(
+    message: EmailMessage,
+    filename: str | None,
+    content: Any,
+    mimetype: str | None,
+    charset: str | Charset,
+) -> None:
+    """Attach a content under that name, making the message ``multipart/mixed`` if it isn't yet."""
+    content, mimetype = checked_content(filename, content, mimetype)
+    content, options = content_arguments(content, mimetype, charset, message.policy)
+    if filename is not None:
+        options["filename"] = file_name(filename)
+        refuse_line_ends(options["filename"], "Content-Disposition")
+    _add_attachment(message, content, options)
+
+
+def _add_attachment(message: EmailMessage, content: Any, options: dict[str, Any]) -> None:
     """Attach what ``content_arguments()`` returned, as ``message.add_attachment()`` does."""
     policy: Any = message.policy
     if not isinstance(content, bytes) or policy.content_manager is not raw_data_manager:
@@ -142,17 +159,18 @@ def add_attachment(message: EmailMessage, content: Any, options: dict[str, Any])
         return
     message.add_attachment(b"", **options)
     part: Any = message.get_payload()[-1]  # type: ignore[index] # it is a multipart now
-    part.set_payload(_base64_lines(content, policy.max_line_length))
+    part.set_payload(base64_lines(content, policy.max_line_length).decode("ascii"))
 
 
-def _base64_lines(data: bytes, limit: int) -> str:
+def base64_lines(data: bytes, limit: int) -> bytes:
+    """The bytes in base64, in lines of at most ``limit`` characters that end with LF."""
     # As Python's content manager has it, but without a step of the interpreter for each line:
     # 3.6 ms instead of 4.3 ms for 1 MiB, which is what makes the whole not slower than Django's.
     size = limit // 4 * 3
     whole = memoryview(data)[: len(data) // size * size]
     lines = starmap(b2a_base64, iter_unpack(f"{size}s", whole))
     rest = data[len(whole) :]
-    return (b"".join(lines) + (b2a_base64(rest) if rest else b"")).decode("ascii")
+    return b"".join(lines) + (b2a_base64(rest) if rest else b"")
 
 
 def attach_part(message: EmailMessage, part: Message[Any, Any]) -> None:

@@ -20,10 +20,11 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .addresses import envelope_address, refuse_line_ends
-from .blobs import BlobCollector
+from .blobs import Blob, BlobCollector
 from .conf import django_settings, settings
 from .contents import dump_attachment, dump_content, in_base64, load_attachment, load_content
 from .errors import PayloadError
+from .fastpath import is_sound
 from .headers import header_text
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
 from .values import from_json, to_json
@@ -75,9 +76,11 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
     blobs.used = {}
     own = _builds_its_own(message)
     _check_before_the_wire(message)
-    # Bad headers are an error now, not in a worker. What is large can't be wrong, only slow.
-    rendered = (message if own else _without_weight(message, blobs.threshold)).message()
-    found = _dump_rendered(message, rendered) if own else _dump_fields(message, blobs)
+    if own:
+        found = _dump_rendered(message, message.message())
+    else:
+        _refuse_unbuildable(message, blobs.threshold)
+        found = _dump_fields(message, blobs)
     try:
         text = json.dumps({"v": VERSION, "id": id_} | found, separators=(",", ":"))
     except (TypeError, ValueError) as error:
@@ -93,7 +96,7 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
     return text
 
 
-def loads(text: str, blob: Callable[[str], str] | None = None) -> Any:
+def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
     """Turn a payload into a message: Django's class where Django is configured, else ours.
 
     ``blob`` returns a large attachment by its name. Raises PayloadError for anything that isn't a
@@ -202,6 +205,13 @@ def _check_before_the_wire(message: Any) -> None:
     for name, value in (message.extra_headers or {}).items():
         refuse_line_ends(str(name), "name")
         refuse_line_ends(header_text(str(name), value), str(name))
+
+
+def _refuse_unbuildable(message: Any, threshold: int) -> None:
+    """Raise what ``message()`` raises: bad headers are an error now, not in a worker."""
+    # Building takes most of the producer's time. What is large can't be wrong, only slow.
+    if not is_sound(message):
+        _without_weight(message, threshold).message()
 
 
 def _without_weight(message: Any, threshold: int) -> Any:
@@ -357,7 +367,7 @@ def _check_types(found: Mapping[str, Any]) -> None:
             raise PayloadError(f"the payload has {text!r} where there must be text")
 
 
-def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str] | None) -> Any:
+def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | None) -> Any:
     _check_types(found)
     module = _django_mail()
     class_ = _class_for(found, module)

@@ -13,6 +13,7 @@ from typing import Any
 
 from .addresses import envelope_address
 from .errors import BadHeaderError
+from .fastpath import written
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER_END = re.compile(r"[\r\n](?![\n \t])")  # not a fold
@@ -77,6 +78,12 @@ def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: boo
     ``utf8`` leaves headers in UTF-8, which is the only way to write an address that isn't ASCII
     (RFC 6532); it needs a server with SMTPUTF8.
     """
+    data = written(message, id_, seven_bit=seven_bit, utf8=utf8)
+    return built_bytes(message, id_, seven_bit=seven_bit, utf8=utf8) if data is None else data
+
+
+def built_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes:
+    """The same for a message of any shape, as its ``message()`` builds it."""
     built: Message = message.message()
     _refuse_injected_headers(built)
     _set_boundaries(built, id_)

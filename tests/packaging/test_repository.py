@@ -17,8 +17,8 @@ PACKAGE = ROOT / "mailqueue"
 # for a package with all that is in it; the longest that fits counts.
 LAYERS = {
     "composing": """
-        __init__ addresses api backends conf deprecation errors headers
-        mailers message mime notation
+        __init__ addresses api backends cache conf deprecation errors fastpath headers
+        mailers message mime notation shape
     """,
     "queue": """
         backends.queue blobs celery contents journal mimepart options payload publisher

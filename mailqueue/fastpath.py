@@ -1,0 +1,327 @@
+"""Writing a message of a simple shape without an object for each of its parts and fields.
+
+``EmailMessage.message()`` says what a message looks like. Here the same bytes are put together from
+what can be seen at a glance, and from pieces that Python's email package wrote once and that are
+kept. Where a glance doesn't tell, ``message()`` decides: on every other shape, on every error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from email.generator import BytesGenerator
+from email.message import EmailMessage as PythonMessage
+from email.message import Message, MIMEPart
+from email.policy import EmailPolicy, default
+from functools import lru_cache, partial
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, NamedTuple, TypeAlias
+
+from .cache import SizedCache
+from .headers import check_part, make_header, quick_policy
+from .mime import (
+    alternative_arguments,
+    attach_content,
+    base64_lines,
+    content_arguments,
+    text_or_binary,
+)
+from .shape import UTF8, Family, Shape, Unusual, shape_of
+
+_MAX_LINE = default.max_line_length or 0  # characters, without the line's end
+_CACHE_LIMIT = 32 * 1024**2  # bytes; a newsletter has the same HTML and brochure in each message
+_LONGEST_KEPT_FIELD = 1000  # characters
+_ASCII_COMPATIBLE = UTF8 | {"us-ascii", "ascii", "iso-8859-1"}
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_QUOTED = r"[A-Za-z0-9&'()+,.:;@_-]+"
+_PLAIN = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
+_NAMED = rf'(?:{_ATOM}(?: {_ATOM})*|"{_QUOTED}(?: {_QUOTED})*") <{_PLAIN}>'
+_ADDRESSES = re.compile(rf"(?:{_PLAIN}|{_NAMED})(?:, (?:{_PLAIN}|{_NAMED}))*")
+_WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
+_NOTHING = re.compile(r"(?!)")
+# How a field looks that is written as it is, if it fits into a line. A date is written anew.
+_PATTERNS = {
+    "from": _ADDRESSES,
+    "to": _ADDRESSES,
+    "cc": _ADDRESSES,
+    "reply-to": _ADDRESSES,
+    "message-id": re.compile(rf"<{_PLAIN}>"),
+    "date": _NOTHING,
+}
+_PRINTABLE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
+_FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]{0,30}[A-Za-z0-9])?")
+_ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
+
+_Policy: TypeAlias = "EmailPolicy[Any]"
+_Build: TypeAlias = Callable[[str | bytes, str, str, str | None], "Message[Any, Any]"]
+_QUICK = quick_policy(default)
+
+
+class _Part(NamedTuple):
+    """A part of a message: its header fields, and the pieces of what stands below them."""
+
+    head: bytes
+    content: tuple[bytes, ...]
+
+
+_parts: SizedCache[tuple[object, ...], _Part] = SizedCache(_CACHE_LIMIT)
+_encoded: SizedCache[bytes, bytes] = SizedCache(_CACHE_LIMIT)
+
+
+def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
+    """The bytes that ``message()`` leads to, with boundaries from ``id_``; None if it has to say.
+
+    ``seven_bit`` and ``utf8`` are those of ``rendering.rendered_bytes``.
+    """
+    try:
+        shape = shape_of(message)
+        if shape.family is Family.OLD_DJANGO:
+            return None
+        return b"".join(_pieces(shape, id_, _policy(seven_bit, utf8)))
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def is_sound(message: Any) -> bool:
+    """Whether it is certain that ``message()`` would build the message; False may be either."""
+    try:
+        shape = shape_of(message)
+        return (
+            shape.charset.lower() in UTF8
+            and all(_is_sound_field(name, value, shape.family) for name, value in shape.fields)
+            and all(_is_sound_attachment(shape.family, *given) for given in shape.attachments)
+            and all(map(_is_unicode, [shape.body, *(text for text, _ in shape.alternatives)]))
+        )
+    except (ValueError, TypeError, LookupError):
+        return False
+
+
+def _is_sound_field(name: str, value: str, family: Family) -> bool:
+    pattern = _PATTERNS.get(name.lower(), _PRINTABLE)
+    if pattern is _NOTHING and family is not Family.OURS:
+        pattern = _PRINTABLE  # Django takes any text for a date
+    if pattern.fullmatch(value) and "=?" not in value:
+        return True
+    # Python's parser may fail on it, or find a line's end that an encoded word hides.
+    return family is Family.OURS and bool(_folded(name, value, _policy(False, True), False))
+
+
+def _is_sound_attachment(
+    family: Family, filename: str | None, content: str | bytes, mimetype: str
+) -> bool:
+    if filename is not None and not _FILE_NAME.fullmatch(filename):
+        return False
+    if family is not Family.OURS and isinstance(content, str) != mimetype.startswith("text/"):
+        return False
+    return isinstance(content, bytes) or _is_unicode(content)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it is free of surrogates; otherwise UnicodeEncodeError."""
+    return text.isascii() or bool(text.encode())
+
+
+@lru_cache(maxsize=4)
+def _policy(seven_bit: bool, utf8: bool) -> _Policy:
+    return default.clone(linesep="\r\n", cte_type="7bit" if seven_bit else "8bit", utf8=utf8)
+
+
+# -- the whole
+
+
+def _pieces(shape: Shape, id_: str, policy: _Policy) -> Iterator[bytes]:
+    fields = _fields(shape, policy)
+    whole = _whole(shape, id_, policy)
+    version = b"MIME-Version: 1.0\r\n"
+    if shape.family is Family.DJANGO and not shape.has_body:
+        version = b""  # Python sets it with a body only, and Django leaves it at that
+    # What turns a body into a multipart moves the type behind the version.
+    is_behind = shape.has_body and bool(shape.alternatives or shape.attachments)
+    first = (version, whole.head) if is_behind else (whole.head, version)
+    yield from (*first, fields, b"\r\n", *whole.content)
+
+
+def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
+    boundary = f"=_{sha256(id_.encode()).hexdigest()[:24]}_"
+    versions = []
+    if shape.has_body:
+        versions.append(_part(_build_body, shape.body, shape.mimetype, shape, None, policy))
+    for content, mimetype in shape.alternatives:
+        versions.append(_part(_build_alternative, content, mimetype, shape, None, policy))
+    if shape.alternatives:
+        # Numbered as the parts are met: it is the first within what holds the attachments.
+        number = 1 if shape.attachments else 0
+        versions = [_multipart(shape.alternative, versions, f"{boundary}{number}")]
+    if not shape.attachments:
+        return versions[0]
+    attachments = [_attachment(shape, *given, policy) for given in shape.attachments]
+    return _multipart(shape.mixed, [*versions, *attachments], f"{boundary}0")
+
+
+def _multipart(subtype: str, parts: list[_Part], boundary: str) -> _Part:
+    pieces: list[bytes] = []
+    between = f"\r\n--{boundary}\r\n".encode()
+    for part in parts:
+        pieces += (between, part.head, b"\r\n", *part.content)
+    pieces[0] = between[2:]
+    pieces.append(f"\r\n--{boundary}--\r\n".encode())
+    head = f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n'
+    return _Part(head.encode(), tuple(pieces))
+
+
+# -- header fields
+
+
+def _fields(shape: Shape, policy: _Policy) -> bytes:
+    names = {name.lower() for name, _ in shape.fields}
+    if not {"date", "message-id"} <= names:
+        raise Unusual("a Date or a Message-ID that is new each time")
+    as_python = shape.family is Family.DJANGO
+    lines = [_field(name, value, policy, as_python) for name, value in shape.fields]
+    return "".join(lines).encode("utf-8" if policy.utf8 else "ascii")
+
+
+def _field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+    line = f"{name}: {value}\r\n"
+    if len(line) <= _MAX_LINE + 2 and "=?" not in value:
+        pattern = _PATTERNS.get(name.lower(), _WORDS)
+        if pattern.fullmatch(value):
+            return line
+    return _folded(name, value, policy, as_python)
+
+
+def _folded(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+    fold = _fold if len(value) <= _LONGEST_KEPT_FIELD else _fold.__wrapped__
+    folded: str = fold(name, value, policy, as_python)
+    return folded
+
+
+@lru_cache(maxsize=2048)
+def _fold(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+    """The field, as it has to be; ``as_python`` refuses to mend what Python writes."""
+    folded: str = make_header(name, value, _QUICK).fold(policy=policy)
+    if as_python and folded != default.header_factory(name, value).fold(policy=policy):
+        raise Unusual("a field that Python doesn't write as it should")
+    return folded
+
+
+# -- parts
+
+
+def _attachment(
+    shape: Shape, filename: str | None, content: str | bytes, mimetype: str, policy: _Policy
+) -> _Part:
+    content, mimetype = text_or_binary(content, mimetype)
+    if isinstance(content, str) and not mimetype.startswith("text/"):
+        content = content.encode()
+    return _part(_build_attachment, content, mimetype, shape, filename, policy)
+
+
+def _part(
+    build: _Build,
+    content: str | bytes,
+    mimetype: str,
+    shape: Shape,
+    filename: str | None,
+    policy: _Policy,
+) -> _Part:
+    head = partial(_head, build, mimetype, shape.charset, filename, policy)
+    if isinstance(content, bytes):
+        return _Part(head(b""), (_encoded.get(content, partial(_base64, content), len),))
+    lines = _lines(content, shape.charset, policy)
+    if lines is not None:
+        return _Part(head("" if content.isascii() else "\xe9"), (lines,))
+    arguments = (build, content, mimetype, shape.charset, filename, policy)
+    return _parts.get(arguments, partial(_flat, *arguments), lambda part: _weight(content, part))
+
+
+def _lines(text: str, charset: str, policy: _Policy) -> bytes | None:
+    """The text with CRLF, where it needs no encoding; else None."""
+    is_ascii = text.isascii() and charset in _ASCII_COMPATIBLE
+    if "\0" in text or not (is_ascii or (charset in UTF8 and policy.cte_type == "8bit")):
+        return None
+    lines = text.encode().splitlines()
+    if lines and max(map(len, lines)) > _MAX_LINE:
+        return None
+    lines.append(b"")
+    return b"\r\n".join(lines) if len(lines) > 1 else b"\r\n"
+
+
+def _base64(content: bytes) -> bytes:
+    return base64_lines(content, _MAX_LINE).replace(b"\n", b"\r\n")
+
+
+def _weight(content: str | bytes, part: _Part) -> int:
+    return len(content) + sum(map(len, part.content))
+
+
+def _head(
+    build: _Build,
+    mimetype: str,
+    charset: str,
+    filename: str | None,
+    policy: _Policy,
+    sample: str | bytes,
+) -> bytes:
+    """The header fields of a part whose content needs as much encoding as the sample does."""
+    if filename is None or not _FILE_NAME.fullmatch(filename):
+        return _kept_head(build, mimetype, charset, filename, policy, sample)
+    head = _kept_head(build, mimetype, charset, _ANY_NAME, policy, sample)
+    return head.replace(f'filename="{_ANY_NAME}"'.encode(), f'filename="{filename}"'.encode())
+
+
+@lru_cache(maxsize=512)
+def _kept_head(
+    build: _Build,
+    mimetype: str,
+    charset: str,
+    filename: str | None,
+    policy: _Policy,
+    sample: str | bytes,
+) -> bytes:
+    return _flat(build, sample, mimetype, charset, filename, policy).head
+
+
+def _flat(
+    build: _Build,
+    content: str | bytes,
+    mimetype: str,
+    charset: str,
+    filename: str | None,
+    policy: _Policy,
+) -> _Part:
+    """The part as Python's email package writes it."""
+    part = build(content, mimetype, charset, filename)
+    check_part(part)
+    buffer = BytesIO()
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part)
+    head, _, below = buffer.getvalue().partition(b"\r\n\r\n")
+    return _Part(head + b"\r\n", (below,))
+
+
+def _build_body(
+    content: str | bytes, mimetype: str, charset: str, _: str | None
+) -> Message[Any, Any]:
+    part = MIMEPart(policy=_QUICK)
+    content, options = content_arguments(content, mimetype, charset, _QUICK)
+    part.set_content(content, **options)
+    return part
+
+
+def _build_alternative(
+    content: str | bytes, mimetype: str, charset: str, _: str | None
+) -> Message[Any, Any]:
+    whole = PythonMessage(policy=_QUICK)
+    content, options = alternative_arguments(content, mimetype, charset, _QUICK)
+    whole.add_alternative(content, **options)
+    return next(whole.iter_parts())
+
+
+def _build_attachment(
+    content: str | bytes, mimetype: str, charset: str, filename: str | None
+) -> Message[Any, Any]:
+    whole = PythonMessage(policy=_QUICK)
+    attach_content(whole, filename, content, mimetype, charset)
+    return next(whole.iter_parts())

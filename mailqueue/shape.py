@@ -1,0 +1,195 @@
+"""What a glance tells of a message: whether it is of a simple shape, as nearly all mail is.
+
+Simple means: a class that is known and not changed, texts that are texts, types and names without
+surprises. What isn't simple is not wrong; only ``message()`` can tell.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from email.headerregistry import HeaderRegistry
+from enum import Enum
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from .addresses import refuse_line_ends
+from .conf import settings
+from .message import EmailMessage, EmailMultiAlternatives
+
+UTF8 = {"utf-8", "utf8"}
+_TOKEN = r"[A-Za-z0-9][A-Za-z0-9.+-]*"  # noqa: S105 - RFC 2045's word, no secret
+_SUBTYPE = re.compile(_TOKEN)
+_MIMETYPE = re.compile(
+    rf"(?:text|application|image|audio|video|font)/{_TOKEN}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._-]+)*"
+)
+_FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+# Another multipart may have rules of its own, as "signed" has.
+_MULTIPARTS = {"mixed", "alternative", "related"}
+_ADDRESS_LISTS = {"To": "to", "Cc": "cc", "Reply-To": "reply_to"}
+_OF_ATTRIBUTES = {"from": "From", "to": "To", "cc": "Cc", "reply-to": "Reply-To"}
+# Python has a grammar for these, or they stand in a message once: extra headers are others.
+_SPECIAL = {*HeaderRegistry().registry, "content-id"} - {"date", "message-id", *_OF_ATTRIBUTES}
+
+
+class Unusual(ValueError):
+    """The message is of no shape that is known here."""
+
+
+class Family(Enum):
+    """Whose class a message is of: it decides what its bytes are."""
+
+    OURS = 1
+    DJANGO = 2  # its bytes are ours since 6.1, where Python's header folding does no harm
+    OLD_DJANGO = 3
+
+
+class Shape(NamedTuple):
+    """A message of a simple shape."""
+
+    family: Family
+    fields: list[tuple[str, str]]
+    body: str
+    mimetype: str
+    alternatives: list[tuple[str, str]]  # content, type
+    attachments: list[tuple[str | None, str | bytes, str]]  # name, content, type
+    charset: str
+    mixed: str  # the subtype of the multipart that holds attachments
+    alternative: str  # and of the one that holds the versions of the body
+
+    @property
+    def has_body(self) -> bool:
+        """Whether there is a part for the body; otherwise the others stand for it."""
+        return bool(self.body) or not (self.alternatives or self.attachments)
+
+
+def shape_of(message: Any) -> Shape:
+    """Look at a message. Raises Unusual, or another ValueError or TypeError, if it isn't simple."""
+    kind: Any = type(message)
+    family = _family(kind)
+    if "message" in vars(message) or kind.message.__module__ != kind.__module__:
+        raise Unusual("somebody has put another message() in its place")
+    shape = Shape(
+        family,
+        list(_fields(message, family)),
+        _text(message.body or ""),
+        f"text/{_subtype(message.content_subtype)}",
+        [_alternative(*given) for given in getattr(message, "alternatives", None) or ()],
+        [_attachment(given) for given in message.attachments or ()],
+        _text(message.encoding or settings.DEFAULT_CHARSET),
+        getattr(message, "mixed_subtype", "mixed"),
+        getattr(message, "alternative_subtype", "alternative"),
+    )
+    _refuse_unusual(shape, message)
+    return shape
+
+
+@lru_cache(maxsize=64)
+def _family(kind: type[Any]) -> Family:
+    if kind in (EmailMessage, EmailMultiAlternatives):
+        return Family.OURS
+    # Not imported: who has a message of Django's has its module too.
+    mail: Any = sys.modules.get("django.core.mail")
+    if mail is None or kind not in (mail.EmailMessage, mail.EmailMultiAlternatives):
+        raise Unusual(f"the class {kind.__qualname__} may do things its own way")
+    version: tuple[int, ...] = sys.modules["django"].VERSION
+    return Family.DJANGO if version >= (6, 1) else Family.OLD_DJANGO
+
+
+def _refuse_unusual(shape: Shape, message: Any) -> None:
+    if shape.mixed not in _MULTIPARTS or shape.alternative not in _MULTIPARTS - {"mixed"}:
+        raise Unusual("a multipart of a kind of its own")
+    if shape.family is Family.OURS:
+        return
+    if shape.charset not in UTF8:
+        raise Unusual("a charset that Django may write in another way")
+    if shape.family is Family.DJANGO and (
+        hasattr(message, "mixed_subtype") or hasattr(message, "alternative_subtype")
+    ):
+        raise Unusual("attributes that this Django refuses")
+    texts = [shape.body, *(content for content, _ in shape.alternatives)]
+    texts += [content for _, content, _ in shape.attachments if isinstance(content, str)]
+    if any("\0" in text for text in texts):
+        raise Unusual("Django writes NUL as it is")
+
+
+def _text(value: Any) -> str:
+    # Of a subclass too: what a template renders is one, and its str() is what gets written.
+    if not isinstance(value, str):
+        raise Unusual("a value that isn't text")
+    return str(value)
+
+
+def _subtype(value: Any) -> str:
+    text = _text(value)
+    if not _SUBTYPE.fullmatch(text):
+        raise Unusual("a subtype with more to it")
+    return text
+
+
+def _mimetype(value: Any) -> str:
+    text = _text(value)
+    if not _MIMETYPE.fullmatch(text):
+        raise Unusual("a type with more to it")
+    return text
+
+
+def _alternative(content: Any, mimetype: Any) -> tuple[str, str]:
+    checked = _mimetype(mimetype)
+    if not checked.startswith("text/"):
+        raise Unusual("a version of the body that isn't text")
+    return _text(content), checked
+
+
+def _attachment(given: Any) -> tuple[str | None, str | bytes, str]:
+    if not (isinstance(given, tuple) and len(given) == 3):
+        raise Unusual("an attachment that is a part already, or that lacks its type")
+    filename, content, mimetype = given
+    name = None if filename is None else _text(filename)
+    return name, content if type(content) is bytes else _text(content), _mimetype(mimetype)
+
+
+def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:
+    """The header fields in the order in which ``message()`` sets them."""
+    extra_headers = message.extra_headers or {}
+    given = _of_attributes(extra_headers, family)
+    yield "Subject", _text(message.subject)
+    yield "From", given["from"] if "from" in given else _text(message.from_email)
+    for name, attribute in _ADDRESS_LISTS.items():
+        addresses = _addresses(getattr(message, attribute), family)
+        value = given.get(name.lower(), addresses)
+        if value:
+            yield name, value
+    for address in message.bcc or ():
+        refuse_line_ends(_text(address or ""), "Bcc")
+    for name, value in extra_headers.items():
+        if name.lower() not in _OF_ATTRIBUTES:
+            yield name, _text(value)
+
+
+def _of_attributes(headers: Mapping[str, Any], family: Family) -> dict[str, str]:
+    """Those extra headers that take the place of an attribute, by their lower names."""
+    if not headers:
+        return {}
+    names = [name.lower() for name in headers]
+    if len({*names}) < len(names) or not _SPECIAL.isdisjoint(names):
+        raise Unusual("a header that stands there twice, or that isn't an extra one")
+    if not all(_FIELD_NAME.fullmatch(name) for name in headers):
+        raise Unusual("a header with an odd name")
+    found = {name.lower(): name for name in headers if name.lower() in _OF_ATTRIBUTES}
+    if family is not Family.OURS and any(
+        _OF_ATTRIBUTES[lower] != name or not headers[name] for lower, name in found.items()
+    ):
+        raise Unusual("a header that Django writes though it is empty, or in another spelling")
+    return {lower: _text(headers[name]) for lower, name in found.items()}
+
+
+def _addresses(addresses: Any, family: Family) -> str:
+    if not addresses:
+        return ""
+    if not isinstance(addresses, (list, tuple)):
+        raise Unusual("recipients that are no list")
+    if family is not Family.OURS and not all(addresses):
+        raise Unusual("an empty address, which Django writes")
+    return ", ".join([_text(address) for address in addresses if address])

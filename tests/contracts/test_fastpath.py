@@ -1,0 +1,206 @@
+"""The fast path writes the bytes that `message()` leads to, or nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from email.mime.image import MIMEImage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailqueue import EmailMessage, EmailMultiAlternatives, fastpath, payload
+from mailqueue.blobs import BlobCache, BlobCollector
+from mailqueue.fastpath import is_sound, written
+from mailqueue.rendering import built_bytes, rendered_bytes
+from tests.contracts.samples import HEADERS
+
+ROOT = Path(__file__).parents[2]
+TEXT = "All the news.\n" * 20
+HTML = "<p>All the <b>news</b>.</p>\n" * 20
+
+
+@pytest.mark.parametrize("family", ["mailqueue", "django"])
+def test_any_message_has_the_same_bytes(family: str) -> None:
+    """Property test: whatever it writes is right, and what it calls sound can be built."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.contracts.samebytes", family],
+        cwd=ROOT,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-6000:]
+    assert "'examples': " in result.stdout
+
+
+def letter(kind: Any = EmailMessage, **changes: Any) -> Any:
+    values = {"subject": "News", "body": TEXT, "from_email": "Ann <ann@example.com>"}
+    message = kind(**{**values, "to": ["bob@example.com"], "headers": HEADERS, **changes})
+    return payload.loads(payload.dumps(message, "id"))
+
+
+def html_only() -> Any:
+    message = letter(body=HTML)
+    message.content_subtype = "html"
+    return message
+
+
+def text_and_html() -> Any:
+    return letter(EmailMultiAlternatives, alternatives=[(HTML, "text/html")])
+
+
+def with_attachments() -> Any:
+    files = [
+        ("a.pdf", b"%PDF" * 100, None),
+        ("notes.txt", "Grüße", None),
+        (None, b"x", "application/x"),
+    ]
+    return letter(EmailMultiAlternatives, alternatives=[(HTML, "text/html")], attachments=files)
+
+
+SIMPLE: dict[str, Callable[[], Any]] = {
+    "plain": letter,
+    "HTML only": html_only,
+    "text and HTML": text_and_html,
+    "attachments": with_attachments,
+    "an attachment alone": lambda: letter(body="", attachments=[("a.pdf", b"%PDF", None)]),
+    "outside ASCII": lambda: letter(subject="Grüße", body="Grüße\n" * 20),
+    "long lines": lambda: letter(body="A long line. " * 20),
+    "8 bit in long lines": lambda: letter(body="漢字" * 200),
+    "many recipients": lambda: letter(to=[f"Bob {n} <b{n}@example.com>" for n in range(20)]),
+    "names": lambda: letter(cc=['"Doe, Jane" <j@example.com>', "Jürgen <j@bücher.example>"]),
+    "extra headers": lambda: letter(
+        headers={"List-Unsubscribe": "<https://example.com/u/1>", "Reply-To": "a@b.example"}
+        | HEADERS
+    ),
+    "a long header": lambda: letter(headers={"X-Note": "word " * 40} | HEADERS),
+    "an invitation": lambda: letter(
+        EmailMultiAlternatives, alternatives=[("BEGIN:VCALENDAR", "text/calendar; method=REQUEST")]
+    ),
+    "nothing": lambda: letter(subject="", body=""),
+    "another charset": lambda: letter(body="Grüße"),
+}
+
+
+@pytest.mark.parametrize("way", [{}, {"seven_bit": True}, {"utf8": True}], ids=str)
+@pytest.mark.parametrize("shape", SIMPLE)
+def test_the_usual_shapes_take_the_fast_path(shape: str, way: dict[str, bool]) -> None:
+    """They are written there, twice the same, and as message() has them."""
+    message = SIMPLE[shape]()
+    message.encoding = "iso-8859-1" if shape == "another charset" else None
+    fast = written(message, "id", **way)
+    assert fast == written(message, "id", **way)
+    assert fast == built_bytes(message, "id", **way)
+    assert fast != written(message, "another", **way) or b"multipart" not in fast
+
+
+class Invoice(EmailMessage):
+    """A class of one's own."""
+
+
+def changed(**attributes: Any) -> Any:
+    message = letter()
+    for name, value in attributes.items():
+        setattr(message, name, value)
+    return message
+
+
+UNUSUAL: dict[str, Callable[[], Any]] = {
+    "a class of one's own": lambda: Invoice(body=TEXT, headers=HEADERS),
+    "a method put in its place": lambda: changed(message=lambda: None),
+    "a part": lambda: changed(attachments=[MIMEImage(b"GIF89a", "gif")]),
+    "a forwarded message": lambda: changed(attachments=[(None, letter(), "message/rfc822")]),
+    "no Message-ID": lambda: changed(extra_headers={"Date": HEADERS["Date"]}),
+    "two dates": lambda: changed(extra_headers=HEADERS | {"date": HEADERS["Date"]}),
+    "a type of its own": lambda: changed(extra_headers=HEADERS | {"Content-Type": "text/plain"}),
+    "a signed multipart": lambda: changed(
+        mixed_subtype="signed", attachments=[("a", b"a", "application/x")]
+    ),
+    "a line's end in a header": lambda: changed(subject="a\nBcc: evil@example.com"),
+    "a line's end in a name": lambda: changed(extra_headers=HEADERS | {"X\nBcc": "a"}),
+    "a line's end in an address": lambda: changed(to=["a@example.com\nBcc: evil@example.com"]),
+    "a hidden line's end": lambda: changed(subject="=?utf-8?q?a=0ABcc:_evil?="),
+    "half a character": lambda: changed(body="\ud800"),
+    "no text": lambda: changed(body=b"bytes"),
+    "a string of recipients": lambda: changed(to="ann@example.com"),
+}
+
+
+@pytest.mark.parametrize("shape", UNUSUAL)
+def test_the_other_shapes_do_not(shape: str) -> None:
+    """There message() decides, and says what is wrong where something is."""
+    message = UNUSUAL[shape]()
+    assert written(message, "id") is None
+
+
+@pytest.mark.parametrize("shape", [shape for shape in UNUSUAL if "line's end" in shape])
+def test_nothing_is_injected(shape: str) -> None:
+    """A header that would be written as several is refused as ever, at send() and on the wire."""
+    message = UNUSUAL[shape]()
+    assert not is_sound(message)
+    with pytest.raises(ValueError, match=r".+"):
+        rendered_bytes(message, "id")
+    with pytest.raises(ValueError, match=r".+"):
+        payload.dumps(message, "id")
+
+
+def test_a_message_that_is_sound_is_not_built_to_be_queued(monkeypatch) -> None:
+    """Building it takes most of the time of send(), and would only show what is known."""
+    built: list[Any] = []
+    original = EmailMessage.message
+
+    def message(self: Any, **options: Any) -> Any:
+        built.append(self)
+        return original(self, **options)
+
+    message.__module__ = EmailMessage.__module__
+    monkeypatch.setattr(EmailMessage, "message", message)
+    for compose in (text_and_html, with_attachments):
+        payload.dumps(compose(), "id")
+    assert built == []
+    odd = Invoice("News", TEXT, to=["bob@example.com"])
+    payload.dumps(odd, "id")
+    assert len(built) == 1
+
+
+def test_a_message_method_of_somebody_else_is_heeded(monkeypatch) -> None:
+    """A program that replaces message() for all messages means it."""
+    message = letter()
+    original = EmailMessage.message
+
+    def marked(self: Any, **options: Any) -> Any:
+        built = original(self, **options)
+        built["X-Marked"] = "yes"
+        return built
+
+    monkeypatch.setattr(EmailMessage, "message", marked)
+    assert b"X-Marked: yes\r\n" in rendered_bytes(message, "id")
+
+
+def test_a_shared_attachment_is_encoded_once(monkeypatch) -> None:
+    """For all messages of a worker that carry it, whatever else is in them."""
+    content = os.urandom(100_000)
+    blobs, cache = BlobCollector(1000), BlobCache()
+    texts = [
+        payload.dumps(
+            EmailMessage(f"News {n}", TEXT, to=["b@example.com"], headers=HEADERS,
+                         attachments=[(f"{n}.bin", content, "application/x")]),
+            str(n),
+            blobs,
+        )
+        for n in range(3)
+    ]  # fmt: skip
+    encoded: list[Any] = []
+    lines = fastpath.base64_lines
+    monkeypatch.setattr(
+        fastpath, "base64_lines", lambda *given: encoded.append(given) or lines(*given)
+    )
+    for n, text in enumerate(texts):
+        message = payload.loads(text, lambda name: cache.get(name, blobs.contents.get))
+        assert rendered_bytes(message, str(n)) == built_bytes(message, str(n))
+    assert [given[0] for given in encoded] == [content]
