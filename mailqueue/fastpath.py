@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from email.contentmanager import raw_data_manager
 from email.generator import BytesGenerator
 from email.message import EmailMessage as PythonMessage
 from email.message import Message, MIMEPart
-from email.policy import EmailPolicy, default
+from email.policy import EmailPolicy, compat32, default
 from functools import lru_cache, partial
 from hashlib import sha256
 from io import BytesIO
@@ -52,6 +53,8 @@ _PATTERNS = {
 }
 _PRINTABLE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]{0,30}[A-Za-z0-9])?")
+# Texts that Python encodes so in nearly any charset; their parts' heads serve for all such texts.
+_SAMPLES = {"quoted-printable": "x" * (_MAX_LINE + 1), "base64": "=" * (_MAX_LINE + 1)}
 _ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
 
 _Policy: TypeAlias = "EmailPolicy[Any]"
@@ -67,7 +70,7 @@ class _Part(NamedTuple):
 
 
 _parts: SizedCache[tuple[object, ...], _Part] = SizedCache(_CACHE_LIMIT)
-_encoded: SizedCache[bytes, bytes] = SizedCache(_CACHE_LIMIT)
+_base64_lines: SizedCache[bytes, bytes] = SizedCache(_CACHE_LIMIT)
 
 
 def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
@@ -229,12 +232,12 @@ def _part(
 ) -> _Part:
     head = partial(_head, build, mimetype, shape.charset, filename, policy)
     if isinstance(content, bytes):
-        return _Part(head(b""), (_encoded.get(content, partial(_base64, content), len),))
+        return _Part(head(b""), (_base64_lines.get(content, partial(_base64, content), len),))
     lines = _lines(content, shape.charset, policy)
     if lines is not None:
         return _Part(head("" if content.isascii() else "\xe9"), (lines,))
     arguments = (build, content, mimetype, shape.charset, filename, policy)
-    return _parts.get(arguments, partial(_flat, *arguments), lambda part: _weight(content, part))
+    return _parts.get(arguments, partial(_encoded, *arguments), lambda part: _weight(content, part))
 
 
 def _lines(text: str, charset: str, policy: _Policy) -> bytes | None:
@@ -247,6 +250,27 @@ def _lines(text: str, charset: str, policy: _Policy) -> bytes | None:
         return None
     lines.append(b"")
     return b"\r\n".join(lines) if len(lines) > 1 else b"\r\n"
+
+
+def _encoded(
+    build: _Build,
+    content: str,
+    mimetype: str,
+    charset: str,
+    filename: str | None,
+    policy: _Policy,
+) -> _Part:
+    """A part with a text that must be encoded."""
+    # The older policy leaves headers alone, whose parsing takes longer than encoding 4 kB.
+    part = MIMEPart(policy=compat32)
+    content_, options = content_arguments(content, mimetype, charset, compat32)
+    part.set_content(content_, content_manager=raw_data_manager, **options)
+    encoding: str = part["Content-Transfer-Encoding"]
+    head = _head(build, mimetype, charset, filename, policy, _SAMPLES.get(encoding, ""))
+    if f"Content-Transfer-Encoding: {encoding}\r\n".encode() not in head:
+        return _flat(build, content, mimetype, charset, filename, policy)
+    below: Any = part.get_payload()
+    return _Part(head, (below.replace("\n", "\r\n").encode(),))
 
 
 def _base64(content: bytes) -> bytes:

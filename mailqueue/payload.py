@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import sys
 import zlib
@@ -16,7 +15,7 @@ from email.message import Message
 from email.utils import formatdate
 from functools import lru_cache
 from importlib import import_module
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from .addresses import envelope_address, refuse_line_ends
@@ -27,6 +26,7 @@ from .errors import PayloadError
 from .fastpath import is_sound
 from .headers import header_text
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
+from .shape import builds_its_own
 from .values import from_json, to_json
 
 VERSION = 1
@@ -43,8 +43,6 @@ _ACCOUNTED_FOR = {
     "connection", "mailqueue_id", "mailqueue_class", *_LISTS, *_SHAPE,
     "anymail_status",  # what Anymail reports after sending, not what it is told
 }  # fmt: skip
-# Methods that have done their work when a message is sent, or do it where it is sent from.
-_HARMLESS = {"__init__", "send", "get_connection", "attach", "attach_file", "attach_alternative"}
 
 
 class RenderedMessage:
@@ -177,8 +175,7 @@ def _overrides(class_: type) -> bool:
     """Whether the class replaces anything of ours or of Django's that builds the message."""
     for base in _base_classes():
         if issubclass(class_, base):
-            building = [name for name in dir(base) if _is_method(base, name)]
-            return any(getattr(class_, n) is not getattr(base, n) for n in building)
+            return builds_its_own(class_, base)
     return True
 
 
@@ -187,10 +184,6 @@ def _base_classes() -> list[type]:
     module = _django_mail()
     django = [module.EmailMultiAlternatives, module.EmailMessage] if module else []
     return [*django, EmailMultiAlternatives, EmailMessage]
-
-
-def _is_method(base: type, name: str) -> bool:
-    return isinstance(inspect.getattr_static(base, name), FunctionType) and name not in _HARMLESS
 
 
 def _check_before_the_wire(message: Any) -> None:

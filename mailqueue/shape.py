@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from email.headerregistry import HeaderRegistry
 from enum import Enum
 from functools import lru_cache
+from inspect import getattr_static
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from .addresses import refuse_line_ends
@@ -29,6 +31,12 @@ _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 _MULTIPARTS = {"mixed", "alternative", "related"}
 _ADDRESS_LISTS = {"To": "to", "Cc": "cc", "Reply-To": "reply_to"}
 _OF_ATTRIBUTES = {"from": "From", "to": "To", "cc": "Cc", "reply-to": "Reply-To"}
+# Methods that have done their work when a message is sent, or do it where it is sent from.
+_HARMLESS = {
+    "__init__", "send", "get_connection", "connection", "attach", "attach_file",
+    "attach_alternative",
+}  # fmt: skip
+_HOMES = {EmailMessage.__module__, "django.core.mail.message"}
 # Python has a grammar for these, or they stand in a message once: extra headers are others.
 _SPECIAL = {*HeaderRegistry().registry, "content-id"} - {"date", "message-id", *_OF_ATTRIBUTES}
 
@@ -68,7 +76,7 @@ def shape_of(message: Any) -> Shape:
     """Look at a message. Raises Unusual, or another ValueError or TypeError, if it isn't simple."""
     kind: Any = type(message)
     family = _family(kind)
-    if "message" in vars(message) or kind.message.__module__ != kind.__module__:
+    if "message" in vars(message) or kind.message.__module__ not in _HOMES:
         raise Unusual("somebody has put another message() in its place")
     shape = Shape(
         family,
@@ -85,14 +93,25 @@ def shape_of(message: Any) -> Shape:
     return shape
 
 
-@lru_cache(maxsize=64)
+def builds_its_own(kind: type[Any], base: type[Any]) -> bool:
+    """Whether a class replaces anything by which its base builds messages."""
+    names = [name for name in dir(base) if name not in _HARMLESS]
+    static = ((name, getattr_static(base, name)) for name in names)
+    building = [name for name, value in static if isinstance(value, FunctionType | property)]
+    return any(getattr(kind, name) is not getattr(base, name) for name in building)
+
+
+@lru_cache(maxsize=256)
 def _family(kind: type[Any]) -> Family:
-    if kind in (EmailMessage, EmailMultiAlternatives):
-        return Family.OURS
     # Not imported: who has a message of Django's has its module too.
     mail: Any = sys.modules.get("django.core.mail")
-    if mail is None or kind not in (mail.EmailMessage, mail.EmailMultiAlternatives):
+    django = [mail.EmailMultiAlternatives, mail.EmailMessage] if mail else []
+    known = [*django, EmailMultiAlternatives, EmailMessage]
+    base = next((base for base in known if issubclass(kind, base)), None)
+    if base is None or builds_its_own(kind, base):
         raise Unusual(f"the class {kind.__qualname__} may do things its own way")
+    if base not in django:
+        return Family.OURS
     version: tuple[int, ...] = sys.modules["django"].VERSION
     return Family.DJANGO if version >= (6, 1) else Family.OLD_DJANGO
 

@@ -36,7 +36,8 @@ odd_pieces = st.sampled_from(
         "\0", "\t", " ", "  ", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\xa0", "\x7f",
         "=", "=20", "=?", "?=", "=?utf-8?q?a=0Ab?=", "=?utf-8?b?w6k=?=", "é", "ß", "漢字", "🎉",
         "€", "\ufeff", "\u200b", "x" * 30, "x" * 76, "x" * 77, "x" * 78, "x" * 79, "x" * 998,
-        "é" * 39, "é" * 40, "word " * 20, "<p>", '"', "'", "\\", ",", ";", ":", "<", ">", "(", ")",
+        "é" * 39, "é" * 40, "word " * 20, " " * 99, "<p>", '"', "'", "\\", ",", ";", ":",
+        "<", ">", "(", ")",
     ]
 )  # fmt: skip
 plain_words = st.from_regex(r"[A-Za-z0-9.,!?-]{1,12}", fullmatch=True)
@@ -159,7 +160,8 @@ charsets = mostly(
     st.sampled_from([None, "utf-8"]),
     st.sampled_from(
         ["UTF-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin-1", "iso-8859-15", "koi8-r",
-         "utf-16", "utf-7", "iso-2022-jp", "shift_jis", "gb18030", "no-such", ""]
+         "utf-16", "utf-7", "iso-2022-jp", "shift_jis", "gb18030", "cp037",
+         "utf-16-le", "utf-8-sig", "no-such", ""]
     ),
 )  # fmt: skip
 

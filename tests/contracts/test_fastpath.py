@@ -99,8 +99,20 @@ def test_the_usual_shapes_take_the_fast_path(shape: str, way: dict[str, bool]) -
     assert fast != written(message, "another", **way) or b"multipart" not in fast
 
 
+class Welcome(EmailMessage):
+    """Says the same each time, and builds it as its base does."""
+
+    content_subtype = "html"
+
+    def __init__(self, name: str) -> None:
+        super().__init__("Welcome", f"<p>Welcome, {name}</p>", to=["a@b.c"], headers=HEADERS)
+
+
 class Invoice(EmailMessage):
-    """A class of one's own."""
+    """Builds its message in a way of its own."""
+
+    def message(self, **options: Any) -> Any:
+        return super().message(**options)
 
 
 def changed(**attributes: Any) -> Any:
@@ -111,7 +123,7 @@ def changed(**attributes: Any) -> Any:
 
 
 UNUSUAL: dict[str, Callable[[], Any]] = {
-    "a class of one's own": lambda: Invoice(body=TEXT, headers=HEADERS),
+    "a class that builds its own": lambda: Invoice(body=TEXT, headers=HEADERS),
     "a method put in its place": lambda: changed(message=lambda: None),
     "a part": lambda: changed(attachments=[MIMEImage(b"GIF89a", "gif")]),
     "a forwarded message": lambda: changed(attachments=[(None, letter(), "message/rfc822")]),
@@ -147,6 +159,15 @@ def test_nothing_is_injected(shape: str) -> None:
         rendered_bytes(message, "id")
     with pytest.raises(ValueError, match=r".+"):
         payload.dumps(message, "id")
+
+
+def test_a_class_that_replaces_nothing_takes_the_fast_path() -> None:
+    """With what it says for all its messages."""
+    message = Welcome("Ann")
+    assert is_sound(message)
+    fast = written(message, "id")
+    assert fast == built_bytes(message, "id")
+    assert b"text/html" in fast
 
 
 def test_a_message_that_is_sound_is_not_built_to_be_queued(monkeypatch) -> None:
