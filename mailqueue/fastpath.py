@@ -55,6 +55,7 @@ _PRINTABLE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]{0,30}[A-Za-z0-9])?")
 # Texts that Python encodes so in nearly any charset; their parts' heads serve for all such texts.
 _SAMPLES = {"quoted-printable": "x" * (_MAX_LINE + 1), "base64": "=" * (_MAX_LINE + 1)}
+_SOUND_NAME = re.compile(r"[\w .,()-]*")
 _ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
 
 _Policy: TypeAlias = "EmailPolicy[Any]"
@@ -114,7 +115,7 @@ def _is_sound_field(name: str, value: str, family: Family) -> bool:
 def _is_sound_attachment(
     family: Family, filename: str | None, content: str | bytes, mimetype: str
 ) -> bool:
-    if filename is not None and not _FILE_NAME.fullmatch(filename):
+    if filename is not None and not _SOUND_NAME.fullmatch(filename):
         return False
     if family is not Family.OURS and isinstance(content, str) != mimetype.startswith("text/"):
         return False

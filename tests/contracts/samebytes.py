@@ -17,6 +17,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mailqueue import fastpath
 from mailqueue.fastpath import is_sound, written
 from mailqueue.rendering import built_bytes
 from tests.contracts.roundtrip import family
@@ -49,7 +50,12 @@ long_lines = st.lists(plain_words, min_size=12, max_size=60).map(" ".join)
 contents = st.one_of(paragraphs, paragraphs, some_text, long_lines, st.just(""))
 # A header that breaks the rules makes the whole an error: there shouldn't be one in each message.
 in_one_line = some_text.map(lambda text: "".join(c for c in text if c.isprintable() or c == "\t"))
-subjects = st.one_of(sentence, sentence, sentence, in_one_line, in_one_line, some_text)
+# Whatever is written straight must be what Python makes of it.
+straight_text = st.from_regex(fastpath._WORDS, fullmatch=True)
+straight_addresses = st.from_regex(fastpath._ADDRESSES, fullmatch=True)
+straight_ids = st.from_regex(fastpath._PATTERNS["message-id"], fullmatch=True)
+straight_names = st.from_regex(fastpath._FILE_NAME, fullmatch=True)
+subjects = st.one_of(sentence, straight_text, sentence, in_one_line, in_one_line, some_text)
 
 locals_ = st.sampled_from(
     ["ann", "a.b", "a+b", "x_y", "=?x", "é", '"a b"', "a..b", ".a", "o'neil", "a" * 60, "{x}", ""]
@@ -75,7 +81,11 @@ addresses = st.one_of(
     in_one_line,
 )
 address_lists = mostly(
-    st.one_of(st.lists(usual, max_size=3), st.lists(named, max_size=3)),
+    st.one_of(
+        st.lists(usual, max_size=3),
+        st.lists(named, max_size=3),
+        st.lists(straight_addresses, max_size=2),
+    ),
     st.one_of(
         st.lists(addresses, max_size=3),
         st.lists(addresses, min_size=5, max_size=12),
@@ -113,10 +123,12 @@ fixed_headers = st.fixed_dictionaries(
     {},
     optional={
         "Date": st.one_of(usual_date, usual_date, dates),
-        "Message-ID": st.one_of(usual_id, usual_id, ids),
+        "Message-ID": st.one_of(usual_id, straight_ids, ids),
     },
 )
-both_headers = st.fixed_dictionaries({"Date": usual_date, "Message-ID": usual_id})
+both_headers = st.fixed_dictionaries(
+    {"Date": usual_date, "Message-ID": st.one_of(usual_id, straight_ids)}
+)
 headers = st.builds(
     lambda *parts: {name: value for part in parts for name, value in part.items()},
     mostly(st.just({}), extra_headers),
@@ -148,7 +160,8 @@ binary = st.one_of(
 filenames = st.one_of(
     st.sampled_from(["a.pdf", "Invoice 17.pdf", "photo-1.png", "notes.txt", "data.bin"]),
     st.sampled_from(["a.pdf", "Invoice 17.pdf", "photo-1.png", "notes.txt", "data.bin"]),
-    st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,40}", fullmatch=True),
+    straight_names,
+    st.from_regex(fastpath._SOUND_NAME, fullmatch=True),
     st.sampled_from(
         ['a"b.pdf', "a\\b", "é.pdf", "漢" * 20, "a;b", "", " a", "a ", "a  b", "x" * 90, "a%20b",
          "=?utf-8?q?a?=", "a\nb", "a\0b", "a\ud800", "any.name", "'a'", "a*b", "a=b", "a\tb"]

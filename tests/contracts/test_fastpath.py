@@ -99,6 +99,24 @@ def test_the_usual_shapes_take_the_fast_path(shape: str, way: dict[str, bool]) -
     assert fast != written(message, "another", **way) or b"multipart" not in fast
 
 
+@pytest.mark.parametrize("length", [*range(1, 5), *range(60, 90), 997, 998, 999])
+def test_every_length_around_the_limit_of_a_line(length: int) -> None:
+    """In each field and in the body, where a character more makes Python fold or encode."""
+    word = "x" * length
+    message = letter(
+        EmailMultiAlternatives,
+        subject=word,
+        body=word,
+        alternatives=[(f"{word}\n{word[1:]}", "text/html")],
+        from_email=f"{word} <a@example.com>",
+        to=[f"{word}@example.com", f'"{word}, x" <b@example.com>'],
+        headers={**HEADERS, "Message-ID": f"<{word}@example.com>", "X-Note": f"a {word}"},
+        attachments=[(f"{word}.pdf", word.encode(), "application/pdf"), (word, word, "text/plain")],
+    )
+    assert is_sound(message)
+    assert written(message, "id") == built_bytes(message, "id")
+
+
 class Welcome(EmailMessage):
     """Says the same each time, and builds it as its base does."""
 
