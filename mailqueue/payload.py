@@ -13,7 +13,6 @@ from copy import copy
 from email import message_from_bytes, policy
 from email.message import Message
 from email.utils import formatdate
-from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -26,7 +25,7 @@ from .errors import PayloadError
 from .fastpath import is_sound
 from .headers import header_text
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
-from .shape import builds_its_own
+from .shape import builder_of
 from .values import from_json, to_json
 
 VERSION = 1
@@ -167,16 +166,7 @@ def _builds_its_own(message: Any) -> bool:
     if isinstance(message, RenderedMessage):
         return False
     kind: Any = type(message)
-    return _overrides(kind) or not isinstance(message.encoding, str | None)
-
-
-@lru_cache(maxsize=256)
-def _overrides(class_: type) -> bool:
-    """Whether the class replaces anything of ours or of Django's that builds the message."""
-    for base in _base_classes():
-        if issubclass(class_, base):
-            return builds_its_own(class_, base)
-    return True
+    return builder_of(kind) is None or not isinstance(message.encoding, str | None)
 
 
 def _base_classes() -> list[type]:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from .addresses import refuse_line_ends
 from .conf import settings
 from .message import EmailMessage, EmailMultiAlternatives
+from .values import is_lazy_text
 
 UTF8 = {"utf-8", "utf8"}
 _TOKEN = r"[A-Za-z0-9][A-Za-z0-9.+-]*"  # noqa: S105 - RFC 2045's word, no secret
@@ -26,6 +27,7 @@ _SUBTYPE = re.compile(_TOKEN)
 _MIMETYPE = re.compile(
     rf"(?:text|application|image|audio|video|font)/{_TOKEN}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._-]+)*"
 )
+_LONGEST_NAMES = 2000  # characters, of a file's name and its type
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 # Another multipart may have rules of its own, as "signed" has.
 _MULTIPARTS = {"mixed", "alternative", "related"}
@@ -93,8 +95,22 @@ def shape_of(message: Any) -> Shape:
     return shape
 
 
-def builds_its_own(kind: type[Any], base: type[Any]) -> bool:
-    """Whether a class replaces anything by which its base builds messages."""
+@lru_cache(maxsize=256)
+def builder_of(kind: type[Any]) -> type[Any] | None:
+    """The class of ours or of Django's that builds the messages of this class; None: it itself."""
+    for base in (*_django_classes(), EmailMultiAlternatives, EmailMessage):
+        if issubclass(kind, base):
+            return None if _replaces_building(kind, base) else base
+    return None
+
+
+def _django_classes() -> list[type[Any]]:
+    # Not imported: who has a message of Django's has its module too.
+    mail: Any = sys.modules.get("django.core.mail")
+    return [mail.EmailMultiAlternatives, mail.EmailMessage] if mail else []
+
+
+def _replaces_building(kind: type[Any], base: type[Any]) -> bool:
     names = [name for name in dir(base) if name not in _HARMLESS]
     static = ((name, getattr_static(base, name)) for name in names)
     building = [name for name, value in static if isinstance(value, FunctionType | property)]
@@ -102,15 +118,11 @@ def builds_its_own(kind: type[Any], base: type[Any]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _family(kind: type[Any]) -> Family:
-    # Not imported: who has a message of Django's has its module too.
-    mail: Any = sys.modules.get("django.core.mail")
-    django = [mail.EmailMultiAlternatives, mail.EmailMessage] if mail else []
-    known = [*django, EmailMultiAlternatives, EmailMessage]
-    base = next((base for base in known if issubclass(kind, base)), None)
-    if base is None or builds_its_own(kind, base):
+def _family(kind: Any) -> Family:
+    base = builder_of(kind)
+    if base is None:
         raise Unusual(f"the class {kind.__qualname__} may do things its own way")
-    if base not in django:
+    if base in (EmailMultiAlternatives, EmailMessage):
         return Family.OURS
     version: tuple[int, ...] = sys.modules["django"].VERSION
     return Family.DJANGO if version >= (6, 1) else Family.OLD_DJANGO
@@ -135,7 +147,7 @@ def _refuse_unusual(shape: Shape, message: Any) -> None:
 
 def _text(value: Any) -> str:
     # Of a subclass too: what a template renders is one, and its str() is what gets written.
-    if not isinstance(value, str):
+    if not (isinstance(value, str) or is_lazy_text(value)):
         raise Unusual("a value that isn't text")
     return str(value)
 
@@ -166,6 +178,8 @@ def _attachment(given: Any) -> tuple[str | None, str | bytes, str]:
         raise Unusual("an attachment that is a part already, or that lacks its type")
     filename, content, mimetype = given
     name = None if filename is None else _text(filename)
+    if len(name or "") + len(mimetype or "") > _LONGEST_NAMES:
+        raise Unusual("more than is worth keeping")
     return name, content if type(content) is bytes else _text(content), _mimetype(mimetype)
 
 

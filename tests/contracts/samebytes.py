@@ -22,7 +22,7 @@ from mailqueue.fastpath import is_sound, written
 from mailqueue.rendering import built_bytes
 from tests.contracts.roundtrip import family
 
-EXAMPLES = int(os.environ.get("SAME_BYTES_EXAMPLES", "1500"))
+EXAMPLES = int(os.environ.get("SAME_BYTES_EXAMPLES", "700"))
 
 
 def mostly(usual: Any, odd: Any) -> Any:

@@ -188,6 +188,29 @@ def test_a_class_that_replaces_nothing_takes_the_fast_path() -> None:
     assert b"text/html" in fast
 
 
+class Rendered(str):
+    """What a template engine gives: text of a class of its own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+# As Django's lazily translated strings are called, whose class has no other name.
+Lazy = type("__proxy__", (), {"__init__": lambda self, text: vars(self).update(text=text),
+                              "__str__": lambda self: self.text})  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Rendered, Lazy])
+def test_what_templates_and_translations_give_is_text(kind: Any) -> None:
+    """It is what nearly all subjects and bodies are."""
+    message = EmailMultiAlternatives(kind("News"), kind(TEXT), to=["a@b.c"], headers=HEADERS)
+    message.attach_alternative(kind(HTML), "text/html")
+    assert is_sound(message)
+    assert written(message, "id") == built_bytes(message, "id")
+
+
 def test_a_message_that_is_sound_is_not_built_to_be_queued(monkeypatch) -> None:
     """Building it takes most of the time of send(), and would only show what is known."""
     built: list[Any] = []

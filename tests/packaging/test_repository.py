@@ -17,12 +17,12 @@ PACKAGE = ROOT / "mailqueue"
 # for a package with all that is in it; the longest that fits counts.
 LAYERS = {
     "composing": """
-        __init__ addresses api backends cache conf deprecation errors fastpath headers
-        mailers message mime notation shape
+        __init__ addresses api backends cache conf deprecation errors headers
+        mailers message mime notation
     """,
     "queue": """
-        backends.queue blobs celery contents journal mimepart options payload publisher
-        reporting sealing spool urls values
+        backends.queue blobs celery contents fastpath journal mimepart options payload publisher
+        reporting sealing shape spool urls values
     """,
     "sending": """
         batch breaker chunking connection delivery hearing dialogue faultpoint housekeeper outcome
