@@ -26,9 +26,10 @@ class SizedCache(Generic[K, V]):
     def get(self, key: K, make: Callable[[], V], weigh: Callable[[V], int]) -> V:
         """Return the value for that key: the kept one, else the one that ``make`` returns."""
         with self._lock:
-            if key in self._kept:
+            found = self._kept.get(key)
+            if found is not None:
                 self._kept.move_to_end(key)
-                return self._kept[key][0]
+                return found[0]
         value = make()  # without the lock: others needn't wait for it, and may make it too
         self._keep(key, value, weigh(value))
         return value

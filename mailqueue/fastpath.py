@@ -31,7 +31,9 @@ from .mime import (
 from .shape import UTF8, Family, Shape, Unusual, shape_of
 
 _MAX_LINE = default.max_line_length or 0  # characters, without the line's end
-_CACHE_LIMIT = 32 * 1024**2  # bytes; a newsletter has the same HTML and brochure in each message
+# Bytes that are kept, since a newsletter has the same HTML and the same brochure in each message.
+_TEXTS_LIMIT, _FILES_LIMIT = 8 * 1024**2, 48 * 1024**2
+_WORTH_KEEPING = 32 * 1024  # bytes of a file; what is smaller takes 0.1 ms, and is seldom shared
 _LONGEST_KEPT_FIELD = 1000  # characters
 _ASCII_COMPATIBLE = UTF8 | {"us-ascii", "ascii", "iso-8859-1"}
 
@@ -59,7 +61,7 @@ _SOUND_NAME = re.compile(r"[\w .,()-]*")
 _ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
 
 _Policy: TypeAlias = "EmailPolicy[Any]"
-_Build: TypeAlias = Callable[[str | bytes, str, str, str | None], "Message[Any, Any]"]
+_Build: TypeAlias = Callable[["_Kind", str | bytes], "Message[Any, Any]"]
 _QUICK = quick_policy(default)
 
 
@@ -70,8 +72,18 @@ class _Part(NamedTuple):
     content: tuple[bytes, ...]
 
 
-_parts: SizedCache[tuple[object, ...], _Part] = SizedCache(_CACHE_LIMIT)
-_base64_lines: SizedCache[bytes, bytes] = SizedCache(_CACHE_LIMIT)
+class _Kind(NamedTuple):
+    """What a part is, apart from its content."""
+
+    build: _Build
+    mimetype: str
+    charset: str
+    filename: str | None
+    policy: _Policy
+
+
+_encoded_texts: SizedCache[tuple[_Kind, str], _Part] = SizedCache(_TEXTS_LIMIT)
+_encoded_files: SizedCache[bytes, bytes] = SizedCache(_FILES_LIMIT)
 
 
 def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
@@ -151,9 +163,11 @@ def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
     boundary = f"=_{sha256(id_.encode()).hexdigest()[:24]}_"
     versions = []
     if shape.has_body:
-        versions.append(_part(_build_body, shape.body, shape.mimetype, shape, None, policy))
+        kind = _Kind(_build_body, shape.mimetype, shape.charset, None, policy)
+        versions.append(_part(kind, shape.body))
     for content, mimetype in shape.alternatives:
-        versions.append(_part(_build_alternative, content, mimetype, shape, None, policy))
+        kind = _Kind(_build_alternative, mimetype, shape.charset, None, policy)
+        versions.append(_part(kind, content))
     if shape.alternatives:
         # Numbered as the parts are met: it is the first within what holds the attachments.
         number = 1 if shape.attachments else 0
@@ -220,31 +234,26 @@ def _attachment(
     content, mimetype = text_or_binary(content, mimetype)
     if isinstance(content, str) and not mimetype.startswith("text/"):
         content = content.encode()
-    return _part(_build_attachment, content, mimetype, shape, filename, policy)
+    return _part(_Kind(_build_attachment, mimetype, shape.charset, filename, policy), content)
 
 
-def _part(
-    build: _Build,
-    content: str | bytes,
-    mimetype: str,
-    shape: Shape,
-    filename: str | None,
-    policy: _Policy,
-) -> _Part:
-    head = partial(_head, build, mimetype, shape.charset, filename, policy)
+def _part(kind: _Kind, content: str | bytes) -> _Part:
     if isinstance(content, bytes):
-        return _Part(head(b""), (_base64_lines.get(content, partial(_base64, content), len),))
-    lines = _lines(content, shape.charset, policy)
+        return _Part(_head(kind, b""), (_in_base64(content),))
+    lines = _lines(content, kind)
     if lines is not None:
-        return _Part(head("" if content.isascii() else "\xe9"), (lines,))
-    arguments = (build, content, mimetype, shape.charset, filename, policy)
-    return _parts.get(arguments, partial(_encoded, *arguments), lambda part: _weight(content, part))
+        return _Part(_head(kind, "" if content.isascii() else "\xe9"), (lines,))
+    return _encoded_texts.get((kind, content), partial(_encoded, kind, content), _weight)
 
 
-def _lines(text: str, charset: str, policy: _Policy) -> bytes | None:
+def _weight(part: _Part) -> int:
+    return 2 * sum(map(len, part.content))  # with the text itself, which is a little shorter
+
+
+def _lines(text: str, kind: _Kind) -> bytes | None:
     """The text with CRLF, where it needs no encoding; else None."""
-    is_ascii = text.isascii() and charset in _ASCII_COMPATIBLE
-    if "\0" in text or not (is_ascii or (charset in UTF8 and policy.cte_type == "8bit")):
+    is_ascii = text.isascii() and kind.charset in _ASCII_COMPATIBLE
+    if "\0" in text or not (is_ascii or (kind.charset in UTF8 and kind.policy.cte_type == "8bit")):
         return None
     lines = text.encode().splitlines()
     if lines and max(map(len, lines)) > _MAX_LINE:
@@ -253,100 +262,70 @@ def _lines(text: str, charset: str, policy: _Policy) -> bytes | None:
     return b"\r\n".join(lines) if len(lines) > 1 else b"\r\n"
 
 
-def _encoded(
-    build: _Build,
-    content: str,
-    mimetype: str,
-    charset: str,
-    filename: str | None,
-    policy: _Policy,
-) -> _Part:
+def _encoded(kind: _Kind, text: str) -> _Part:
     """A part with a text that must be encoded."""
     # The older policy leaves headers alone, whose parsing takes longer than encoding 4 kB.
     part = MIMEPart(policy=compat32)
-    content_, options = content_arguments(content, mimetype, charset, compat32)
-    part.set_content(content_, content_manager=raw_data_manager, **options)
+    content, options = content_arguments(text, kind.mimetype, kind.charset, compat32)
+    part.set_content(content, content_manager=raw_data_manager, **options)
     encoding: str = part["Content-Transfer-Encoding"]
-    head = _head(build, mimetype, charset, filename, policy, _SAMPLES.get(encoding, ""))
+    head = _head(kind, _SAMPLES.get(encoding, ""))
     if f"Content-Transfer-Encoding: {encoding}\r\n".encode() not in head:
-        return _flat(build, content, mimetype, charset, filename, policy)
+        return _flat(kind, text)
     below: Any = part.get_payload()
     return _Part(head, (below.replace("\n", "\r\n").encode(),))
+
+
+def _in_base64(content: bytes) -> bytes:
+    if len(content) < _WORTH_KEEPING:
+        return _base64(content)
+    make = partial(_base64, content)
+    return _encoded_files.get(content, make, lambda lines: len(lines) + len(content))
 
 
 def _base64(content: bytes) -> bytes:
     return base64_lines(content, _MAX_LINE).replace(b"\n", b"\r\n")
 
 
-def _weight(content: str | bytes, part: _Part) -> int:
-    return len(content) + sum(map(len, part.content))
-
-
-def _head(
-    build: _Build,
-    mimetype: str,
-    charset: str,
-    filename: str | None,
-    policy: _Policy,
-    sample: str | bytes,
-) -> bytes:
+def _head(kind: _Kind, sample: str | bytes) -> bytes:
     """The header fields of a part whose content needs as much encoding as the sample does."""
+    filename = kind.filename
     if filename is None or not _FILE_NAME.fullmatch(filename):
-        return _kept_head(build, mimetype, charset, filename, policy, sample)
-    head = _kept_head(build, mimetype, charset, _ANY_NAME, policy, sample)
+        return _kept_head(kind, sample)
+    head = _kept_head(kind._replace(filename=_ANY_NAME), sample)
     return head.replace(f'filename="{_ANY_NAME}"'.encode(), f'filename="{filename}"'.encode())
 
 
 @lru_cache(maxsize=512)
-def _kept_head(
-    build: _Build,
-    mimetype: str,
-    charset: str,
-    filename: str | None,
-    policy: _Policy,
-    sample: str | bytes,
-) -> bytes:
-    return _flat(build, sample, mimetype, charset, filename, policy).head
+def _kept_head(kind: _Kind, sample: str | bytes) -> bytes:
+    return _flat(kind, sample).head
 
 
-def _flat(
-    build: _Build,
-    content: str | bytes,
-    mimetype: str,
-    charset: str,
-    filename: str | None,
-    policy: _Policy,
-) -> _Part:
+def _flat(kind: _Kind, content: str | bytes) -> _Part:
     """The part as Python's email package writes it."""
-    part = build(content, mimetype, charset, filename)
+    part = kind.build(kind, content)
     check_part(part)
     buffer = BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part)
+    BytesGenerator(buffer, mangle_from_=False, policy=kind.policy).flatten(part)
     head, _, below = buffer.getvalue().partition(b"\r\n\r\n")
     return _Part(head + b"\r\n", (below,))
 
 
-def _build_body(
-    content: str | bytes, mimetype: str, charset: str, _: str | None
-) -> Message[Any, Any]:
+def _build_body(kind: _Kind, content: str | bytes) -> Message[Any, Any]:
     part = MIMEPart(policy=_QUICK)
-    content, options = content_arguments(content, mimetype, charset, _QUICK)
+    content, options = content_arguments(content, kind.mimetype, kind.charset, _QUICK)
     part.set_content(content, **options)
     return part
 
 
-def _build_alternative(
-    content: str | bytes, mimetype: str, charset: str, _: str | None
-) -> Message[Any, Any]:
+def _build_alternative(kind: _Kind, content: str | bytes) -> Message[Any, Any]:
     whole = PythonMessage(policy=_QUICK)
-    content, options = alternative_arguments(content, mimetype, charset, _QUICK)
+    content, options = alternative_arguments(content, kind.mimetype, kind.charset, _QUICK)
     whole.add_alternative(content, **options)
     return next(whole.iter_parts())
 
 
-def _build_attachment(
-    content: str | bytes, mimetype: str, charset: str, filename: str | None
-) -> Message[Any, Any]:
+def _build_attachment(kind: _Kind, content: str | bytes) -> Message[Any, Any]:
     whole = PythonMessage(policy=_QUICK)
-    attach_content(whole, filename, content, mimetype, charset)
+    attach_content(whole, kind.filename, content, kind.mimetype, kind.charset)
     return next(whole.iter_parts())
