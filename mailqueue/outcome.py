@@ -60,6 +60,8 @@ class Outcome:
 def printable(text: str) -> str:
     """A reply as one line of printable text; servers put anything into theirs."""
     line = " ".join(text.split())
+    if line.isprintable():
+        return line
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 

@@ -6,7 +6,7 @@ Importing this module connects it to Celery's signals, whoever's application the
 from __future__ import annotations
 
 import logging
-import multiprocessing
+import mmap
 import os
 import signal
 import socket
@@ -36,9 +36,29 @@ _REPLAYED_AT_ONCE = 500  # files of the spool in a round: a second or so, if the
 _SECONDS_LEFT_ALONE = 15.0  # after a replay from which files were left
 _BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
+
+class Flag:
+    """A flag that processes forked from this one share; to look at it takes no lock."""
+
+    def __init__(self) -> None:
+        self._byte = mmap.mmap(-1, 1)
+
+    def is_set(self) -> bool:
+        """Whether it was set, here or in a related process."""
+        return self._byte[0] != 0
+
+    def set(self) -> None:
+        """Set it for all."""
+        self._byte[0] = 1
+
+    def clear(self) -> None:
+        """Take it back, for all."""
+        self._byte[0] = 0
+
+
 # Set in the worker's main process when it is to stop. The processes of its pool are forked from
-# there and see it too: a batch looks at it between two messages.
-stopping = multiprocessing.get_context("fork").Event()
+# there and see it too: a batch looks at it several times a message.
+stopping = Flag()
 
 
 class Timer:

@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from ..urls import redacted
 
 Client = redis.Redis
@@ -56,20 +56,23 @@ def errors_translated(client: Client, *, unknown: tuple[str, ...] = ()) -> Itera
     """Raise redis-py's errors as ours; with ``unknown`` ids, a lost answer is EnqueueUnknown."""
     try:
         yield
-    except (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError) as error:
-        raise JournalUnavailable(f"{_where(client)} refused: {error}", unknown) from error
-    except (redis.ConnectionError, redis.TimeoutError) as error:
-        if unknown:
-            raise EnqueueUnknown(
-                f"{_where(client)} did not answer ({error}): the message may have been accepted or "
-                "not. Sending the same message object again can't make a second copy of it.",
-                unknown,
-            ) from error
-        raise JournalUnavailable(
-            f"{_where(client)} can't be reached: {error}{_hint(client)}"
-        ) from error
     except redis.RedisError as error:
-        raise JournalUnavailable(f"{_where(client)} failed: {error}", unknown) from error
+        raise _translated(client, error, unknown) from error
+
+
+def _translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
+    refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
+    if isinstance(error, refused):
+        return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return JournalUnavailable(f"{_where(client)} failed: {error}", unknown)
+    if unknown:
+        return EnqueueUnknown(
+            f"{_where(client)} did not answer ({error}): the message may have been accepted or "
+            "not. Sending the same message object again can't make a second copy of it.",
+            unknown,
+        )
+    return JournalUnavailable(f"{_where(client)} can't be reached: {error}{_hint(client)}")
 
 
 class Script:
@@ -87,13 +90,16 @@ class Script:
     def call(self, key: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()) -> Any:
         """Run it; ``unknown`` as for ``errors_translated``, once a connection is there."""
         pool = self._client.connection_pool
-        with errors_translated(self._client):
-            connection = pool.get_connection()
+        known: tuple[str, ...] = ()
         try:
-            with errors_translated(self._client, unknown=unknown):
+            connection = pool.get_connection()
+            known = unknown
+            try:
                 return self._answer(connection, key, arguments)
-        finally:
-            pool.release(connection)
+            finally:
+                pool.release(connection)
+        except redis.RedisError as error:
+            raise _translated(self._client, error, known) from error
 
     def _answer(self, connection: Any, key: str, arguments: Sequence[str | int]) -> Any:
         connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
