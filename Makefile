@@ -3,11 +3,13 @@
 #   make demo          mail through the whole system, on an embedded server; KEEP=1 keeps it running
 #   make test          the tests
 #   make faults        the long runs: workers and brokers killed under load, for half an hour
+#   make bench         mailqueue beside its peers; BENCH_ARGS=--quick only shows that it works
 #   make lint          ruff and mypy
 #   make django-demo   the Django example, with a form posted and mail delivered
 
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-bench
 BIN := $(VENV)/bin
 KEEP ?=
 
@@ -36,11 +38,11 @@ format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/test.stamp
-	$(BIN)/python -m benchmarks.throughput
+bench: $(VENV)/test.stamp $(PEERS)/peers.stamp
+	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist .mailqueue
+	rm -rf $(VENV) $(PEERS) build dist .mailqueue
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mailqueue needs Python 3.11 or later: make PYTHON=python3.12 …")'
@@ -54,3 +56,8 @@ $(VENV)/demo.stamp: $(BIN)/python pyproject.toml
 $(VENV)/test.stamp: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[embedded,inbox]" --group dev --group test
 	touch $@ $(VENV)/demo.stamp
+
+$(PEERS)/peers.stamp: benchmarks/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	touch $@

@@ -1,0 +1,112 @@
+"""mailqueue beside its peers, in one run: run it with `make bench`.
+
+`make bench BENCH_ARGS="--quick"` only shows that everything works; `--only list` measures one
+scenario (`--list` names them), `--rounds 5` more often. A run of everything rewrites the tables in
+`docs/performance.md` and the chart beside it; with `--write`, another run does too. The exit status
+is 1 where a message was lost, came twice or came wrong, and with `--strict` where a target is
+missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.chart import chart
+from benchmarks.postfix import find_smtp_sink
+from benchmarks.process import ROOT
+from benchmarks.race import collected, run
+from benchmarks.result import Results
+from benchmarks.scenario import SCENARIOS, Scenario
+from benchmarks.table import tables
+from benchmarks.target import targets
+
+_DOCUMENT, _CHART = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance.svg"
+_BEGIN, _END = "<!-- make bench writes from here", "<!-- to here -->"
+_TITLES = {scenario.key: scenario.title for scenario in SCENARIOS}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = arguments()
+    scenarios = chosen(options.only, quick=options.quick)
+    if options.list:
+        print(*(f"{scenario.key:<12} {scenario.title}" for scenario in scenarios), sep="\n")
+        return
+    with tempfile.TemporaryDirectory(prefix="bench") as name:
+        directory = Path(name)
+        directory.chmod(0o711)  # smtp-sink gives up root's rights
+        results = collected(run(scenarios, options.rounds, directory, options.peers.absolute()))
+    report = f"{circumstances(options.rounds)}\n\n{tables(results, _TITLES)}\n"
+    found = list(targets(results))
+    print(f"\n{report}", "Targets:", *found, sep="\n")
+    options.json.parent.mkdir(exist_ok=True)
+    content = {"runs": [asdict(m) | {"rate": m.rate} for m in results.measurements]}
+    options.json.write_text(json.dumps(content, indent=1) + "\n")
+    if options.write or not (options.quick or options.only):
+        write(report, results)
+    good = all(found.is_good for found in results.measurements)
+    print("PASS" if good else "FAIL: not every message arrived once and whole")
+    sys.exit(not good or (options.strict and not all(target.is_met for target in found)))
+
+
+def arguments() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few messages, one round")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME")
+    parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument("--rounds", type=int, default=0, help="3, or 1 with --quick")
+    parser.add_argument("--strict", action="store_true", help="fail where a target is missed")
+    parser.add_argument("--write", action="store_true", help="rewrite docs/performance.md")
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json")
+    peers = ROOT / ".venv-bench" / "bin" / "python"
+    parser.add_argument("--peers", type=Path, default=peers, help="a Python that has the peers")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    return options
+
+
+def chosen(only: Sequence[str], *, quick: bool) -> list[Scenario]:
+    """The scenarios that are asked for, by default all."""
+    unknown = set(only) - _TITLES.keys()
+    if unknown:
+        sys.exit(f"no such scenario: {', '.join(sorted(unknown))}; --list names them")
+    found = [scenario for scenario in SCENARIOS if not only or scenario.key in only]
+    return [scenario.quick() for scenario in found] if quick else found
+
+
+def circumstances(rounds: int) -> str:
+    """Where and with what it was measured."""
+    command = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    server = "Postfix's `smtp-sink`" if find_smtp_sink() else "the sink of our own"
+    return (
+        f"Medians of {rounds} rounds; {os.cpu_count()} cores, {platform.system()}, "
+        f"Python {platform.python_version()}, commit {commit or 'unknown'}. "
+        f"Without a distance the server is {server}, if nothing else is said."
+    )
+
+
+def write(report: str, results: Results) -> None:
+    """Put tables and chart where readers find them."""
+    text = _DOCUMENT.read_text("utf-8")
+    pattern = f"({re.escape(_BEGIN)}.*?-->\n).*?({re.escape(_END)})"
+    new = re.sub(pattern, lambda m: f"{m[1]}\n{report}\n{m[2]}", text, flags=re.S)
+    _DOCUMENT.write_text(new, "utf-8")
+    _CHART.write_text(chart(results, _TITLES), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
