@@ -55,7 +55,7 @@ class SmtpSink:
 
     def restart(self, *, keeping: bool) -> None:
         """Start it anew on its port; with ``keeping``, it writes each message to a file."""
-        self.stop()
+        self.close()
         self.log = self.directory / f"count-{time.monotonic_ns()}"
         options = ["-c"]
         if os.geteuid() == 0:
@@ -121,7 +121,7 @@ class SmtpSink:
         verdict = judge(_received(files), shape, range(first, first + number))
         return {**vars(verdict), "bytes": sum(path.stat().st_size for path in files)}
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End it."""
         if self.process is not None:
             self.process.terminate()

@@ -59,7 +59,7 @@ class OwnSink:
     def verify(self, shape: str, first: int, number: int) -> dict[str, Any]:
         return self.program.ask("verify", shape=shape, first=first, number=number)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End it."""
         for program in (self.proxy, self.program):
             if program:
@@ -103,7 +103,7 @@ class Race:
         """One message through each, which also shows that its worker is there."""
         for running in self.running.values():
             self.server.expect(1)
-            running.send("list", "note", self._numbers(1), 1)
+            running.send("list", "note", self.numbers(1), 1)
             arrived = self.server.wait(60)
             assert arrived["at"], f"{running.contender.name} sends nothing, see {running.home}"
             running.settle()
@@ -112,7 +112,7 @@ class Race:
         """One run of one contender."""
         running = self.running[name]
         number = number or scenario.number_for(running.contender)
-        first = self._numbers(number)
+        first = self.numbers(number)
         self.server.expect(number)
         running.settle()
         held, unsettled = running.server_memory(), running.unsettled()
@@ -142,7 +142,8 @@ class Race:
             **verdict,
         )
 
-    def _numbers(self, number: int) -> int:
+    def numbers(self, number: int) -> int:
+        """The first of so many numbers that no message had yet."""
         first, self.next_number = self.next_number, self.next_number + number
         return first
 
@@ -167,7 +168,7 @@ def run(
     scenarios: Sequence[Scenario], rounds: int, directory: Path, peers: Path
 ) -> Iterator[Measurement]:
     """Measure all of it, and yield each run as it ends."""
-    program = find_smtp_sink()
+    program = find_smtp_sink() if any(s.sink == SMTP_SINK for s in scenarios) else None
     for number, ((kind, distance), group) in enumerate(
         groupby(scenarios, lambda s: (s.sink if program else OWN_SINK, s.round_trip))
     ):
@@ -183,7 +184,7 @@ def run(
                 for scenario in listed:
                     yield from _rounds(race, scenario, rounds)
         finally:
-            server.stop()
+            server.close()
 
 
 def _rounds(race: Race, scenario: Scenario, rounds: int) -> Iterator[Measurement]:

@@ -1,65 +1,35 @@
-"""The results as Markdown tables."""
+"""The results as Markdown tables: for each scenario how fast it was, and what it cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.result import Results
 
-HEADS = [
-    "messages/s",
-    "lowest to highest",
-    "÷ django-celery-email",
-    "÷ smtplib",
-    "accepted in, s",
-    "CPU, µs a message: producer",
-    "worker",
-    "broker and journal",
-    "memory, MB: worker",
-    "broker and journal",
-    "producer's peak",
-]
 NONE = "\u2013"
-LATENCY_HEADS = ["`send()` p50, ms", "p99, ms"]
+Column = Callable[[Results, str, str], str]
 
 
 def tables(results: Results, titles: Mapping[str, str]) -> str:
-    """One table for each scenario."""
-    return "\n\n".join(
-        "\n".join([f"### {titles[scenario]}", "", *_table(results, scenario)])
-        for scenario in results.scenarios()
-    )
+    """Two tables for each scenario."""
+    lines: list[str] = []
+    for scenario in results.scenarios():
+        has_latency = any(m.p50 for m in results.measurements if m.scenario == scenario)
+        speed = SPEED | (LATENCY if has_latency else {})
+        lines += [f"### {titles[scenario]}", ""]
+        lines += [*_table(results, scenario, speed), "", *_table(results, scenario, COST), ""]
+    return "\n".join(lines).rstrip()
 
 
-def _table(results: Results, scenario: str) -> Iterator[str]:
-    has_latency = any(m.p50 for m in results.measurements if m.scenario == scenario)
-    heads = ["", *HEADS, *(LATENCY_HEADS if has_latency else [])]
-    yield _line(heads)
-    yield _line(["---", *["---:"] * (len(heads) - 1)])
+def _table(results: Results, scenario: str, columns: Mapping[str, Column]) -> Iterator[str]:
+    yield _line(["", *columns])
+    yield _line(["---", *["---:"] * len(columns)])
     for name in results.contenders(scenario):
-        cells = [*_cells(results, scenario, name)]
-        yield _line([name, *cells, *(_latencies(results, scenario, name) if has_latency else [])])
+        yield _line([name, *(column(results, scenario, name) for column in columns.values())])
 
 
-def _cells(results: Results, scenario: str, name: str) -> Iterator[str]:
-    rounds = results.of(scenario, name)
-    rates = [found.rate for found in rounds]
-    yield significant(results.median(scenario, name, "rate"))
-    yield f"{significant(min(rates))} to {significant(max(rates))}"
-    yield _times(results.ratio_to_peer(scenario, name))
-    yield _times(results.ratio_to_bare(scenario, name))
-    yield significant(results.median(scenario, name, "accepting"))
-    for field in ("producer_cpu", "worker_cpu", "server_cpu"):
-        spent = results.median(scenario, name, field) / rounds[0].number
-        yield f"{spent * 1e6:,.0f}" if spent else NONE
-    for field in ("worker_memory", "server_memory", "producer_peak"):
-        size = results.median(scenario, name, field)
-        yield significant(size / 1e6) if size else NONE
-
-
-def _latencies(results: Results, scenario: str, name: str) -> Iterator[str]:
-    for field in ("p50", "p99"):
-        yield f"{results.median(scenario, name, field) * 1000:.2f}"
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def significant(value: float) -> str:
@@ -67,9 +37,51 @@ def significant(value: float) -> str:
     return f"{value:,.0f}" if value >= 20 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
 
 
+def _median(field: str, factor: float = 1.0, *, each: bool = False) -> Column:
+    """The median of a field, in other units or for each message; nothing where it is zero."""
+
+    def column(results: Results, scenario: str, name: str) -> str:
+        value = results.median(scenario, name, field) * factor
+        number = results.of(scenario, name)[0].number if each else 1
+        return significant(value / number) if value else NONE
+
+    return column
+
+
+def _range(results: Results, scenario: str, name: str) -> str:
+    rates = [found.rate for found in results.of(scenario, name)]
+    return f"{significant(min(rates))} to {significant(max(rates))}"
+
+
+def _to_peer(results: Results, scenario: str, name: str) -> str:
+    return _times(results.ratio_to_peer(scenario, name))
+
+
+def _to_bare(results: Results, scenario: str, name: str) -> str:
+    return _times(results.ratio_to_bare(scenario, name))
+
+
 def _times(ratio: float | None) -> str:
     return NONE if ratio is None else f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}"
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+SPEED: dict[str, Column] = {
+    "messages/s": _median("rate"),
+    "lowest to highest": _range,
+    "times django-celery-email": _to_peer,
+    "times smtplib": _to_bare,
+    "accepted in, s": _median("accepting"),
+}
+LATENCY: dict[str, Column] = {
+    "`send()` p50, ms": _median("p50", 1e3),
+    "p99, ms": _median("p99", 1e3),
+}
+COST: dict[str, Column] = {
+    "CPU of producer, µs a message": _median("producer_cpu", 1e6, each=True),
+    "CPU of worker": _median("worker_cpu", 1e6, each=True),
+    "CPU of broker and journal": _median("server_cpu", 1e6, each=True),
+    "memory of producer, MB": _median("producer_peak", 1e-6),
+    "memory of worker": _median("worker_memory", 1e-6),
+    "memory of broker and journal": _median("server_memory", 1e-6),
+    "the same, bytes a message": _median("server_memory", each=True),
+}
