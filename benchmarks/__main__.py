@@ -39,6 +39,7 @@ def main() -> None:
     """Measure, print, write."""
     options = arguments()
     scenarios = chosen(options.only, quick=options.quick)
+    load = os.getloadavg()[0]
     if options.list:
         print(*(f"{scenario.key:<12} {scenario.title}" for scenario in scenarios), sep="\n")
         return
@@ -46,7 +47,7 @@ def main() -> None:
         directory = Path(name)
         directory.chmod(0o711)  # smtp-sink gives up root's rights
         results = collected(run(scenarios, options.rounds, directory, options.peers.absolute()))
-    report = f"{circumstances(options.rounds)}\n\n{tables(results, _TITLES)}\n"
+    report = f"{circumstances(options.rounds, load)}\n\n{tables(results, _TITLES)}\n"
     found = list(targets(results))
     print(f"\n{report}", "Targets:", *found, sep="\n")
     options.json.parent.mkdir(exist_ok=True)
@@ -87,14 +88,15 @@ def chosen(only: Sequence[str], *, quick: bool) -> list[Scenario]:
     return [scenario.quick() for scenario in found] if quick else found
 
 
-def circumstances(rounds: int) -> str:
+def circumstances(rounds: int, load: float) -> str:
     """Where and with what it was measured."""
     command = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     server = "Postfix's `smtp-sink`" if find_smtp_sink() else "the sink of our own"
     return (
         f"Medians of {rounds} rounds; {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, commit {commit or 'unknown'}. "
+        f"Python {platform.python_version()}, commit {commit or 'unknown'}, "
+        f"load average {load:.1f} before the run. "
         f"Without a distance the server is {server}, if nothing else is said."
     )
 

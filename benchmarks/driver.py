@@ -7,7 +7,6 @@ stays for all runs, as a web server's process does; every run builds its message
 from __future__ import annotations
 
 import os
-import resource
 import smtplib
 import statistics
 import sys
@@ -18,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from benchmarks.messages import SENDER, SHAPES
-from benchmarks.process import answer_requests
+from benchmarks.process import answer_requests, forget_peak, peak
 
 
 class Library:
@@ -110,6 +109,7 @@ def run(used: Library, way: str, shape: str, first: int, number: int) -> dict[st
     messages = (compose(used.mail, n) for n in range(first, first + number))
     prepared = used.prepared(messages)
     each: list[float] = []
+    forget_peak()
     cpu, start = time.process_time(), time.monotonic()
     if way == "list":
         used.send_list(prepared)
@@ -120,8 +120,7 @@ def run(used: Library, way: str, shape: str, first: int, number: int) -> dict[st
             each.append(time.perf_counter() - before)
     used.finish()
     seconds, cpu = time.monotonic() - start, time.process_time() - cpu
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"start": start, "seconds": seconds, "cpu": cpu, "peak": peak, **quantiles(each)}
+    return {"start": start, "seconds": seconds, "cpu": cpu, "peak": peak(), **quantiles(each)}
 
 
 def quantiles(values: list[float]) -> dict[str, float]:

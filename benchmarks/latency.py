@@ -54,7 +54,7 @@ def main() -> None:
         directory = Path(name)
         with (
             closing(OwnSink(directory / "sink.log")) as sink,
-            started(sink, [scenario], directory, options.peers.absolute()) as race,
+            started(sink, scenario, directory, options.peers.absolute()) as race,
         ):
             took: dict[str, list[float]] = {name: [] for name in names}
             for _ in range(options.number):

@@ -6,8 +6,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import groupby
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +14,7 @@ from benchmarks.contender import Running
 from benchmarks.postfix import SmtpSink, find_smtp_sink
 from benchmarks.process import Program
 from benchmarks.result import Measurement, Results
-from benchmarks.scenario import OWN_SINK, SMTP_SINK, Scenario
+from benchmarks.scenario import SMTP_SINK, Scenario
 
 _PATIENCE = 600.0  # seconds for the last message of a run
 _SAMPLE = 0.1  # seconds between looks at memory
@@ -149,16 +148,14 @@ class Race:
 
 
 @contextmanager
-def started(
-    server: Server, scenarios: Sequence[Scenario], directory: Path, peers: Path
-) -> Iterator[Race]:
-    """Everything that these scenarios need, on that server."""
-    contenders = {c.name: c for scenario in scenarios for c in scenario.contenders}
+def started(server: Server, scenario: Scenario, directory: Path, peers: Path) -> Iterator[Race]:
+    """Everybody whom this scenario needs, on that server."""
     with ExitStack() as stack:
         running = {}
-        for name, contender in contenders.items():
-            home = directory / re.sub(r"\W+", "-", name)
-            running[name] = stack.enter_context(Running(contender, home, server.ports, peers))
+        for contender in scenario.contenders:
+            home = directory / re.sub(r"\W+", "-", contender.name)
+            new = Running(contender, home, server.ports, peers)
+            running[contender.name] = stack.enter_context(new)
         race = Race(server, running)
         race.warm_up()
         yield race
@@ -167,24 +164,22 @@ def started(
 def run(
     scenarios: Sequence[Scenario], rounds: int, directory: Path, peers: Path
 ) -> Iterator[Measurement]:
-    """Measure all of it, and yield each run as it ends."""
-    program = find_smtp_sink() if any(s.sink == SMTP_SINK for s in scenarios) else None
-    for number, ((kind, distance), group) in enumerate(
-        groupby(scenarios, lambda s: (s.sink if program else OWN_SINK, s.round_trip))
-    ):
-        place = directory / str(number)
+    """Measure all of it, each scenario with new processes, and yield each run as it ends."""
+    for scenario in scenarios:
+        place = directory / scenario.key
         place.mkdir()
-        if program and kind == SMTP_SINK:
-            server: OwnSink | SmtpSink = SmtpSink(program, place / "sink")
-        else:
-            server = OwnSink(place / "sink.log", distance=distance)
-        listed = list(group)
-        try:
-            with started(server, listed, place, peers) as race:
-                for scenario in listed:
-                    yield from _rounds(race, scenario, rounds)
-        finally:
-            server.close()
+        program = find_smtp_sink() if scenario.sink == SMTP_SINK else None
+        with (
+            closing(_server(scenario, program, place)) as server,
+            started(server, scenario, place, peers) as race,
+        ):
+            yield from _rounds(race, scenario, rounds)
+
+
+def _server(scenario: Scenario, smtp_sink: Path | None, place: Path) -> OwnSink | SmtpSink:
+    if smtp_sink:
+        return SmtpSink(smtp_sink, place / "sink")
+    return OwnSink(place / "sink.log", distance=scenario.round_trip)
 
 
 def _rounds(race: Race, scenario: Scenario, rounds: int) -> Iterator[Measurement]:

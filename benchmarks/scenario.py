@@ -85,7 +85,7 @@ SCENARIOS = [
         scenario
         for distance, (list_, ours, in_flight, single, single_ours) in {
             20: (120, 500, 2000, 60, 500),
-            80: (40, 120, 800, 24, 120),
+            80: (60, 150, 800, 24, 150),
         }.items()
         for scenario in (
             Scenario(
