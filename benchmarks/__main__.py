@@ -25,7 +25,7 @@ from benchmarks.chart import chart
 from benchmarks.postfix import find_smtp_sink
 from benchmarks.process import ROOT
 from benchmarks.race import collected, run
-from benchmarks.result import Results
+from benchmarks.result import Measurement, Results
 from benchmarks.scenario import SCENARIOS, Scenario
 from benchmarks.table import tables
 from benchmarks.target import targets
@@ -39,20 +39,18 @@ def main() -> None:
     """Measure, print, write."""
     options = arguments()
     scenarios = chosen(options.only, quick=options.quick)
-    load = os.getloadavg()[0]
     if options.list:
         print(*(f"{scenario.key:<12} {scenario.title}" for scenario in scenarios), sep="\n")
         return
-    with tempfile.TemporaryDirectory(prefix="bench") as name:
-        directory = Path(name)
-        directory.chmod(0o711)  # smtp-sink gives up root's rights
-        results = collected(run(scenarios, options.rounds, directory, options.peers.absolute()))
-    report = f"{circumstances(options.rounds, load)}\n\n{tables(results, _TITLES)}\n"
+    if options.render:
+        results, where = loaded(options.render)
+    else:
+        where = circumstances(options.rounds)
+        results = measured(scenarios, options)
+        save(options.json, results, where)
+    report = f"{where}\n\n{tables(results, _TITLES)}\n"
     found = list(targets(results))
     print(f"\n{report}", "Targets:", *found, sep="\n")
-    options.json.parent.mkdir(exist_ok=True)
-    content = {"runs": [asdict(m) | {"rate": m.rate} for m in results.measurements]}
-    options.json.write_text(json.dumps(content, indent=1) + "\n")
     if options.write or not (options.quick or options.only):
         write(report, results)
     good = all(found.is_good for found in results.measurements)
@@ -72,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--strict", action="store_true", help="fail where a target is missed")
     parser.add_argument("--write", action="store_true", help="rewrite docs/performance.md")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="measure nothing: write that")
     peers = ROOT / ".venv-bench" / "bin" / "python"
     parser.add_argument("--peers", type=Path, default=peers, help="a Python that has the peers")
     options = parser.parse_args()
@@ -88,15 +87,38 @@ def chosen(only: Sequence[str], *, quick: bool) -> list[Scenario]:
     return [scenario.quick() for scenario in found] if quick else found
 
 
-def circumstances(rounds: int, load: float) -> str:
-    """Where and with what it was measured."""
+def measured(scenarios: Sequence[Scenario], options: argparse.Namespace) -> Results:
+    """Run the scenarios in a directory that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="bench") as name:
+        directory = Path(name)
+        directory.chmod(0o711)  # smtp-sink gives up root's rights
+        return collected(run(scenarios, options.rounds, directory, options.peers.absolute()))
+
+
+def save(path: Path, results: Results, where: str) -> None:
+    """Keep every run."""
+    runs = [asdict(found) | {"rate": found.rate} for found in results.measurements]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"circumstances": where, "runs": runs}, indent=1) + "\n")
+
+
+def loaded(path: Path) -> tuple[Results, str]:
+    """What was kept."""
+    content = json.loads(path.read_text())
+    for found in content["runs"]:
+        del found["rate"]
+    return Results(Measurement(**found) for found in content["runs"]), content["circumstances"]
+
+
+def circumstances(rounds: int) -> str:
+    """Where and with what it is measured."""
     command = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     server = "Postfix's `smtp-sink`" if find_smtp_sink() else "the sink of our own"
     return (
         f"Medians of {rounds} rounds; {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}, commit {commit or 'unknown'}, "
-        f"load average {load:.1f} before the run. "
+        f"load average {os.getloadavg()[0]:.1f} before the run. "
         f"Without a distance the server is {server}, if nothing else is said."
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from html import escape
 
-from benchmarks.contender import BARE, CELERY_EMAIL
 from benchmarks.result import Results
 from benchmarks.table import significant
 
 _WIDTH, _LABELS, _VALUES = 860, 250, 190  # pixels: all, names on the left, figures on the right
 _BAR, _GAP, _TITLE, _SPACE = 18, 6, 34, 18
+_LEGEND = "In brackets: as a multiple of django-celery-email's best."
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #24292f }
   .title { font-weight: 600 }
@@ -33,13 +33,15 @@ def chart(results: Results, titles: Mapping[str, str]) -> str:
     for scenario in results.scenarios():
         panels += _panel(results, scenario, titles[scenario].replace("`", ""), top)
         top += _height(results, scenario)
+    height = top + _SPACE
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}"'
-            f' viewBox="0 0 {_WIDTH} {top}" role="img"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}"'
+            f' viewBox="0 0 {_WIDTH} {height}" role="img"'
             ' aria-label="Messages a second, by scenario and library">',
             f"<style>{_STYLE}</style>",
             *panels,
+            f'<text class="figure" x="0" y="{top + 14}">{_LEGEND}</text>',
             "</svg>\n",
         ]
     )
@@ -68,8 +70,6 @@ def _panel(results: Results, scenario: str, title: str, top: int) -> Iterator[st
 
 
 def _figure(results: Results, scenario: str, name: str) -> str:
-    """The rate, and the ratio to django-celery-email's best, or to the bare loop without it."""
     rate = significant(results.median(scenario, name, "rate"))
-    has_peer = bool(results.best(scenario, CELERY_EMAIL))
-    ratio = results.ratio(scenario, name, CELERY_EMAIL if has_peer else BARE)
-    return rate if ratio is None else f"{rate} ({ratio:.1f} times)"
+    ratio = results.ratio_to_peer(scenario, name)
+    return rate if ratio is None else f"{rate} ({significant(ratio)} times)"
