@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.chart import chart
 from benchmarks.postfix import find_smtp_sink
-from benchmarks.process import ROOT
+from benchmarks.process import ROOT, end_orderly
 from benchmarks.race import collected, run
 from benchmarks.result import Measurement, Results
 from benchmarks.scenario import SCENARIOS, Scenario
@@ -37,6 +37,7 @@ _TITLES = {scenario.key: scenario.title for scenario in SCENARIOS}
 
 def main() -> None:
     """Measure, print, write."""
+    end_orderly()
     options = arguments()
     scenarios = chosen(options.only, quick=options.quick)
     if options.list:

@@ -16,7 +16,7 @@ from contextlib import closing
 from pathlib import Path
 
 from benchmarks.driver import quantiles
-from benchmarks.process import ROOT
+from benchmarks.process import ROOT, end_orderly
 from benchmarks.race import OwnSink, Race, started
 from benchmarks.scenario import OWN_SINK, Scenario
 from benchmarks.target import Target
@@ -42,6 +42,7 @@ def first_message(race: Race, name: str, pause: float) -> float:
 
 def main() -> None:
     """Measure in turns, print medians, and fail where ours is too long."""
+    end_orderly()
     parser = argparse.ArgumentParser(description="Time the first message of an idle system.")
     parser.add_argument("--number", type=int, default=100)
     parser.add_argument("--pause", type=float, default=0.3, help="seconds before each, about")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -104,6 +105,12 @@ class Program:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def end_orderly() -> None:
+    """Let whoever ends this benchmark end all that it has started, too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
 
 
 def answer_requests(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from benchmarks.contender import Running
 from benchmarks.postfix import SmtpSink, find_smtp_sink
-from benchmarks.process import Program
+from benchmarks.process import Program, cpu_seconds
 from benchmarks.result import Measurement, Results
 from benchmarks.scenario import SMTP_SINK, Scenario
 
@@ -25,6 +25,10 @@ class Server(Protocol):
     """Where the messages go."""
 
     ports: dict[str, int]
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
 
     def expect(self, number: int) -> object:
         """Await so many messages."""
@@ -48,6 +52,10 @@ class OwnSink:
             self.proxy = Program(command, log)
             own = self.proxy.answer()["ports"]
             self.ports = dict(zip(self.ports, own, strict=True))
+
+    @property
+    def pid(self) -> int:
+        return self.program.pid
 
     def expect(self, number: int) -> object:
         return self.program.ask("expect", number=number)
@@ -115,12 +123,12 @@ class Race:
         self.server.expect(number)
         running.settle()
         held, unsettled = running.server_memory(), running.unsettled()
-        before = running.usage()
+        before, sinks = running.usage(), cpu_seconds([self.server.pid])
         with Sampler(running) as sampler:
             took = running.send(scenario.way, scenario.shape, first, number)
             arrived = self.server.wait(_PATIENCE)
         running.settle()
-        used = running.usage().since(before)
+        used, sinks = running.usage().since(before), cpu_seconds([self.server.pid]) - sinks
         verdict = self.server.verify(scenario.shape, first, number)
         return Measurement(
             scenario=scenario.key,
@@ -132,6 +140,7 @@ class Race:
             producer_peak=int(took["peak"]),
             worker_cpu=used.worker,
             server_cpu=used.server,
+            sink_cpu=sinks,
             worker_memory=sampler.worker,
             server_memory=max(0, sampler.server - held),
             wire_bytes=verdict.pop("bytes"),

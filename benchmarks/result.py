@@ -30,6 +30,7 @@ class Measurement:
     producer_peak: int
     worker_cpu: float
     server_cpu: float
+    sink_cpu: float
     worker_memory: int
     server_memory: int
     wire_bytes: int

@@ -22,6 +22,7 @@ from pathlib import Path
 import mailqueue
 from benchmarks.contender import CONTENDERS, Running
 from benchmarks.messages import note, recipient
+from benchmarks.process import end_orderly
 from benchmarks.race import OwnSink, Race
 from benchmarks.result import Measurement
 from benchmarks.scenario import OWN_SINK, Scenario
@@ -136,6 +137,7 @@ def _span(start: int) -> range:
 
 def main() -> None:
     """Measure both, and say which bounds hold."""
+    end_orderly()
     parser = argparse.ArgumentParser(description="Measure whether cost grows linearly.")
     parser.add_argument("--quick", action="store_true", help="few messages, to see that it works")
     parser.add_argument("--rounds", type=int, default=3)

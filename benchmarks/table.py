@@ -80,6 +80,7 @@ COST: dict[str, Column] = {
     "CPU of producer, µs a message": _median("producer_cpu", 1e6, each=True),
     "CPU of worker": _median("worker_cpu", 1e6, each=True),
     "CPU of broker and journal": _median("server_cpu", 1e6, each=True),
+    "CPU of mail server": _median("sink_cpu", 1e6, each=True),
     "memory of producer, MB": _median("producer_peak", 1e-6),
     "memory of worker": _median("worker_memory", 1e-6),
     "memory of broker and journal": _median("server_memory", 1e-6),

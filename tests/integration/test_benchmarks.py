@@ -144,7 +144,7 @@ def test_a_program_that_ended_is_reported_with_its_last_words(tmp_path: Path) ->
 def test_targets_and_chart_say_what_was_measured() -> None:
     """A ratio is that of the medians, to the best row of the peer; what is missed is said."""
     one = Measurement(
-        "list", "mailqueue", 100, 1.0, 0.5, 0.1, 1, 0.1, 0.1, 1, 1, 1
+        "list", "mailqueue", 100, 1.0, 0.5, 0.1, 1, 0.1, 0.1, 0.1, 1, 1, 1
     )  # fmt: skip
     slow = replace(one, contender="django-celery-email, chunks of 10", seconds=5.0)
     less_slow = replace(one, contender="django-celery-email, chunks of 100", seconds=2.5)
