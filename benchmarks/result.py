@@ -48,6 +48,11 @@ class Measurement:
         return self.number / self.seconds
 
     @property
+    def cpu(self) -> float:
+        """Seconds that producer, worker, broker and journal have computed."""
+        return self.producer_cpu + self.worker_cpu + self.server_cpu
+
+    @property
     def is_good(self) -> bool:
         """Whether each message arrived once and whole, and is known to have been sent."""
         return not (self.lost or self.doubled or self.wrong or self.unsettled)

@@ -77,7 +77,8 @@ LATENCY: dict[str, Column] = {
     "p99, ms": _median("p99", 1e3),
 }
 COST: dict[str, Column] = {
-    "CPU of producer, µs a message": _median("producer_cpu", 1e6, each=True),
+    "CPU, µs a message": _median("cpu", 1e6, each=True),
+    "CPU of producer": _median("producer_cpu", 1e6, each=True),
     "CPU of worker": _median("worker_cpu", 1e6, each=True),
     "CPU of broker and journal": _median("server_cpu", 1e6, each=True),
     "CPU of mail server": _median("sink_cpu", 1e6, each=True),
