@@ -230,14 +230,15 @@ if operation == 'accept' then
       answer[#answer + 1] = known
       answer[#answer + 1] = 0
     else
+      -- First: a server that is full refuses this, and then the whole script; later it would not.
+      redis.call('HSET', key(id), 'payload', ARGV[i + 1], 'digest', ARGV[i + 2], 'summary', ARGV[i + 3],
+        'results', '{}', 'attempts', 0, 'tries_from', 0, 'lost', 0, 'created', now, 'since', now,
+        'priority', priority)
       if same then redis.call('SET', same, id, 'PX', window) end
       for name in string.gmatch(blobs, '%x+') do
         redis.call('PERSIST', p .. ':blob:' .. name)
         redis.call('HINCRBY', p .. ':blobs', name, 1)
       end
-      redis.call('HSET', key(id), 'payload', ARGV[i + 1], 'digest', ARGV[i + 2], 'summary', ARGV[i + 3],
-        'results', '{}', 'attempts', 0, 'tries_from', 0, 'lost', 0, 'created', now, 'since', now,
-        'priority', priority)
       if blobs ~= '' then set(id, 'blobs', blobs) end
       if expires > 0 then set(id, 'expires', expires) end
       if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
