@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from email.message import MIMEPart
 from typing import Any
 
 SENDER = "a@example.com"
@@ -16,7 +17,7 @@ TEXT = LINE * 14
 SHORT_TEXT = LINE * 7
 HTML = "<p>All the <b>news</b> that fits into a line of eighty characters.</p>\n" * 42
 # The same in every process, and nothing that compresses.
-ATTACHMENT = random.Random(6).randbytes(1024 * 1024)
+ATTACHMENT, LOGO = random.Random(6).randbytes(1024 * 1024), random.Random(7).randbytes(10 * 1024)
 
 
 def recipient(number: int) -> str:
@@ -46,6 +47,15 @@ def note(mail: Any, number: int = 0) -> Any:
     """A plain message of 0.8 kB, headers included."""
     text = greeting(number) + SHORT_TEXT
     return mail.EmailMessage(subject(number), text, SENDER, [recipient(number)])
+
+
+def with_logo(mail: Any, number: int = 0) -> Any:
+    """The text and HTML with a logo of 10 kB that the HTML shows."""
+    message = text_and_html(mail, number)
+    part = MIMEPart()
+    part.set_content(LOGO, maintype="image", subtype="png", disposition="inline", cid="<logo>")
+    message.attach(part)
+    return message
 
 
 def with_attachment(mail: Any, number: int = 0) -> Any:

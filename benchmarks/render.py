@@ -11,7 +11,7 @@ from typing import Any
 
 import mailqueue
 from benchmarks.measure import interleaved, show
-from benchmarks.messages import HTML, TEXT, text_and_html, with_attachment
+from benchmarks.messages import HTML, TEXT, text_and_html, with_attachment, with_logo
 from mailqueue import payload
 from mailqueue.blobs import BlobCache, BlobCollector
 from mailqueue.rendering import built_bytes, rendered_bytes
@@ -55,6 +55,7 @@ def main() -> None:
     for title, compose, repeat in [
         ("Text + HTML, 4 kB", text_and_html, 50),
         ("Text + HTML in one line, 4 kB", long_lines, 50),
+        ("Text + HTML + inline logo of 10 kB", with_logo, 50),
         ("Attachment of 1 MiB, shared", with_attachment, 3),
     ]:
         message = compose(mailqueue)

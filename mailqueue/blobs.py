@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 from .cache import SizedCache
 from .errors import PayloadError
@@ -50,27 +52,47 @@ class BlobCollector:
         return sum(map(len, self.contents.values()))
 
 
+class _Form(NamedTuple):
+    """What a stored text may stand for."""
+
+    decode: Callable[[str], Any]
+    encode: Callable[[Any], str]
+
+
+_TEXT = _Form(str, str)
+_BASE64 = _Form(b64decode, lambda data: b64encode(data).decode("ascii"))
+_JSON = _Form(json.loads, json.dumps)
+
+
 class Blob:
-    """A content as it is stored: text, which may be bytes in base64; those are decoded once."""
+    """A content as it is stored: text, which may be bytes in base64, or JSON; decoded once."""
 
     def __init__(self, text: str) -> None:
-        self._text: str | None = text
-        self._data = b""
+        # In one form only: who wants the bytes never wants the text, which takes more room.
+        self._kept: tuple[_Form, Any] = _TEXT, text
 
     @property
     def text(self) -> str:
         """The content as text."""
-        text = self._text
-        return b64encode(self._data).decode("ascii") if text is None else text
+        form, value = self._kept
+        return form.encode(value)
 
     @property
     def data(self) -> bytes:
         """The bytes that the text stands for: the same object each time."""
-        text = self._text  # once, since another thread may take it away
-        if text is not None:
-            self._data = b64decode(text)
-            self._text = None  # who wants the bytes never wants the text, which takes more room
-        return self._data
+        data: bytes = self._decoded(_BASE64)
+        return data
+
+    @property
+    def json(self) -> Any:
+        """What the text says as JSON: the same object each time, for nobody to change."""
+        return self._decoded(_JSON)
+
+    def _decoded(self, form: _Form) -> Any:
+        kept = self._kept  # once, since another thread may replace it
+        if kept[0] is not form:
+            kept = self._kept = form, form.decode(kept[0].encode(kept[1]))
+        return kept[1]
 
 
 class BlobCache:

@@ -76,14 +76,14 @@ def _with_large(
     if blob is None:
         raise PayloadError(f"there is no attachment with the SHA-256 {part['blob']}")
     form = part["form"]
-    content = _in_form(blob(part["blob"]), form)
-    return {**part, form: content if form in ("base64", "text") else json.loads(content)}
+    found = blob(part["blob"])
+    return {**part, form: _in_form(Blob(found) if isinstance(found, str) else found, form)}
 
 
-def _in_form(content: str | Blob, form: str) -> str | bytes:
-    if isinstance(content, str):
-        return content
-    return content.data if form == "base64" else content.text
+def _in_form(content: Blob, form: str) -> Any:
+    if form == "text":
+        return content.text
+    return content.data if form == "base64" else content.json
 
 
 def load_attachment(

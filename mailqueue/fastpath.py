@@ -28,7 +28,7 @@ from .mime import (
     content_arguments,
     text_or_binary,
 )
-from .shape import UTF8, Family, Shape, Unusual, shape_of
+from .shape import UTF8, Attachment, Family, Shape, Unusual, shape_of
 
 _MAX_LINE = default.max_line_length or 0  # characters, without the line's end
 # Bytes that are kept, since a newsletter has the same HTML and the same brochure in each message.
@@ -60,6 +60,9 @@ _SAMPLES = {"quoted-printable": "x" * (_MAX_LINE + 1), "base64": "=" * (_MAX_LIN
 _SOUND_NAME = re.compile(r"[\w .,()-]*")
 _ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
 
+# What is raised by what is unusual, and by Python on a header that it can't read or write.
+_ERRORS = (ValueError, TypeError, LookupError, AttributeError)
+
 _Policy: TypeAlias = "EmailPolicy[Any]"
 _Build: TypeAlias = Callable[["_Kind", str | bytes], "Message[Any, Any]"]
 _QUICK = quick_policy(default)
@@ -83,7 +86,22 @@ class _Kind(NamedTuple):
 
 
 _encoded_texts: SizedCache[tuple[_Kind, str], _Part] = SizedCache(_TEXTS_LIMIT)
-_encoded_files: SizedCache[bytes, bytes] = SizedCache(_FILES_LIMIT)
+_encoded_files: SizedCache[tuple[Any, str | bytes], bytes] = SizedCache(_FILES_LIMIT)
+
+
+class _Same:
+    """A header object as a key: what it says doesn't tell how it is written, only itself does."""
+
+    __slots__ = ("header",)
+
+    def __init__(self, header: Any) -> None:
+        self.header = header
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.header is other.header
+
+    def __hash__(self) -> int:
+        return id(self.header)
 
 
 def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
@@ -96,7 +114,7 @@ def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = Fal
         if shape.family is Family.OLD_DJANGO:
             return None
         return b"".join(_pieces(shape, id_, _policy(seven_bit, utf8)))
-    except (ValueError, TypeError, LookupError):
+    except _ERRORS:
         return None
 
 
@@ -107,10 +125,10 @@ def is_sound(message: Any) -> bool:
         return (
             shape.charset.lower() in UTF8
             and all(_is_sound_field(name, value, shape.family) for name, value in shape.fields)
-            and all(_is_sound_attachment(shape.family, *given) for given in shape.attachments)
+            and all(_is_sound_attachment(shape.family, given) for given in shape.attachments)
             and all(map(_is_unicode, [shape.body, *(text for text, _ in shape.alternatives)]))
         )
-    except (ValueError, TypeError, LookupError):
+    except _ERRORS:
         return False
 
 
@@ -124,9 +142,11 @@ def _is_sound_field(name: str, value: str, family: Family) -> bool:
     return family is Family.OURS and bool(_folded(name, value, _policy(False, True), False))
 
 
-def _is_sound_attachment(
-    family: Family, filename: str | None, content: str | bytes, mimetype: str
-) -> bool:
+def _is_sound_attachment(family: Family, given: Attachment) -> bool:
+    if isinstance(given, MIMEPart):
+        check_part(given)
+        return given.get_payload() is not None  # it fails where 8 bit and text are mixed
+    filename, content, mimetype = given
     if filename is not None and not _SOUND_NAME.fullmatch(filename):
         return False
     if family is not Family.OURS and isinstance(content, str) != mimetype.startswith("text/"):
@@ -174,7 +194,7 @@ def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
         versions = [_multipart(shape.alternative, versions, f"{boundary}{number}")]
     if not shape.attachments:
         return versions[0]
-    attachments = [_attachment(shape, *given, policy) for given in shape.attachments]
+    attachments = [_attachment(shape, given, policy) for given in shape.attachments]
     return _multipart(shape.mixed, [*versions, *attachments], f"{boundary}0")
 
 
@@ -228,9 +248,10 @@ def _fold(name: str, value: str, policy: _Policy, as_python: bool) -> str:
 # -- parts
 
 
-def _attachment(
-    shape: Shape, filename: str | None, content: str | bytes, mimetype: str, policy: _Policy
-) -> _Part:
+def _attachment(shape: Shape, given: Attachment, policy: _Policy) -> _Part:
+    if isinstance(given, MIMEPart):
+        return _finished(given, policy)
+    filename, content, mimetype = given
     content, mimetype = text_or_binary(content, mimetype)
     if isinstance(content, str) and not mimetype.startswith("text/"):
         content = content.encode()
@@ -239,7 +260,7 @@ def _attachment(
 
 def _part(kind: _Kind, content: str | bytes) -> _Part:
     if isinstance(content, bytes):
-        return _Part(_head(kind, b""), (_in_base64(content),))
+        return _Part(_head(kind, b""), (_once(_base64, content),))
     lines = _lines(content, kind)
     if lines is not None:
         return _Part(_head(kind, "" if content.isascii() else "\xe9"), (lines,))
@@ -276,15 +297,43 @@ def _encoded(kind: _Kind, text: str) -> _Part:
     return _Part(head, (below.replace("\n", "\r\n").encode(),))
 
 
-def _in_base64(content: bytes) -> bytes:
+def _finished(part: MIMEPart, policy: _Policy) -> _Part:
+    """A part that came as one."""
+    text: str = vars(part)["_payload"]  # get_payload() would decode what is 8 bit
+    if not text.isascii() or "\r" in text:
+        return _flattened(part, policy)
+    fields = [_part_field(name, value, policy) for name, value in part.raw_items()]
+    return _Part(b"".join(fields), (_once(_with_crlf, text),))
+
+
+def _part_field(name: str, value: Any, policy: _Policy) -> bytes:
+    is_long = len(value) > _LONGEST_KEPT_FIELD
+    write = _kept_part_field.__wrapped__ if is_long else _kept_part_field
+    field: bytes = write(name, _Same(value), policy)
+    return field
+
+
+@lru_cache(maxsize=1024)
+def _kept_part_field(name: str, value: _Same, policy: _Policy) -> bytes:
+    part = MIMEPart()
+    part.set_raw(name, value.header)
+    return _flattened(part, policy).head
+
+
+def _once(encode: Callable[[Any], bytes], content: str | bytes) -> bytes:
+    """The content encoded; what is large is kept."""
     if len(content) < _WORTH_KEEPING:
-        return _base64(content)
-    make = partial(_base64, content)
-    return _encoded_files.get(content, make, lambda lines: len(lines) + len(content))
+        return encode(content)
+    make = partial(encode, content)
+    return _encoded_files.get((encode, content), make, lambda lines: len(lines) + len(content))
 
 
 def _base64(content: bytes) -> bytes:
     return base64_lines(content, _MAX_LINE).replace(b"\n", b"\r\n")
+
+
+def _with_crlf(text: str) -> bytes:
+    return text.encode("ascii").replace(b"\n", b"\r\n")
 
 
 def _head(kind: _Kind, sample: str | bytes) -> bytes:
@@ -302,12 +351,18 @@ def _kept_head(kind: _Kind, sample: str | bytes) -> bytes:
 
 
 def _flat(kind: _Kind, content: str | bytes) -> _Part:
-    """The part as Python's email package writes it."""
-    part = kind.build(kind, content)
+    """The part with that content as Python's email package writes it."""
+    return _flattened(kind.build(kind, content), kind.policy)
+
+
+def _flattened(part: Message[Any, Any], policy: _Policy) -> _Part:
+    """A single part as Python's email package writes it, whatever the part's own policy."""
     check_part(part)
     buffer = BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=kind.policy).flatten(part)
-    head, _, below = buffer.getvalue().partition(b"\r\n\r\n")
+    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part)
+    head, end, below = buffer.getvalue().partition(b"\r\n\r\n")
+    if not end:
+        raise Unusual("a part without headers")
     return _Part(head + b"\r\n", (below,))
 
 

@@ -102,7 +102,7 @@ _OURS: EmailPolicy[Any] = EmailPolicy(header_factory=_registry)
 
 def quick_policy(policy: EmailPolicy[Any]) -> EmailPolicy[Any]:
     """The policy with our registry, if it has just Python's, which makes a class a header."""
-    return _with_our_registry(policy) if _is_pythons(policy.header_factory) else policy
+    return _with_our_registry(policy) if is_pythons(policy.header_factory) else policy
 
 
 @lru_cache(maxsize=16)
@@ -110,7 +110,8 @@ def _with_our_registry(policy: EmailPolicy[Any]) -> EmailPolicy[Any]:
     return policy.clone(header_factory=_registry)
 
 
-def _is_pythons(factory: Any) -> bool:
+def is_pythons(factory: Any) -> bool:
+    """Whether it makes the headers that Python makes, and no others."""
     return type(factory) is HeaderRegistry and factory.registry == _registry.registry
 
 
@@ -210,7 +211,7 @@ def _decoded_bytes(value: bytes, name: str) -> str:
 
 def _parsed(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     # Somebody's own factory is theirs to answer for.
-    factory = _registry if _is_pythons(policy.header_factory) else policy.header_factory
+    factory = _registry if is_pythons(policy.header_factory) else policy.header_factory
     try:
         return factory(name, value)
     except Exception as error:

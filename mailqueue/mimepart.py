@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from email import policy as policies
 from email.message import EmailMessage, Message, MIMEPart
 from email.mime.base import MIMEBase
+from functools import lru_cache
 from typing import Any
 
 _POLICY_OPTIONS = (
     "linesep", "max_line_length", "cte_type", "mangle_from_", "utf8", "refold_source",
 )  # fmt: skip
+_LONGEST_KEPT_FIELD = 1000  # characters
 
 
 class _LegacyPart(MIMEBase):
@@ -50,10 +52,7 @@ def load_part(found: Mapping[str, Any]) -> Message:
     """Turn what ``dump_part`` made into a part."""
     part: Message = _CLASSES[found["class"]](policy=_load_policy(found["policy"]))
     for name, value, is_source in found["headers"]:
-        if is_source:
-            part.set_raw(name, value)
-        else:
-            part[name] = value
+        part.set_raw(*((name, value) if is_source else _header(name, value, part.policy)))
     part._payload = _load_payload(found["payload"])  # type: ignore[attr-defined]
     part.preamble, part.epilogue = found["preamble"], found["epilogue"]
     part.set_default_type(found["type"])
@@ -96,5 +95,23 @@ def _dump_policy(policy: Any) -> dict[str, Any]:
 
 
 def _load_policy(found: Mapping[str, Any]) -> Any:
-    base: Any = policies.default if found["base"] == "default" else policies.compat32
-    return base.clone(**{name: found[name] for name in _POLICY_OPTIONS if name in found})
+    return _policy(found["base"], tuple((n, found[n]) for n in _POLICY_OPTIONS if n in found))
+
+
+@lru_cache(maxsize=64)
+def _policy(base: str, changed: tuple[tuple[str, Any], ...]) -> Any:
+    policy: Any = policies.default if base == "default" else policies.compat32
+    return policy.clone(**dict(changed))
+
+
+def _header(name: str, value: str, policy: Any) -> tuple[str, Any]:
+    """The name with a header object, which nobody can change: parts of many messages share it."""
+    make = _kept_header if len(value) <= _LONGEST_KEPT_FIELD else _kept_header.__wrapped__
+    header: tuple[str, Any] = make(name, value, policy)
+    return header
+
+
+@lru_cache(maxsize=512)
+def _kept_header(name: str, value: str, policy: Any) -> tuple[str, Any]:
+    stored: tuple[str, Any] = policy.header_store_parse(name, value)
+    return stored

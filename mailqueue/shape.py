@@ -9,24 +9,29 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from email.headerregistry import HeaderRegistry
+from email.headerregistry import BaseHeader, HeaderRegistry
+from email.message import MIMEPart
+from email.policy import EmailPolicy
 from enum import Enum
 from functools import lru_cache
 from inspect import getattr_static
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from .addresses import refuse_line_ends
 from .conf import settings
+from .headers import is_pythons
 from .message import EmailMessage, EmailMultiAlternatives
 from .values import is_lazy_text
 
 UTF8 = {"utf-8", "utf8"}
+Attachment: TypeAlias = tuple[str | None, str | bytes, str] | MIMEPart  # name, content, type
+
 _TOKEN = r"[A-Za-z0-9][A-Za-z0-9.+-]*"  # noqa: S105 - RFC 2045's word, no secret
 _SUBTYPE = re.compile(_TOKEN)
-_MIMETYPE = re.compile(
-    rf"(?:text|application|image|audio|video|font)/{_TOKEN}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._-]+)*"
-)
+_SINGLE = ("text", "application", "image", "audio", "video", "font")  # not of parts of their own
+_MIMETYPE = re.compile(rf"(?:{'|'.join(_SINGLE)})/{_TOKEN}(?:; ?[A-Za-z0-9-]+=[A-Za-z0-9._-]+)*")
+_OF_PARTS = vars(MIMEPart()).keys()
 _LONGEST_NAMES = 2000  # characters, of a file's name and its type
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 # Another multipart may have rules of its own, as "signed" has.
@@ -63,7 +68,7 @@ class Shape(NamedTuple):
     body: str
     mimetype: str
     alternatives: list[tuple[str, str]]  # content, type
-    attachments: list[tuple[str | None, str | bytes, str]]  # name, content, type
+    attachments: list[Attachment]
     charset: str
     mixed: str  # the subtype of the multipart that holds attachments
     alternative: str  # and of the one that holds the versions of the body
@@ -131,6 +136,8 @@ def _family(kind: Any) -> Family:
 def _refuse_unusual(shape: Shape, message: Any) -> None:
     if shape.mixed not in _MULTIPARTS or shape.alternative not in _MULTIPARTS - {"mixed"}:
         raise Unusual("a multipart of a kind of its own")
+    if shape.family is Family.OLD_DJANGO and MIMEPart in map(type, shape.attachments):
+        raise Unusual("a part, which Django 5.2 refuses")
     if shape.family is Family.OURS:
         return
     if shape.charset not in UTF8:
@@ -140,7 +147,11 @@ def _refuse_unusual(shape: Shape, message: Any) -> None:
     ):
         raise Unusual("attributes that this Django refuses")
     texts = [shape.body, *(content for content, _ in shape.alternatives)]
-    texts += [content for _, content, _ in shape.attachments if isinstance(content, str)]
+    texts += [
+        given[1]
+        for given in shape.attachments
+        if isinstance(given, tuple) and isinstance(given[1], str)
+    ]
     if any("\0" in text for text in texts):
         raise Unusual("Django writes NUL as it is")
 
@@ -173,14 +184,31 @@ def _alternative(content: Any, mimetype: Any) -> tuple[str, str]:
     return _text(content), checked
 
 
-def _attachment(given: Any) -> tuple[str | None, str | bytes, str]:
+def _attachment(given: Any) -> Attachment:
+    if type(given) is MIMEPart:
+        return _single_part(given)
     if not (isinstance(given, tuple) and len(given) == 3):
-        raise Unusual("an attachment that is a part already, or that lacks its type")
+        raise Unusual("an attachment that isn't one, or that lacks its type")
     filename, content, mimetype = given
     name = None if filename is None else _text(filename)
     if len(name or "") + len(mimetype or "") > _LONGEST_NAMES:
         raise Unusual("more than is worth keeping")
     return name, content if type(content) is bytes else _text(content), _mimetype(mimetype)
+
+
+def _single_part(part: MIMEPart) -> MIMEPart:
+    """The part, if it was made in code and holds one content, so that its bytes are no surprise."""
+    policy: Any = part.policy
+    if type(policy) is not EmailPolicy or not is_pythons(policy.header_factory):
+        raise Unusual("a part that may do things its own way")
+    if vars(part).keys() != _OF_PARTS or type(vars(part)["_payload"]) is not str:
+        raise Unusual("a part with more to it, or with less")
+    headers = {name.lower(): value for name, value in part.raw_items()}
+    if len(headers) < len(part) or not all(isinstance(h, BaseHeader) for h in headers.values()):
+        raise Unusual("a part with a header that stands there twice, or that was read and not set")
+    if part.get_content_maintype() not in _SINGLE:
+        raise Unusual("a part that may hold others")
+    return part
 
 
 def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:

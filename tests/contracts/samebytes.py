@@ -1,17 +1,25 @@
 """The property of the fast path, run as a program: `python -m tests.contracts.samebytes FAMILY`.
 
-What it writes is what `message()` leads to, and what it calls sound can be built. FAMILY is whose
-message classes are used: mailqueue's, or Django's, which need configured settings that the other
-tests must not see. For a longer search: SAME_BYTES_EXAMPLES=200000.
+What it writes is what `message()` leads to, also after parts have travelled, and what it calls
+sound can be built. FAMILY is whose message classes are used: mailqueue's, or Django's, which need
+configured settings that the other tests must not see.
+For a longer search: SAME_BYTES_EXAMPLES=200000.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
 from collections import Counter
+from contextlib import suppress
+from copy import copy
+from email import message_from_bytes, policy
+from email.headerregistry import HeaderRegistry
+from email.message import EmailMessage as PythonMessage
 from email.message import MIMEPart
+from email.mime.image import MIMEImage
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +27,7 @@ from hypothesis import strategies as st
 
 from mailqueue import fastpath
 from mailqueue.fastpath import is_sound, written
+from mailqueue.mimepart import dump_part, load_part
 from mailqueue.rendering import built_bytes
 from tests.contracts.roundtrip import family
 
@@ -179,9 +188,112 @@ charsets = mostly(
 )  # fmt: skip
 
 
-def inline() -> MIMEPart:
-    part = MIMEPart()
-    part.set_content(b"PNG", maintype="image", subtype="png", disposition="inline", cid="<i@x>")
+class OwnPolicy(policy.EmailPolicy):
+    """May do anything."""
+
+
+own_registry = HeaderRegistry()
+own_registry.map_to_type("x-a", own_registry.registry["date"])
+policies = mostly(
+    st.sampled_from([policy.default, policy.default, policy.SMTP, policy.EmailPolicy()]),
+    st.sampled_from(
+        [policy.SMTPUTF8, policy.HTTP, policy.strict, policy.compat32, OwnPolicy(),
+         policy.default.clone(max_line_length=40), policy.default.clone(max_line_length=0),
+         policy.default.clone(cte_type="7bit"), policy.EmailPolicy(header_factory=own_registry)]
+    ),
+)  # fmt: skip
+part_fields = st.one_of(
+    st.sampled_from(["X-A", "Content-Location", "Content-Description", "Content-Language"]),
+    st.sampled_from(["X-Attachment-Id", "content-id", "MIME-Version", "To", "Date", "Subject"]),
+    odd_fields,
+)
+part_headers = st.one_of(
+    st.just({}), st.dictionaries(part_fields, st.one_of(sentence, values, some_text), max_size=3)
+)
+cids = st.one_of(st.just("<logo>"), straight_ids, mostly(ids, in_one_line))
+dispositions = st.sampled_from(["inline", "inline", "attachment", None, "x"])
+large_text = st.just("All the news.\n" * 4000)
+
+
+def twice(part: MIMEPart) -> None:
+    part.set_raw("Content-Type", policy.default.header_factory("Content-Type", "multipart/x"))
+
+
+def read_again(part: MIMEPart) -> MIMEPart:
+    return message_from_bytes(part.as_bytes(), _class=MIMEPart, policy=policy.default)  # type: ignore[return-value,arg-type]
+
+
+def of_another_class(_: MIMEPart) -> MIMEPart:
+    other = PythonMessage()
+    other.set_content("<p>", subtype="html", disposition="inline", cid="<x>")
+    return other
+
+
+def of_the_older_kind(_: MIMEPart) -> MIMEImage:
+    return MIMEImage(b"GIF89a", "gif")
+
+
+def containing(part: MIMEPart) -> MIMEPart:
+    other = MIMEPart()
+    other.make_mixed()
+    other.attach(part)  # type: ignore[arg-type] # any part will do
+    return other
+
+
+def forwarding(part: MIMEPart) -> MIMEPart:
+    other = MIMEPart()
+    other.set_content(of_another_class(part))
+    return other
+
+
+odd_changes = st.sampled_from(
+    [
+        lambda part: part.set_payload("é"),
+        lambda part: part.set_payload("a\rb\n\nc\r\nd"),
+        lambda part: part.set_payload(None),
+        lambda part: part.set_payload(b"bytes"),
+        lambda part: part.set_payload("caf\udce9 \r\n\r\n"),
+        lambda part: part.set_payload("\udce9 é"),
+        lambda part: part.set_payload("caf\udce9", "cp037"),
+        lambda part: part.set_raw("X-Source", "as it\n came"),
+        lambda part: part.set_default_type("message/rfc822"),
+        lambda part: part.set_param("charset", "no-such"),
+        lambda part: part.set_type("message-delivery/status"),
+        lambda part: part.replace_header("Content-Type", "x"),
+        lambda part: vars(part)["_headers"].clear(),
+        lambda part: vars(part).update(extra=1),
+        twice,
+        read_again,
+        of_another_class,
+        containing,
+        forwarding,
+        of_the_older_kind,
+    ]
+)
+
+
+@st.composite
+def parts(draw: Any) -> Any:
+    """Any part, mostly an image that stands inline, or a text."""
+    part = MIMEPart(policy=draw(policies))
+    options = {"disposition": draw(dispositions), "cid": draw(st.one_of(st.none(), cids))}
+    options["filename"] = draw(st.one_of(st.none(), filenames))
+    if draw(st.booleans()):
+        content: Any = draw(binary)
+        options |= {"maintype": draw(st.sampled_from(["image", "image", "application", "model"]))}
+        options |= {"subtype": "png", "cte": draw(st.sampled_from(["base64", "base64", "8bit"]))}
+    else:
+        content = draw(st.one_of(contents, contents, large_text))
+        options |= {"charset": draw(st.sampled_from(["utf-8", "utf-8", "iso-8859-1", "utf-16"]))}
+        options |= {"cte": draw(st.sampled_from([None, None, "8bit", "7bit", "quoted-printable"]))}
+    with suppress(Exception):  # then it is what has been set until there
+        part.set_content(content, **options)
+    for name, value in draw(part_headers).items():
+        with suppress(Exception):
+            part[name] = value
+    change = draw(mostly(st.none(), odd_changes))
+    with suppress(Exception):
+        return (change and change(part)) or part
     return part
 
 
@@ -202,8 +314,8 @@ def messages(draw: Any, mail: Any) -> Any:
     message.attachments = draw(
         st.one_of(st.just([]), st.just([]), st.lists(triples, max_size=3), st.none())
     )
-    if message.attachments and draw(mostly(st.just(False), st.just(True))):
-        message.attachments.append(inline())
+    if message.attachments is not None and draw(st.booleans()):
+        message.attachments += draw(st.lists(parts(), min_size=1, max_size=2))
     if multiple:
         versions = st.lists(st.tuples(contents, text_types), max_size=2)
         one = st.tuples(contents, st.just("text/html")).map(lambda version: [version])
@@ -234,6 +346,18 @@ def built(message: Any, **way: bool) -> bytes | Exception:
         return error
 
 
+def travelled(message: Any) -> Any:
+    """The message with its parts as a worker gets them."""
+    message = copy(message)
+    message.attachments = [
+        load_part(json.loads(json.dumps(dump_part(given))))
+        if isinstance(given, MIMEPart)
+        else given
+        for given in message.attachments or ()
+    ]
+    return message
+
+
 def main(name: str) -> None:
     mail = family(name)
     warnings.simplefilter("ignore")
@@ -248,6 +372,14 @@ def main(name: str) -> None:
             seen["fast"] += 1
             slow = built(message, seven_bit=seven_bit, utf8=utf8)
             assert fast == slow, f"{fast!r}\n----\n{slow!r}"
+            if any(isinstance(given, MIMEPart) for given in message.attachments or ()):
+                seen["parts"] += 1
+                for _ in range(2):
+                    other = travelled(message)
+                    fast = written(other, "id", seven_bit=seven_bit, utf8=utf8)
+                    slow = built(other, seven_bit=seven_bit, utf8=utf8)
+                    assert fast in (slow, None), f"{fast!r}\n----\n{slow!r}"
+                    seen["travelled"] += fast is not None
         if is_sound(message):
             seen["sound"] += 1
             message.message()

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from email.message import MIMEPart
 from email.mime.image import MIMEImage
+from email.policy import compat32
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,31 @@ def with_attachments() -> Any:
     return letter(EmailMultiAlternatives, alternatives=[(HTML, "text/html")], attachments=files)
 
 
+def logo(content: bytes = b"\x89PNG" * 100, **options: Any) -> MIMEPart:
+    part = MIMEPart()
+    options = {"disposition": "inline", "cid": "<logo>", **options}
+    part.set_content(content, maintype="image", subtype="png", **options)
+    return part
+
+
+def text_part(**options: Any) -> MIMEPart:
+    part = MIMEPart()
+    part.set_content("Grüße\n", **options)
+    return part
+
+
+def newsletter(**options: Any) -> Any:
+    return letter(
+        EmailMultiAlternatives, alternatives=[(HTML, "text/html")], attachments=[logo(**options)]
+    )
+
+
+def related() -> Any:
+    message = newsletter(filename="Größe.png")
+    message.mixed_subtype = "related"
+    return message
+
+
 SIMPLE: dict[str, Callable[[], Any]] = {
     "plain": letter,
     "HTML only": html_only,
@@ -82,6 +109,12 @@ SIMPLE: dict[str, Callable[[], Any]] = {
     "an invitation": lambda: letter(
         EmailMultiAlternatives, alternatives=[("BEGIN:VCALENDAR", "text/calendar; method=REQUEST")]
     ),
+    "a logo within": newsletter,
+    "a logo within, related": related,
+    "a part alone": lambda: letter(body="", attachments=[logo()]),
+    "a text as a part": lambda: letter(attachments=[text_part(disposition="attachment")]),
+    "a part of 8 bit": lambda: letter(attachments=[text_part(cte="8bit")]),
+    "parts and files": lambda: letter(attachments=[("a.pdf", b"%PDF", None), logo(), text_part()]),
     "nothing": lambda: letter(subject="", body=""),
     "another charset": lambda: letter(body="Grüße"),
 }
@@ -140,10 +173,35 @@ def changed(**attributes: Any) -> Any:
     return message
 
 
+def odd_part(change: Callable[[MIMEPart], object]) -> Any:
+    part = logo()
+    change(part)
+    return changed(attachments=[part])
+
+
+class Stamped(MIMEPart):
+    """Has a header that nobody set."""
+
+    def raw_items(self) -> Any:
+        return [*super().raw_items(), ("X-Stamp", "now")]
+
+
 UNUSUAL: dict[str, Callable[[], Any]] = {
     "a class that builds its own": lambda: Invoice(body=TEXT, headers=HEADERS),
     "a method put in its place": lambda: changed(message=lambda: None),
-    "a part": lambda: changed(attachments=[MIMEImage(b"GIF89a", "gif")]),
+    "a part of the older kind": lambda: changed(attachments=[MIMEImage(b"GIF89a", "gif")]),
+    "a part of somebody's class": lambda: changed(attachments=[Stamped()]),
+    "a part that holds parts": lambda: odd_part(MIMEPart.make_mixed),
+    "a part that holds a message": lambda: odd_part(lambda part: part.set_content(MIMEPart())),
+    "a part with a header as it came": lambda: odd_part(lambda part: part.set_raw("X-A", "b")),
+    "a part with two types": lambda: odd_part(
+        lambda part: part.set_raw("content-type", part["Content-Type"])
+    ),
+    "a part by another policy": lambda: odd_part(lambda part: setattr(part, "policy", compat32)),
+    "a part of text that was not encoded": lambda: odd_part(lambda part: part.set_payload("é")),
+    "a hidden line's end in a part": lambda: odd_part(
+        lambda part: part.add_header("X-A", "=?utf-8?q?a=0ABcc:_evil?=")
+    ),
     "a forwarded message": lambda: changed(attachments=[(None, letter(), "message/rfc822")]),
     "no Message-ID": lambda: changed(extra_headers={"Date": HEADERS["Date"]}),
     "two dates": lambda: changed(extra_headers=HEADERS | {"date": HEADERS["Date"]}),
@@ -222,7 +280,7 @@ def test_a_message_that_is_sound_is_not_built_to_be_queued(monkeypatch) -> None:
 
     message.__module__ = EmailMessage.__module__
     monkeypatch.setattr(EmailMessage, "message", message)
-    for compose in (text_and_html, with_attachments):
+    for compose in (text_and_html, with_attachments, newsletter):
         payload.dumps(compose(), "id")
     assert built == []
     odd = Invoice("News", TEXT, to=["bob@example.com"])
@@ -266,3 +324,48 @@ def test_a_shared_attachment_is_encoded_once(monkeypatch) -> None:
         message = payload.loads(text, lambda name: cache.get(name, blobs.contents.get))
         assert rendered_bytes(message, str(n)) == built_bytes(message, str(n))
     assert [given[0] for given in encoded] == [content]
+
+
+def travelling(part: MIMEPart) -> Callable[[], Any]:
+    """What a worker gets, each time as from another message that carries the same part."""
+    blobs, cache = BlobCollector(1000), BlobCache()
+    message = EmailMessage("News", TEXT, to=["b@x.example"], headers=HEADERS, attachments=[part])
+    text = payload.dumps(message, "id", blobs)
+    return lambda: payload.loads(text, lambda name: cache.get(name, blobs.contents.get))
+
+
+def test_a_shared_part_is_written_once(monkeypatch) -> None:
+    """However many messages of a worker show the logo, each with a part of its own."""
+    load = travelling(logo(os.urandom(100_000)))
+    policy = fastpath._policy(False, False)
+    (one,), (other,) = load().attachments, load().attachments
+    first = fastpath._finished(one, policy)
+    monkeypatch.delattr(fastpath, "_flattened")
+    again = fastpath._finished(other, policy)
+    assert one is not other
+    assert again.head == first.head
+    assert again.content[0] is first.content[0]
+
+
+def test_a_part_that_is_changed_is_written_as_it_is_then() -> None:
+    """What is kept of it belongs to what it said before."""
+    part = logo(cid="<one>")
+    message = changed(attachments=[part])
+    assert b"<one>" in (written(message, "id") or b"")
+    part.replace_header("Content-ID", "<two>")
+    part.set_payload("bmV3\n")
+    assert written(message, "id") == built_bytes(message, "id")
+
+
+def test_a_part_that_is_changed_changes_in_no_other_message() -> None:
+    """A backend may do with the parts of a message what it likes, though others carry the same."""
+    load = travelling(logo(os.urandom(5000)))
+    one, other = load(), load()
+    before = built_bytes(other, "id")
+    (part,) = one.attachments
+    part.replace_header("Content-ID", "<mine>")
+    part.set_param("name", "mine.png")
+    part.set_payload("bWluZQ==")
+    part.policy = compat32
+    for message in (other, load()):
+        assert written(message, "id") == built_bytes(message, "id") == before

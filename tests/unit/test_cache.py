@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from mailqueue.blobs import BlobCache, sha256
+from mailqueue.blobs import Blob, BlobCache, sha256
 from mailqueue.cache import SizedCache
 from mailqueue.errors import PayloadError
 
@@ -85,3 +87,15 @@ def test_a_stored_attachment_that_is_not_what_it_was_is_refused(content, reason)
         with pytest.raises(PayloadError, match=reason):
             cache.get(sha256("AAEC"), lambda _: content)
     assert cache.get(sha256("AAEC"), lambda _: "AAEC").text == "AAEC"
+
+
+def test_a_blob_is_decoded_once_and_still_has_its_text() -> None:
+    """Whatever it was taken for before: text, JSON or bytes."""
+    text = json.dumps({"payload": "é", "headers": [["Content-ID", "<a@b>", False]]})
+    blob = Blob(text)
+    assert blob.json is blob.json
+    assert blob.text == text
+    assert blob.json == json.loads(text)
+    encoded = Blob("MTIz")
+    assert encoded.data is encoded.data
+    assert (encoded.data, encoded.text) == (b"123", "MTIz")
