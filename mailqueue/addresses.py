@@ -63,8 +63,10 @@ def envelope_address(address: str) -> str:
         )
     parsed = parse_address(text)
     local = Address(username=parsed.username).addr_spec.removesuffix("@")
-    _refuse_unsafe(text, local, parsed.domain)
-    return f"{local}@{ascii_domain(parsed.domain)}" if parsed.domain else local
+    # Looked at in ASCII: IDNA makes a space of some characters that aren't one.
+    domain = ascii_domain(parsed.domain)
+    _refuse_unsafe(text, local, domain)
+    return f"{local}@{domain}" if domain else local
 
 
 def parse_address(address: str) -> Address:
