@@ -13,12 +13,10 @@ from types import TracebackType
 import redis
 
 from benchmarks.process import Program, cpu_seconds, family, memory
-from mailqueue.conf import QueueSettings
 from mailqueue.embedded import EmbeddedServer
 from mailqueue.urls import socket_path
 
 OURS, CELERY_EMAIL, BARE = "mailqueue", "django-celery-email", "bare smtplib"
-HAS_IN_FLIGHT = "IN_FLIGHT" in QueueSettings.names()
 _QUIET, _PAUSE, _PATIENCE = 4, 0.05, 60.0  # looks without work, seconds between, seconds at most
 
 
@@ -55,7 +53,7 @@ _WITH_CHUNKING = [
 CONTENDERS = [
     Contender(OURS, OURS),
     Contender("mailqueue, two workers", OURS, processes=2),
-    *(_WITH_CHUNKING if HAS_IN_FLIGHT else []),
+    *_WITH_CHUNKING,
     Contender("django-celery-email, chunks of 10", CELERY_EMAIL),
     Contender("django-celery-email, chunks of 100", CELERY_EMAIL, 1, {"CHUNK_SIZE": "100"}),
     Contender("django-post_office", "django-post_office"),

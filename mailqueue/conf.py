@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +15,25 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast, overload
 
 from .errors import ImproperlyConfigured
-from .notation import parse_boolean, parse_duration, parse_schedule, parse_size
+from .notation import (
+    EnvironmentText,
+    one_of,
+    parse_boolean,
+    parse_duration,
+    parse_integer,
+    parse_mailers,
+    parse_name,
+    parse_optional_seconds,
+    parse_optional_text,
+    parse_path,
+    parse_positive,
+    parse_schedule,
+    parse_seconds_above_zero,
+    parse_secrets,
+    parse_size,
+    parse_text,
+    people_in,
+)
 
 T = TypeVar("T")
 _MISSING = object()
@@ -28,21 +44,13 @@ LIFELINE = "MAILQUEUE_LIFELINE"
 _OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT", LIFELINE}
 
 
-class EnvironmentText(str):
-    """What a variable of the environment says: there a list can only be written with commas."""
-
-    __slots__ = ()
-
-
 class Setting(Generic[T]):
     """One setting: its default, and how its value is read and checked."""
 
     def __init__(self, default: T, parse: Callable[[object], T], *, secret: bool = False) -> None:
         self.default = default
-        self.secret = secret
         self.parse = parse
-        # The newest text that was read, and what it said: a producer asks many times a message.
-        self._newest: tuple[str, T] | None = None
+        self.secret = secret
 
     def __set_name__(self, owner: type[_Section], name: str) -> None:
         self.name = name
@@ -66,121 +74,13 @@ class Setting(Generic[T]):
         raw, source = section.look_up(self.name)
         if raw is _MISSING or (raw is None and section.none_is_default):
             return self.default
-        newest = self._newest
-        if newest is not None and newest[0] == raw and type(newest[0]) is type(raw):
-            return newest[1]
         try:
-            value = self.parse(raw)
+            return self.parse(raw)
         except (TypeError, ValueError) as error:
             shown = "(not shown)" if self.secret else repr(raw)
             raise ImproperlyConfigured(
                 f"{section.title(self.name)} = {shown}, from {source}: {error}"
             ) from None
-        # Lists aren't kept: who gets one may change it.
-        if isinstance(raw, str) and not isinstance(value, (list, dict)):
-            self._newest = raw, value
-        return value
-
-
-def _text(value: object) -> str:
-    # Lazily translated strings are wanted as text too; bytes are always a mistake.
-    if value is None or isinstance(value, (bytes, bool, int)):
-        raise ValueError("must be a string")
-    return str(value)
-
-
-def _optional_text(value: object) -> str | None:
-    return None if value is None or value == "" else _text(value)
-
-
-def _path(value: object) -> str | None:
-    return None if value is None or value == "" else os.fspath(Path(str(value)))
-
-
-def _integer(value: object) -> int:
-    if isinstance(value, (bool, float)):
-        raise ValueError("must be a whole number")
-    return int(str(value))
-
-
-def _positive(value: object) -> int:
-    number = _integer(value)
-    if number < 1:
-        raise ValueError("must be 1 or more")
-    return number
-
-
-def _optional_seconds(value: object) -> float | None:
-    seconds: float | None = None if value is None or value == "" else parse_duration(value)
-    return seconds
-
-
-def _seconds_above_zero(value: object) -> float:
-    seconds = parse_duration(value)
-    if not seconds:
-        raise ValueError("must be more than 0 seconds")
-    return seconds
-
-
-def _people(setting: str) -> Callable[[object], list[Any]]:
-    """A list of addresses; from the environment, separated by commas."""
-
-    def parse(value: object) -> list[Any]:
-        if isinstance(value, EnvironmentText):
-            return _listed(value)
-        if isinstance(value, (list, tuple)):
-            return list(value)
-        raise ValueError(f"The {setting} setting must be a list of email address strings.")
-
-    return parse
-
-
-def _listed(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _secrets(value: object) -> list[str]:
-    if value == "" and isinstance(value, EnvironmentText):
-        return []
-    keys = (_listed(value) or [""]) if isinstance(value, str) else value
-    if keys is None:
-        return []
-    if not isinstance(keys, (list, tuple)):
-        raise ValueError("must be a list")
-    if not all(isinstance(key, str) for key in keys):
-        raise ValueError("must be a list of strings")
-    if not all(key.strip() for key in keys):
-        raise ValueError("has an empty key; no keys are written as []")
-    return list(keys)
-
-
-def _mailers(value: object) -> dict[str, Any]:
-    """A dictionary of mailers; from the environment, as JSON."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value or "{}")
-        except ValueError:
-            raise ValueError("is not JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError("must be a dictionary of mailers by alias")
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[object], str]:
-    def parse(value: object) -> str:
-        if value not in choices:
-            raise ValueError("must be " + " or ".join(repr(choice) for choice in choices))
-        return str(value)
-
-    return parse
-
-
-def _name(value: object) -> str:
-    text = _text(value)
-    # The name becomes a part of Redis keys with a hash tag, and of AMQP queues.
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
-        raise ValueError("must be 1 to 100 letters, digits, '.', '_' or '-'")
-    return text
 
 
 class _Section:
@@ -219,31 +119,31 @@ _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=Non
 class QueueSettings(_Section):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
-    BROKER_URL = Setting("", _text, secret=True)
-    JOURNAL_URL = Setting("", _text, secret=True)
-    BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", _text)
-    USING = Setting(None, _optional_text)
-    CELERY_APP = Setting("", _text)
-    QUEUE = Setting("mailqueue", _name)
-    BATCH_SIZE = Setting(100, _positive)
+    BROKER_URL = Setting("", parse_text, secret=True)
+    JOURNAL_URL = Setting("", parse_text, secret=True)
+    BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
+    USING = Setting(None, parse_optional_text)
+    CELERY_APP = Setting("", parse_text)
+    QUEUE = Setting("mailqueue", parse_name)
+    BATCH_SIZE = Setting(100, parse_positive)
     INLINE_LIMIT = Setting(64 * 1024, parse_size)
     BLOB_THRESHOLD = Setting(32 * 1024, parse_size)
     MAX_MESSAGE_SIZE = Setting(25 * 1024**2, parse_size)
     RETRY = Setting(parse_schedule("1m, 5m, 15m, 1h*4, 4h*10"), parse_schedule)
-    MAX_AGE = Setting(parse_duration("5d"), _seconds_above_zero)
-    LEASE = Setting(60.0, _seconds_above_zero)
-    ENQUEUE_TIMEOUT = Setting(2.0, _seconds_above_zero)
-    ON_OUTAGE = Setting("raise", _one_of("raise", "spool", "send"))
-    SPOOL_DIR = Setting[str | None](None, _path)
-    IN_DOUBT = Setting("retry", _one_of("retry", "hold"))
-    DURABILITY = Setting("default", _one_of("default", "fsync"))
+    MAX_AGE = Setting(parse_duration("5d"), parse_seconds_above_zero)
+    LEASE = Setting(60.0, parse_seconds_above_zero)
+    ENQUEUE_TIMEOUT = Setting(2.0, parse_seconds_above_zero)
+    ON_OUTAGE = Setting("raise", one_of("raise", "spool", "send"))
+    SPOOL_DIR = Setting[str | None](None, parse_path)
+    IN_DOUBT = Setting("retry", one_of("retry", "hold"))
+    DURABILITY = Setting("default", one_of("default", "fsync"))
     KEEP_SENT = Setting(parse_duration("7d"), parse_duration)
     KEEP_FAILED = Setting(parse_duration("90d"), parse_duration)
-    CONNECTION_MAX_MESSAGES = Setting(1000, _positive)
-    CONNECTION_MAX_AGE = Setting(600.0, _seconds_above_zero)
-    IN_FLIGHT = Setting(1, _positive)
-    CONNECTION_IDLE = Setting(30.0, _seconds_above_zero)
-    SECRET_KEYS = Setting[list[str]]([], _secrets, secret=True)
+    CONNECTION_MAX_MESSAGES = Setting(1000, parse_positive)
+    CONNECTION_MAX_AGE = Setting(600.0, parse_seconds_above_zero)
+    IN_FLIGHT = Setting(1, parse_positive)
+    CONNECTION_IDLE = Setting(30.0, parse_seconds_above_zero)
+    SECRET_KEYS = Setting[list[str]]([], parse_secrets, secret=True)
 
     def __init__(self, parent: Settings) -> None:
         self._parent = parent
@@ -326,25 +226,25 @@ class Settings(_Section):
 
     none_is_default = True
 
-    EMAIL_BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", _text)
-    EMAIL_HOST = Setting("localhost", _text)
-    EMAIL_PORT = Setting(25, _integer)
-    EMAIL_HOST_USER = Setting("", _text)
-    EMAIL_HOST_PASSWORD = Setting("", _text, secret=True)
+    EMAIL_BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
+    EMAIL_HOST = Setting("localhost", parse_text)
+    EMAIL_PORT = Setting(25, parse_integer)
+    EMAIL_HOST_USER = Setting("", parse_text)
+    EMAIL_HOST_PASSWORD = Setting("", parse_text, secret=True)
     EMAIL_USE_TLS = Setting(False, parse_boolean)
     EMAIL_USE_SSL = Setting(False, parse_boolean)
-    EMAIL_TIMEOUT = Setting[float | None](None, _optional_seconds)
-    EMAIL_SSL_KEYFILE = Setting[str | None](None, _path)
-    EMAIL_SSL_CERTFILE = Setting[str | None](None, _path)
-    EMAIL_FILE_PATH = Setting[str | None](None, _path)
-    EMAIL_SUBJECT_PREFIX = Setting("[Django] ", _text)
+    EMAIL_TIMEOUT = Setting[float | None](None, parse_optional_seconds)
+    EMAIL_SSL_KEYFILE = Setting[str | None](None, parse_path)
+    EMAIL_SSL_CERTFILE = Setting[str | None](None, parse_path)
+    EMAIL_FILE_PATH = Setting[str | None](None, parse_path)
+    EMAIL_SUBJECT_PREFIX = Setting("[Django] ", parse_text)
     EMAIL_USE_LOCALTIME = Setting(False, parse_boolean)
-    DEFAULT_FROM_EMAIL = Setting("webmaster@localhost", _text)
-    SERVER_EMAIL = Setting("root@localhost", _text)
-    ADMINS = Setting[list[Any]]([], _people("ADMINS"))
-    MANAGERS = Setting[list[Any]]([], _people("MANAGERS"))
-    DEFAULT_CHARSET = Setting("utf-8", _text)
-    MAILERS = Setting[dict[str, Any]]({}, _mailers)
+    DEFAULT_FROM_EMAIL = Setting("webmaster@localhost", parse_text)
+    SERVER_EMAIL = Setting("root@localhost", parse_text)
+    ADMINS = Setting[list[Any]]([], people_in("ADMINS"))
+    MANAGERS = Setting[list[Any]]([], people_in("MANAGERS"))
+    DEFAULT_CHARSET = Setting("utf-8", parse_text)
+    MAILERS = Setting[dict[str, Any]]({}, parse_mailers)
 
     def __init__(self) -> None:
         self.MAILQUEUE = QueueSettings(self)

@@ -1,14 +1,24 @@
-"""The short notations that settings are written in: durations, sizes, retry schedules, booleans."""
+"""How the values of settings are written: durations, sizes, schedules, lists; all are checked."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _MAX_DELAYS = 1000  # a typing error such as "1m*1000000" must not fill the memory
+
+
+class EnvironmentText(str):
+    """What a variable of the environment says: there a list can only be written with commas."""
+
+    __slots__ = ()
 
 
 def parse_boolean(value: object) -> bool:
@@ -59,3 +69,115 @@ def _scaled(value: object, units: Mapping[str, float], wanted: str) -> float:
     if found is None or found[2] not in units:
         raise ValueError(f"is not {wanted}")
     return float(found[1]) * units[found[2]]
+
+
+def parse_text(value: object) -> str:
+    """Return text, lazy text too."""
+    # Lazily translated strings are wanted as text too; bytes are always a mistake.
+    if value is None or isinstance(value, (bytes, bool, int)):
+        raise ValueError("must be a string")
+    return str(value)
+
+
+def parse_optional_text(value: object) -> str | None:
+    """Return text; None for none, and for the empty one."""
+    return None if value is None or value == "" else parse_text(value)
+
+
+def parse_path(value: object) -> str | None:
+    """Return a path as text; None for none."""
+    return None if value is None or value == "" else os.fspath(Path(str(value)))
+
+
+def parse_integer(value: object) -> int:
+    """Return a whole number."""
+    if isinstance(value, (bool, float)):
+        raise ValueError("must be a whole number")
+    return int(str(value))
+
+
+def parse_positive(value: object) -> int:
+    """Return a whole number above 0."""
+    number = parse_integer(value)
+    if number < 1:
+        raise ValueError("must be 1 or more")
+    return number
+
+
+def parse_optional_seconds(value: object) -> float | None:
+    """Read a duration; None for none."""
+    seconds: float | None = None if value is None or value == "" else parse_duration(value)
+    return seconds
+
+
+def parse_seconds_above_zero(value: object) -> float:
+    """Read a duration that isn't 0."""
+    seconds = parse_duration(value)
+    if not seconds:
+        raise ValueError("must be more than 0 seconds")
+    return seconds
+
+
+def people_in(setting: str) -> Callable[[object], list[Any]]:
+    """A list of addresses; from the environment, separated by commas."""
+
+    def parse(value: object) -> list[Any]:
+        if isinstance(value, EnvironmentText):
+            return _listed(value)
+        if isinstance(value, (list, tuple)):
+            return list(value)
+        raise ValueError(f"The {setting} setting must be a list of email address strings.")
+
+    return parse
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def parse_secrets(value: object) -> list[str]:
+    """Read a list of keys, in the environment separated by commas; none of them is empty."""
+    if value == "" and isinstance(value, EnvironmentText):
+        return []
+    keys = (_listed(value) or [""]) if isinstance(value, str) else value
+    if keys is None:
+        return []
+    if not isinstance(keys, (list, tuple)):
+        raise ValueError("must be a list")
+    if not all(isinstance(key, str) for key in keys):
+        raise ValueError("must be a list of strings")
+    if not all(key.strip() for key in keys):
+        raise ValueError("has an empty key; no keys are written as []")
+    return list(keys)
+
+
+def parse_mailers(value: object) -> dict[str, Any]:
+    """A dictionary of mailers; from the environment, as JSON."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "{}")
+        except ValueError:
+            raise ValueError("is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a dictionary of mailers by alias")
+    return value
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """Read one of these words."""
+
+    def parse(value: object) -> str:
+        if value not in choices:
+            raise ValueError("must be " + " or ".join(repr(choice) for choice in choices))
+        return str(value)
+
+    return parse
+
+
+def parse_name(value: object) -> str:
+    """Read the name of a queue."""
+    text = parse_text(value)
+    # The name becomes a part of Redis keys with a hash tag, and of AMQP queues.
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
+        raise ValueError("must be 1 to 100 letters, digits, '.', '_' or '-'")
+    return text

