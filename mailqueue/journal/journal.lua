@@ -1,7 +1,9 @@
 -- The journal's atomic operations: every change of a message's state is one call of this script.
 --
 -- Keys. <p> is KEYS[1], "mailqueue:{<queue>}": all keys of a queue share one hash tag, hence one
--- slot of a cluster. Times are milliseconds on the server's own clock.
+-- slot of a cluster. Times are milliseconds on the server's own clock. A message's field that is empty
+-- or absent has no value, or 0, or what is said below: what is the same for most isn't written.
+-- (Earlier versions wrote all of them.)
 --
 --   <p>:message:<id>   hash   state      one of the states of the drawing in docs/design.md
 --                             payload    JSON, dropped when the message is sent or cancelled
@@ -9,22 +11,26 @@
 --                             blobs      names of the large attachments that the payload refers to
 --                             summary    JSON for people: subject, from, to
 --                             (payload, blobs' contents, summary, results, reply and log may be sealed)
---                             results    JSON, address -> {"state": …, "reply": …}, settled ones only
+--                             results    JSON, address -> {"state": …, "reply": …}, settled ones only; {} if absent
 --                             attempts   how often it was claimed (and not given back)
 --                             tries_from attempts that don't count for the schedule: before `retry`
 --                             lost       how often its worker vanished while sending
---                             priority   of the task that names it: high, normal, low
+--                             priority   of the task that names it: high, normal (if absent), low
 --                             token      fencing token of the newest claim, until its lease ends
 --                             left_token the token of a claim whose lease has ended, until the next claim
 --                             doubted    1 once it was uncertain: it may have been sent, whatever came later
---                             reply      the server's newest reply, or our reason
+--                             reply      the server's newest reply, or our reason; if absent, log's last
 --                             held_from, held_due   state and due time to return to, while it is held
---                             created, since, updated, due, expires
+--                             created, due, expires
+--                             since      when a person last asked for another try; created if absent
+--                             updated    when it entered its state; created if absent
 --                             log:<n>    "<time> <JSON>", what the n-th attempt came to
 --   <p>:blob:<sha256>  string one large attachment; expires unless a message refers to it
 --   <p>:blobs          hash   sha256 -> how many messages refer to it
---   <p>:due            zset   id -> when somebody has to look at it next; all but final states
---   <p>:state:<state>  zset   id -> when it entered that state
+--   <p>:due            zset   id -> when somebody has to look at it next; all but final states. A commit
+--                             changes the field only, and whoever looks too early looks again then
+--   <p>:state:<state>  zset   id -> when it entered that state; that of `sending` holds what is committing
+--                             too, for which earlier versions had another
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:joined:<priority>   list   ids of messages that no task names: one that was waiting takes them
@@ -45,32 +51,35 @@ local operation = ARGV[1]
 
 local function key(id) return p .. ':message:' .. id end
 
--- A message's fields are read at once, and what changes is written at once, by `done`: a call of
--- redis.call() costs more than all else here. Payload, summary, results, reply, priority and log
--- are read apart, where they are needed.
-local records, changes = {}, {}
+-- What is known of messages, and what changes: field by field, which state each was in before, and
+-- what joins and leaves the sorted sets. `done` writes it: a call of redis.call() costs more than all
+-- else here, so there is one for each message, and one for each set. The most frequent operations
+-- read at once what they need, with `look`; any other field is read when it is asked for.
+local records, changes, before, ended = {}, {}, {}, {}
+local added, removed = {}, {}
 
 local function record(id)
   local found = records[id]
   if not found then
-    local values = redis.call('HMGET', key(id), 'state', 'due', 'expires', 'token', 'left_token', 'attempts',
-      'tries_from', 'lost', 'since', 'doubted', 'digest', 'blobs', 'held_from', 'held_due')
-    found = {
-      state = values[1], due = values[2], expires = values[3], token = values[4], left_token = values[5],
-      attempts = values[6], tries_from = values[7], lost = values[8], since = values[9],
-      doubted = values[10], digest = values[11], blobs = values[12], held_from = values[13],
-      held_due = values[14],
-    }
+    found = {}
     records[id] = found
   end
   return found
 end
 
-local function get(id, field) return record(id)[field] end
+-- False where there is none: an empty value is the same as none, and cheaper than its removal.
+local function get(id, field)
+  local found = record(id)
+  local value = found[field]
+  if value == nil then
+    value = redis.call('HGET', key(id), field)
+    found[field] = value
+  end
+  return value ~= '' and value
+end
 
-local function number(id, field) return tonumber(record(id)[field] or 0) end
+local function number(id, field) return tonumber(get(id, field) or 0) end
 
--- False removes the field.
 local function set(id, field, value)
   record(id)[field] = value
   local changed = changes[id]
@@ -78,24 +87,60 @@ local function set(id, field, value)
     changed = {}
     changes[id] = changed
   end
-  changed[field] = value
+  local last = #changed
+  changed[last + 1] = field
+  changed[last + 2] = value
 end
 
--- Write what has changed; to be called once, with the operation's answer.
-local function done(answer)
-  for id, changed in pairs(changes) do
-    local fields, removed = { 'HSET', key(id) }, { 'HDEL', key(id) }
-    for field, value in pairs(changed) do
-      if value then
-        fields[#fields + 1] = field
-        fields[#fields + 1] = value
-      else
-        removed[#removed + 1] = field
-      end
-    end
-    if #fields > 2 then redis.call(unpack(fields)) end
-    if #removed > 2 then redis.call(unpack(removed)) end
+local function add(name, score, id)
+  local group = added[name]
+  if not group then
+    added[name] = { score, id }
+    return
   end
+  local last = #group
+  group[last + 1] = score
+  group[last + 2] = id
+end
+
+local function remove(name, id)
+  local group = removed[name]
+  if group then group[#group + 1] = id else removed[name] = { id } end
+end
+
+-- Lua has room for some thousands of arguments. -> the sum of the answers
+local function run(command, name, group)
+  local last, count = #group, 0
+  for i = 1, last, 1000 do
+    count = count + redis.call(command, name, unpack(group, i, math.min(i + 999, last)))
+  end
+  return count
+end
+
+-- What is committing stays in the set of what is sending, so that a commit writes to its hash only.
+local function set_of(state) return ':state:' .. (state == 'committing' and 'sending' or state) end
+
+-- Write what has changed; to be called once, with the operation's answer. A server that is full
+-- refuses a first write that may need room, and takes all that follows one that doesn't. Hence what
+-- leaves a set comes first, or else PERSIST, which does nothing.
+local function done(answer)
+  for id, old in pairs(before) do
+    local state, due = records[id].state, records[id].due
+    if state ~= 'committing' then
+      if state ~= old then remove(set_of(old), id) end
+      add(set_of(state), now, id)
+      if due == '' then remove(':due', id) else add(':due', due, id) end
+    end
+  end
+  if not next(removed) and next(changes) then redis.call('PERSIST', p .. ':totals') end
+  for name, group in pairs(removed) do
+    local count = run('ZREM', p .. name, group)
+    -- Those that an earlier version of this script has committed.
+    if count < #group and name == ':state:sending' then run('ZREM', p .. ':state:committing', group) end
+  end
+  for id, changed in pairs(changes) do redis.call('HSET', key(id), unpack(changed)) end
+  for name, group in pairs(added) do run('ZADD', p .. name, group) end
+  for state, count in pairs(ended) do redis.call('HINCRBY', p .. ':totals', state, count) end
   return answer
 end
 
@@ -115,32 +160,25 @@ local function drop_payload(id)
       redis.call('DEL', p .. ':blob:' .. name)
     end
   end
-  if get(id, 'blobs') then set(id, 'blobs', false) end
-  set(id, 'payload', false)
+  if get(id, 'blobs') then set(id, 'blobs', '') end
+  set(id, 'payload', '')
 end
 
 -- The only place where a state changes. Without a due time nobody looks at the message again. What
 -- waits is looked at when it expires, if that is earlier.
 local function enter(id, state, due)
-  local old, expires = get(id, 'state'), tonumber(get(id, 'expires'))
-  if due and expires and expires < due and is_waiting(state) then due = expires end
-  if old then redis.call('ZREM', p .. ':state:' .. old, id) end
-  redis.call('ZADD', p .. ':state:' .. state, now, id)
+  local expires = due and is_waiting(state) and tonumber(get(id, 'expires'))
+  if expires and expires < due then due = expires end
+  if not before[id] then before[id] = get(id, 'state') end
   set(id, 'state', state)
   set(id, 'updated', now)
-  if due then
-    redis.call('ZADD', p .. ':due', due, id)
-    set(id, 'due', due)
-  elseif get(id, 'due') then
-    redis.call('ZREM', p .. ':due', id)
-    set(id, 'due', false)
-  end
-  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end
+  set(id, 'due', due or '')
+  if is_final(state) then ended[state] = (ended[state] or 0) + 1 end
   if state == 'uncertain' then set(id, 'doubted', 1) end
   if state == 'sent' or state == 'cancelled' then drop_payload(id) end
 end
 
-local function note(id, text) set(id, 'log:' .. get(id, 'attempts'), now .. ' ' .. text) end
+local function note(id, text) set(id, 'log:' .. number(id, 'attempts'), now .. ' ' .. text) end
 
 local function owned(id, token)
   local state = get(id, 'state')
@@ -148,10 +186,17 @@ local function owned(id, token)
 end
 
 -- A worker's step from some messages to the next: how many results it has, and of each id, token,
--- state, delay, results, reply, line of the history; then many: id, token, of those whose end goes
--- out next. -> for each result 1 (also when it was recorded already), or 0 where the claim is stale;
--- for each of the others 1, or 0 where the claim is stale and the end must not be sent
+-- state, delay, results, line of the history; then many: id, token, of those whose end goes out
+-- next. -> for each result 1 (also when it was recorded already), or 0 where the claim is stale; for
+-- each of the others 1, or 0 where the claim is stale and the end must not be sent
 if operation == 'advance' then
+  local function look(id)
+    local found = redis.call('HMGET', key(id), 'state', 'token', 'due', 'attempts', 'lost', 'blobs',
+      'reply')
+    records[id] = { state = found[1], token = found[2], due = found[3], attempts = found[4],
+      lost = found[5], blobs = found[6], reply = found[7] }
+  end
+
   -- Whether the claim's lease has ended, and nobody has claimed or settled the message since: a
   -- result that its worker kept until the journal was back still counts, and spares a second copy.
   -- What is held meanwhile takes only a result that ends it: the rest would undo the hold.
@@ -161,32 +206,43 @@ if operation == 'advance' then
     return waits and get(id, 'left_token') == token and number(id, 'lost') > 0
   end
 
-  local function settle(id, token, state, delay, results, reply, line)
-    if not owned(id, token) and not unclaimed_since(id, token, state) then
-      return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
+  local function settle(id, token, state, delay, results, line)
+    look(id)
+    if not owned(id, token) then
+      if not unclaimed_since(id, token, state) then
+        return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
+      end
+      set(id, 'token', token)
+      set(id, 'lost', 0)
+    elseif number(id, 'lost') > 0 then
+      set(id, 'lost', 0)
     end
     set(id, 'results', results)
-    set(id, 'reply', reply)
-    set(id, 'lost', 0)
-    set(id, 'token', token)
-    if get(id, 'held_from') then
-      set(id, 'held_from', false)
-      set(id, 'held_due', false)
+    if get(id, 'reply') then set(id, 'reply', '') end
+    if get(id, 'state') == 'held' then
+      set(id, 'held_from', '')
+      set(id, 'held_due', '')
     end
     -- Some recipients are left for the next transaction, which belongs to the same try.
     if state == 'queued' then set(id, 'tries_from', number(id, 'tries_from') + 1) end
     note(id, line)
     delay = tonumber(delay)
-    enter(id, state, delay >= 0 and now + delay or nil)
+    enter(id, state, delay >= 0 and now + delay)
     return 1
   end
 
   local lease, results, answer = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
-  local commits = 4 + 7 * results
-  for i = 4, commits - 1, 7 do answer[#answer + 1] = settle(unpack(ARGV, i, i + 6)) end
+  local commits = 4 + 6 * results
+  for i = 4, commits - 1, 6 do answer[#answer + 1] = settle(unpack(ARGV, i, i + 5)) end
   for i = commits, #ARGV, 2 do
-    local owns = owned(ARGV[i], ARGV[i + 1])
-    if owns then enter(ARGV[i], 'committing', now + lease) end
+    local id = ARGV[i]
+    if not records[id] then look(id) end
+    local owns = owned(id, ARGV[i + 1])
+    if owns then
+      local due = now + lease
+      if due < number(id, 'due') then add(':due', due, id) end
+      enter(id, 'committing', due)
+    end
     answer[#answer + 1] = owns and 1 or 0
   end
   return done(answer)
@@ -221,27 +277,37 @@ if operation == 'accept' then
     return true
   end
 
+  local function more(fields, name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+
   for i = 5, #ARGV, 9 do
     local id, send_at, expires = ARGV[i], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
     local blobs, priority = ARGV[i + 7], ARGV[i + 8]
     local same = ARGV[i + 6] ~= '' and p .. ':same:' .. ARGV[i + 6]
     local known = same and redis.call('GET', same) or id
-    if get(known, 'state') then
+    if redis.call('EXISTS', key(known)) == 1 then
       answer[#answer + 1] = known
       answer[#answer + 1] = 0
     else
+      local state, due = 'queued', now + grace
+      if send_at > now then state, due = 'scheduled', send_at end
+      if expires > 0 and expires < due then due = expires end
+      local fields = { 'state', state, 'due', due, 'created', now, 'payload', ARGV[i + 1],
+        'digest', ARGV[i + 2], 'summary', ARGV[i + 3] }
+      if priority ~= 'normal' then more(fields, 'priority', priority) end
+      if blobs ~= '' then more(fields, 'blobs', blobs) end
+      if expires > 0 then more(fields, 'expires', expires) end
       -- First: a server that is full refuses this, and then the whole script; later it would not.
-      redis.call('HSET', key(id), 'payload', ARGV[i + 1], 'digest', ARGV[i + 2], 'summary', ARGV[i + 3],
-        'results', '{}', 'attempts', 0, 'tries_from', 0, 'lost', 0, 'created', now, 'since', now,
-        'priority', priority)
+      redis.call('HSET', key(id), unpack(fields))
+      add(':state:' .. state, now, id)
+      add(':due', due, id)
       if same then redis.call('SET', same, id, 'PX', window) end
       for name in string.gmatch(blobs, '%x+') do
         redis.call('PERSIST', p .. ':blob:' .. name)
         redis.call('HINCRBY', p .. ':blobs', name, 1)
       end
-      if blobs ~= '' then set(id, 'blobs', blobs) end
-      if expires > 0 then set(id, 'expires', expires) end
-      if send_at > now then enter(id, 'scheduled', send_at) else enter(id, 'queued', now + grace) end
       new = new + 1
       -- Where one of them needs a task, that names those after it too.
       if send_at <= now and not named[priority] then named[priority] = not joins(id, priority) end
@@ -281,7 +347,7 @@ local function recover(id, max_lost, doubt)
   set(id, 'lost', number(id, 'lost') + 1)
   set(id, 'reply', reason)
   set(id, 'left_token', get(id, 'token'))
-  set(id, 'token', false)
+  set(id, 'token', '')
   if committed then set(id, 'doubted', 1) end
   local next_state, due = 'queued', now
   if number(id, 'lost') >= max_lost then
@@ -294,14 +360,31 @@ local function recover(id, max_lost, doubt)
 end
 
 local function claim(id, digest, lease)
-  local token, attempt = redis.call('INCR', p .. ':fence'), number(id, 'attempts') + 1
+  local attempt, tries_from, results = number(id, 'attempts') + 1, 0, '{}'
+  -- Before the first attempt there is none of these.
+  if attempt > 1 then
+    tries_from, results = number(id, 'tries_from'), get(id, 'results') or results
+    if get(id, 'left_token') then set(id, 'left_token', '') end
+  end
   set(id, 'attempts', attempt)
-  set(id, 'token', tostring(token))
-  if get(id, 'left_token') then set(id, 'left_token', false) end
   enter(id, 'sending', now + lease)
-  local payload = get(id, 'digest') ~= digest and redis.call('HGET', key(id), 'payload') or ''
-  return { id, token, attempt, attempt - number(id, 'tries_from'), now - number(id, 'since'),
-    redis.call('HGET', key(id), 'results'), payload, number(id, 'lost') }
+  return { id, 0, attempt, attempt - tries_from, now - tonumber(get(id, 'since') or get(id, 'created')),
+    results, get(id, 'digest') ~= digest and get(id, 'payload') or '', number(id, 'lost') }
+end
+
+-- Give the claims, which are all but the first of the answer, their tokens. A server that is full
+-- refuses this, which is the first write.
+local function with_tokens(answer)
+  local count = #answer - 1
+  if count > 0 then
+    local token = redis.call('INCRBY', p .. ':fence', count) - count
+    for i = 2, count + 1 do
+      token = token + 1
+      answer[i][2] = token
+      set(answer[i][1], 'token', token)
+    end
+  end
+  return done(answer)
 end
 
 -- Many: id, digest of the payload in hand ('' if none). -> how many of them were looked at, then
@@ -313,7 +396,14 @@ if operation == 'claim' then
   local lease, max_lost, doubt = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
   local answer = { 0 }
   for i = 5, #ARGV, 2 do
-    local id, state = ARGV[i], get(ARGV[i], 'state')
+    local id = ARGV[i]
+    if not records[id] then
+      local found = redis.call('HMGET', key(id), 'state', 'attempts', 'lost', 'digest', 'expires', 'since',
+        'created')
+      records[id] = { state = found[1], attempts = found[2], lost = found[3], digest = found[4],
+        expires = found[5], since = found[6], created = found[7] }
+    end
+    local state = get(id, 'state')
     if (state == 'sending' or state == 'committing') and is_due(id) then
       recover(id, max_lost, doubt)
       state = get(id, 'state')
@@ -321,15 +411,15 @@ if operation == 'claim' then
     local may_go = state == 'queued' or (is_waiting(state) and get(id, 'due') and is_due(id))
     if may_go and not expire(id) then
       local suspect = number(id, 'lost') > 0
-      if suspect and #answer > 1 then return done(answer) end
+      if suspect and #answer > 1 then break end
       answer[#answer + 1] = claim(id, ARGV[i + 1], lease)
       answer[1] = answer[1] + 1
-      if suspect then return done(answer) end
+      if suspect then break end
     else
       answer[1] = answer[1] + 1
     end
   end
-  return done(answer)
+  return with_tokens(answer)
 end
 
 -- The messages that joined a task, oldest first, high priority before low: as many as the limit says,
@@ -352,7 +442,7 @@ if operation == 'take' then
     end
     answer[1] = answer[1] + redis.call('LLEN', joined)
   end
-  return done(answer)
+  return with_tokens(answer)
 end
 
 -- Many: id, token: the lease is prolonged while the claim still holds. -> how many did
@@ -361,7 +451,7 @@ if operation == 'renew' then
   for i = 3, #ARGV, 2 do
     local id = ARGV[i]
     if get(id, 'state') == 'sending' and get(id, 'token') == ARGV[i + 1] then
-      redis.call('ZADD', p .. ':due', now + lease, id)
+      add(':due', now + lease, id)
       set(id, 'due', now + lease)
       renewed = renewed + 1
     end
@@ -406,14 +496,31 @@ if operation == 'release' then
     if not state then
       redis.call('ZREM', p .. ':due', id)
     elseif state == 'sending' or state == 'committing' then
-      recover(id, max_lost, doubt)
+      if is_due(id) then recover(id, max_lost, doubt) else add(':due', number(id, 'due'), id) end
     end
     if is_waiting(get(id, 'state')) and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + grace)
-      answer[#answer + 1] = { id, redis.call('HGET', key(id), 'priority'), number(id, 'lost') }
+      answer[#answer + 1] = { id, get(id, 'priority') or 'normal', number(id, 'lost') }
     end
   end
   return done(answer)
+end
+
+-- What is being sent, few at any time. -> of each id, state, when it entered that
+if operation == 'in_hand' then
+  local answer = {}
+  for _, name in ipairs({ 'sending', 'committing' }) do
+    for _, id in ipairs(redis.call('ZRANGE', p .. ':state:' .. name, 0, -1)) do
+      if not records[id] then
+        local found = redis.call('HMGET', key(id), 'state', 'updated')
+        records[id] = {}
+        if found[1] == 'sending' or found[1] == 'committing' then
+          answer[#answer + 1] = { id, found[1], found[2] }
+        end
+      end
+    end
+  end
+  return answer
 end
 
 -- A worker's timer says that it lives. Those that have been silent for a day are forgotten.
@@ -429,12 +536,12 @@ if operation == 'pulse' then
     redis.call('ZCOUNT', p .. ':due', '-inf', now - tonumber(ARGV[3])) }
 end
 
-local function remove(id, state)
+local function forget(id, state)
   drop_payload(id)
   redis.call('DEL', key(id))
-  redis.call('ZREM', p .. ':state:' .. state, id)
-  redis.call('ZREM', p .. ':due', id)
-  records[id], changes[id] = {}, nil
+  remove(set_of(state), id)
+  remove(':due', id)
+  records[id], changes[id] = { state = false }, nil
 end
 
 -- Records of that final state that are older than the given age are removed. -> how many
@@ -442,7 +549,7 @@ if operation == 'trim' then
   local state, before, limit = ARGV[2], now - tonumber(ARGV[3]), tonumber(ARGV[4])
   if not is_final(state) then return 0 end
   local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', before, 'LIMIT', 0, limit)
-  for _, id in ipairs(ids) do remove(id, state) end
+  for _, id in ipairs(ids) do forget(id, state) end
   return done(#ids)
 end
 
@@ -454,13 +561,13 @@ if operation == 'retry' then
   local grace, answer = tonumber(ARGV[2]), {}
   for i = 3, #ARGV, 3 do
     local id, seen, anew = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-    local payload, results = unpack(redis.call('HMGET', key(id), 'payload', 'results'))
-    if states[get(id, 'state')] and payload and results == seen then
+    local results = get(id, 'results') or '{}'
+    if states[get(id, 'state')] and get(id, 'payload') and results == seen then
       set(id, 'results', anew)
-      set(id, 'tries_from', get(id, 'attempts'))
+      set(id, 'tries_from', number(id, 'attempts'))
       set(id, 'lost', 0)
       set(id, 'since', now)
-      if is_late(id) then set(id, 'expires', false) end
+      if is_late(id) then set(id, 'expires', '') end
       enter(id, 'queued', now + grace)
       answer[#answer + 1] = id
     end
@@ -498,8 +605,8 @@ end
 if operation == 'resume' then
   return change({ held = true }, function(id)
     local from, due = get(id, 'held_from'), tonumber(get(id, 'held_due'))
-    set(id, 'held_from', false)
-    set(id, 'held_due', false)
+    set(id, 'held_from', '')
+    set(id, 'held_due', '')
     if from == 'uncertain' or (from == 'scheduled' and due > now) then
       enter(id, from, due)
     else
@@ -518,7 +625,7 @@ end
 if operation == 'discard' then
   local states = { failed = true, partial = true, expired = true, held = true, uncertain = true }
   return change(states, function(id, state)
-    remove(id, state)
+    forget(id, state)
     redis.call('HINCRBY', p .. ':totals', 'discarded', 1)
   end)
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message tha
 _TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 _CHANGE_AT_ONCE = 500  # likewise
+_IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
 
 
 @dataclass(frozen=True)
@@ -226,8 +228,7 @@ class Journal:
         line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
         delay = -1 if settlement.delay is None else _ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
-        arguments += [seal(dump_results(settlement.results)), seal(settlement.reply)]
-        return [*arguments, seal(json.dumps(line))]
+        return [*arguments, seal(dump_results(settlement.results)), seal(json.dumps(line))]
 
     def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
@@ -284,11 +285,11 @@ class Journal:
         Recipients who were served are not tried again.
         """
         arguments: list[str | int] = [_ms(self.policy.grace)]
-        for id_, seen in zip(ids, self._fields("results", ids), strict=True):
-            if seen is not None:
-                results = read_results(self.sealer.open(seen))
-                served = {a: r for a, r in results.items() if r.state is State.SENT}
-                arguments += [id_, seen, self.sealer.seal(dump_results(served))]
+        for id_, found in zip(ids, self._fields("results", ids), strict=True):
+            seen = found or "{}"
+            results = read_results(self.sealer.open(seen))
+            served = {a: r for a, r in results.items() if r.state is State.SENT}
+            arguments += [id_, seen, self.sealer.seal(dump_results(served))]
         return [str(id_) for id_ in self._call("retry", arguments)]
 
     def hold(self, ids: Sequence[str]) -> list[Change]:
@@ -323,11 +324,14 @@ class Journal:
 
     def counts(self) -> dict[State, int]:
         """How many messages are in each state."""
+        counts = Counter(State(state) for _, state, _ in self._call("in_hand", []))
+        others = [state for state in State if state not in _IN_HAND]
         with errors_translated(self._client):
             pipeline = self._client.pipeline(transaction=False)
-            for state in State:
+            for state in others:
                 pipeline.zcard(f"{self._prefix}:state:{state}")
-            return dict(zip(State, pipeline.execute(), strict=True))
+            counts.update(dict(zip(others, pipeline.execute(), strict=True)))
+        return {state: counts[state] for state in State}
 
     def totals(self) -> dict[str, int]:
         """How many were ever accepted, and how often each final state was reached."""
@@ -337,6 +341,9 @@ class Journal:
 
     def ids(self, state: State, *, newest_first: bool = False) -> Iterator[str]:
         """The ids in that state, by the time when they entered it."""
+        if state in _IN_HAND:
+            yield from self._in_hand(state, newest_first)
+            return
         start, page = 0, 500
         while True:
             with errors_translated(self._client):
@@ -349,6 +356,9 @@ class Journal:
 
     def scan(self, state: State) -> Iterator[str]:
         """The ids in that state, in no order; none is missed that stays in it meanwhile."""
+        if state in _IN_HAND:
+            yield from self._in_hand(state, newest_first=False)
+            return
         with errors_translated(self._client):
             for id_, _ in self._client.zscan_iter(f"{self._prefix}:state:{state}", count=500):
                 yield str(id_)
@@ -368,7 +378,7 @@ class Journal:
 
     def payload(self, id_: str) -> str | None:
         """The payload as it was accepted, or None where it is gone."""
-        return self._fields("payload", [id_])[0]
+        return self._fields("payload", [id_])[0] or None
 
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""
@@ -383,6 +393,11 @@ class Journal:
         return None if found is None else self.sealer.open(str(found))
 
     # -- how it is done
+
+    def _in_hand(self, state: State, newest_first: bool) -> list[str]:
+        rows = [row for row in self._call("in_hand", []) if row[1] == state]
+        rows.sort(key=lambda row: int(row[2]), reverse=newest_first)
+        return [str(id_) for id_, _, _ in rows]
 
     def _read_claim(self, row: Sequence[Any]) -> Claim:
         id_, token, attempt, tries, age, results, payload, lost = row

@@ -23,10 +23,13 @@ def read_record(
 ) -> Record:
     """Turn one message's hash into a Record; ``opened`` decrypts what is sealed.
 
-    What can't be read, for want of a key or because it is damaged, is shown as just that: it must
-    not hide the rest of the record, nor the other records.
+    The reply is that of the history's last line, unless there is a newer one. What can't be read,
+    for want of a key or because it is damaged, is shown as just that: it must not hide the rest of
+    the record, nor the other records.
     """
     subject, sender, recipients = _summary(row["summary"], opened)
+    history = sorted(_history(row, opened), key=lambda attempt: attempt.number)
+    reply = row.get("reply")
     return Record(
         id=id_,
         queue=queue,
@@ -34,14 +37,14 @@ def read_record(
         subject=subject,
         sender=sender,
         recipients=recipients,
-        results=_results(row["results"], opened),
-        attempts=_number(row["attempts"]),
-        reply=readable(row.get("reply", ""), opened),
+        results=_results(row.get("results") or "{}", opened),
+        attempts=_number(row.get("attempts", "")),
+        reply=readable(reply, opened) if reply else history[-1].reply if history else "",
         created=_time(row["created"]),
-        updated=_time(row["updated"]),
-        due=_time(row["due"]) if "due" in row else None,
-        history=tuple(sorted(_history(row, opened), key=lambda attempt: attempt.number)),
-        has_payload="payload" in row,
+        updated=_time(row.get("updated", row["created"])),
+        due=_time(row["due"]) if row.get("due") else None,
+        history=tuple(history),
+        has_payload=bool(row.get("payload")),
     )
 
 

@@ -10,8 +10,9 @@ import fakeredis
 import pytest
 import redis
 
-from mailqueue.errors import ImproperlyConfigured
+from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
 from mailqueue.journal import (
+    Claim,
     Entry,
     Journal,
     Policy,
@@ -21,6 +22,7 @@ from mailqueue.journal import (
     State,
     connect,
     known_queues,
+    now_on,
 )
 from tests.support import NEEDS_REDIS, wait_until
 
@@ -894,3 +896,141 @@ def test_a_scheduled_message_joins_nothing(journal):
     journal.accept([entry("m")], room=9)
     assert journal.accept([entry("n", send_at=at)], room=9) == [("n", False)]
     assert journal.take(5, begins=True) == ([], 0)
+
+
+def written_before(client: redis.Redis, state: State, **more: object) -> None:
+    """A message "m" as an earlier version left it: all fields, and a set for each state."""
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    fields = {"payload": "payload of m", "digest": "digest of m", "results": "{}", "attempts": 0}
+    fields |= {"summary": '{"subject": "about m", "from": "a@x", "to": ["b@x", "c@x"]}'}
+    fields |= {"tries_from": 0, "lost": 0, "priority": "normal", "state": state.value}
+    fields |= {"created": now, "since": now, "updated": now, "due": now + 30_000, **more}
+    client.hset("mailqueue:{q}:message:m", mapping=fields)
+    client.zadd(f"mailqueue:{{q}}:state:{state}", {"m": now})
+    client.zadd("mailqueue:{q}:due", {"m": fields["due"]})
+
+
+def in_sets(client: redis.Redis) -> set[str]:
+    """The sets of states that name the message."""
+    keys = client.scan_iter("mailqueue:{q}:state:*")
+    return {key.rpartition(":")[2] for key in keys if client.zscore(key, "m") is not None}
+
+
+def test_what_an_earlier_version_accepted_is_sent(journal, client):
+    """It is listed, claimed, committed and settled like any other."""
+    written_before(client, State.QUEUED)
+    (record,) = journal.read(["m"])
+    assert (record.attempts, record.reply, record.history) == (0, "", ())
+    claim = claimed(journal, "m")
+    assert (claim.attempt, claim.tries, journal.results_of(claim)) == (1, 1, {})
+    assert journal.commit(claim)
+    assert journal.settle(claim, SENT)
+    assert (state(journal, "m"), in_sets(client)) == (State.SENT, {"sent"})
+    assert not client.exists("mailqueue:{q}:due")
+
+
+def test_what_an_earlier_version_left_to_be_tried_again_is(journal, client):
+    """Reply, history and results are there; who got the message is not sent it again."""
+    served = {"b@x": Result(State.SENT, "250 ok")}
+    written_before(
+        client,
+        State.RETRYING,
+        attempts=1,
+        results='{"b@x": {"state": "sent", "reply": "250 ok"}}',
+        reply="451 later",
+        due=1,
+        token="7",
+        **{"log:1": '1800000000000 {"state": "retrying", "reply": "451 later", "worker": "w"}'},
+    )
+    (record,) = journal.read(["m"])
+    assert (record.reply, record.history[0].reply) == ("451 later", "451 later")
+    assert record.results == served
+    claim = claimed(journal, "m")
+    assert (claim.attempt, journal.results_of(claim)) == (2, served)
+    assert journal.settle(claim, SENT)
+    assert journal.read(["m"])[0].reply == "250 ok"
+
+
+@pytest.mark.parametrize("goes_on", ["settled", "vanished", "repeated"])
+def test_what_an_earlier_version_committed_is_in_hand(journal, client, goes_on):
+    """Its commit had a set of its own: it is listed, and leaves that one whatever comes next."""
+    written_before(client, State.COMMITTING, attempts=1, token="7")
+    claim = Claim("m", "7", 1, 1, 0.0, "{}")
+    assert list(journal.ids(State.COMMITTING)) == ["m"] == list(journal.scan(State.COMMITTING))
+    assert {state: n for state, n in journal.counts().items() if n} == {State.COMMITTING: 1}
+    if goes_on == "repeated":
+        assert journal.commit(claim)
+        assert journal.counts()[State.COMMITTING] == 1
+        assert journal.settle(claim, SENT)
+    elif goes_on == "settled":
+        assert journal.settle(claim, SENT)
+    else:
+        assert hasty(journal).commit(claim)
+        assert journal.release() == []
+    after = State.UNCERTAIN if goes_on == "vanished" else State.SENT
+    assert (state(journal, "m"), in_sets(client)) == (after, {after.value})
+    assert {state: n for state, n in journal.counts().items() if n} == {after: 1}
+
+
+def test_what_is_in_hand_is_listed_by_the_time_when_it_entered_its_state(journal, client):
+    """Sending and committing share a set, and are told apart."""
+    accepted(journal, "a", "b", "c")
+    claims = {id_: claimed(journal, id_) for id_ in ("a", "b", "c")}
+    for id_ in ("c", "a"):
+        journal.commit(claims[id_])
+        committed = now_on(client)  # which counts in milliseconds
+        wait_until(lambda at=committed: now_on(client) - at > timedelta(milliseconds=1), 5)
+    assert list(journal.ids(State.SENDING)) == ["b"]
+    assert list(journal.ids(State.COMMITTING)) == ["c", "a"]
+    assert list(journal.ids(State.COMMITTING, newest_first=True)) == ["a", "c"]
+    counts = journal.counts()
+    assert (counts[State.SENDING], counts[State.COMMITTING]) == (1, 2)
+
+
+def test_a_commit_lasts_longer_than_the_claim(journal, client):
+    """Its time is in the record only: who looks at the end of the claim's lease looks again."""
+    accepted(journal, "m")
+    ((claim,), _) = hasty(journal).claim([("m", "")])
+    assert journal.commit(claim)
+    due = journal.read(["m"])[0].due.timestamp() * 1000
+    assert client.zscore("mailqueue:{q}:due", "m") < due
+    assert journal.release() == []
+    assert client.zscore("mailqueue:{q}:due", "m") == due
+    assert state(journal, "m") is State.COMMITTING
+    assert journal.settle(claim, SENT)
+
+
+def test_a_full_journal_takes_what_a_worker_has_in_hand_and_nothing_else(client, request):
+    """Leases, commits and results go on, each alone in its call; the rest is refused."""
+    if isinstance(client, fakeredis.FakeRedis):
+        return  # it has no memory limit
+    journal = Journal(client, "q", POLICY)
+    accepted(journal, "m", "n", "o")
+    one, other = journal.claim([("m", ""), ("n", "")])[0]
+    request.addfinalizer(lambda: client.config_set("maxmemory", "0"))
+    client.config_set("maxmemory", "1")
+    assert journal.renew([one, other]) == 2
+    assert journal.commit(one)
+    assert journal.settle(one, SENT)
+    assert journal.advance([Settled(one, SENT)], [other]) == ([True], [True])
+    assert journal.settle(other, Settlement(State.RETRYING, "451 later", {}, delay=30))
+    for refused in (lambda: journal.accept([entry("p")]), lambda: journal.claim([("o", "")])):
+        with pytest.raises(JournalUnavailable, match="maxmemory"):
+            refused()
+    client.config_set("maxmemory", "0")
+    assert [state(journal, id_).value for id_ in "mno"] == ["sent", "retrying", "queued"]
+    assert journal.read(["p"]) == []
+
+
+def test_one_call_may_name_thousands(journal):
+    """A set takes them in several parts: Lua can't hand over so many at once."""
+    ids = [f"m{n}" for n in range(5000)]
+    accepted(journal, *ids)
+    claims, looked_at = journal.claim([(id_, "") for id_ in ids])
+    assert (len(claims), looked_at) == (5000, 5000)
+    assert len({claim.token for claim in claims}) == 5000
+    assert journal.renew(claims) == 5000
+    assert journal.counts()[State.SENDING] == 5000
+    settled = [Settled(claim, SENT) for claim in claims]
+    assert journal.advance(settled, [])[0] == [True] * 5000
+    assert journal.counts()[State.SENT] == 5000
