@@ -41,7 +41,9 @@
 --   <p>:tick           expires after a second: one worker's timer acts for all
 --
 -- ARGV[1] names the operation, the rest are its arguments. Each operation is a block that returns: to
--- define all of them would take longer than to carry out one, so the most frequent come first.
+-- define all of them would take longer than to carry out one, so the most frequent come first. What
+-- costs is each redis.call(), and then each table and each function that a call of the script makes: ten
+-- of these take as long as the rest of it. So there are few on the way that most messages go.
 
 local p = KEYS[1]
 local time = redis.call('TIME')
@@ -49,27 +51,136 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local operation = ARGV[1]
 
+-- A worker's step from some messages to the next: how many results it has, and of each id, token,
+-- state, delay, results, line of the history; then many: id, token, of those whose end goes out
+-- next. -> for each result 1 (also when it was recorded already), or 0 where the claim is stale; for
+-- each of the others 1, or 0 where the claim is stale and the end must not be sent
+--
+-- A message that is its worker's and was sent at once is done with here; other results are left to
+-- `settle`, below.
+local settled, unusual = {}, false
+if operation == 'advance' then
+  local due, commits = now + tonumber(ARGV[2]), 4 + 6 * tonumber(ARGV[3])
+  local count = 0
+  for i = 4, commits - 1, 6 do
+    local id = ARGV[i]
+    local name = p .. ':message:' .. id
+    local found = redis.call('HMGET', name, 'state', 'token', 'attempts', 'lost', 'blobs', 'reply')
+    count = count + 1
+    if ARGV[i + 2] == 'sent' and found[2] == ARGV[i + 1] and (found[1] == 'committing' or found[1] == 'sending')
+        and (found[4] or '0') == '0' and not found[5] and (found[6] or '') == '' then
+      if redis.call('ZREM', p .. ':state:sending', id) == 0 then redis.call('ZREM', p .. ':state:committing', id) end
+      redis.call('ZREM', p .. ':due', id)
+      redis.call('HSET', name, 'state', 'sent', 'updated', now, 'due', '', 'payload', '', 'results', ARGV[i + 4],
+        'log:' .. found[3], now .. ' ' .. ARGV[i + 5])
+      redis.call('ZADD', p .. ':state:sent', now, id)
+      redis.call('HINCRBY', p .. ':totals', 'sent', 1)
+      settled[count] = 1
+    else
+      settled[count], unusual = false, true
+    end
+  end
+  -- A server that is full refuses a first write that may need room, and takes all that follows one
+  -- that doesn't. This does nothing.
+  if commits == 4 or unusual then redis.call('PERSIST', p .. ':totals') end
+  for i = commits, #ARGV, 2 do
+    local id = ARGV[i]
+    local name = p .. ':message:' .. id
+    local found = redis.call('HMGET', name, 'state', 'token', 'due')
+    count = count + 1
+    if found[2] == ARGV[i + 1] and (found[1] == 'sending' or found[1] == 'committing') then
+      redis.call('HSET', name, 'state', 'committing', 'updated', now, 'due', due)
+      if due < (tonumber(found[3]) or due) then redis.call('ZADD', p .. ':due', due, id) end
+      settled[count] = 1
+    else
+      settled[count] = 0
+    end
+  end
+  if not unusual then return settled end
+end
+
+-- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), SHA-256 of the
+-- idempotency key ('' for none), names of large attachments, priority. -> for each the id under
+-- which it is known from now on, and 1 where a task is to be published for it: it is new, it isn't
+-- scheduled, and it joins no task that waits (of which each has room for so many); or 'missing' and
+-- the names of attachments that have to be stored before, and nothing is accepted
+if operation == 'accept' then
+  local grace, window, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local answer, missing, new, named = {}, { 'missing' }, 0, {}
+  for i = 5, #ARGV, 9 do
+    if ARGV[i + 7] ~= '' then
+      for name in string.gmatch(ARGV[i + 7], '%x+') do
+        if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then missing[#missing + 1] = name end
+      end
+    end
+  end
+  if #missing > 1 then return missing end
+
+  -- Whether a task that is known to wait takes that message along; if there is none, the caller is
+  -- to publish one. A task that was lost keeps nobody from that for longer than a second.
+  local function joins(id, priority)
+    if room < 1 then return false end
+    local waiting = p .. ':waiting:' .. priority
+    if tonumber(redis.call('GET', waiting) or room) >= room then
+      redis.call('SET', waiting, 0, 'PX', 1000)
+      return false
+    end
+    redis.call('INCR', waiting)
+    redis.call('RPUSH', p .. ':joined:' .. priority, id)
+    return true
+  end
+
+  for i = 5, #ARGV, 9 do
+    local id, send_at, expires = ARGV[i], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+    local blobs, priority = ARGV[i + 7], ARGV[i + 8]
+    local same = ARGV[i + 6] ~= '' and p .. ':same:' .. ARGV[i + 6]
+    local known = same and redis.call('GET', same) or id
+    if redis.call('EXISTS', p .. ':message:' .. known) == 1 then
+      answer[#answer + 1] = known
+      answer[#answer + 1] = 0
+    else
+      local state, due, name = 'queued', now + grace, p .. ':message:' .. id
+      if send_at > now then state, due = 'scheduled', send_at end
+      if expires > 0 and expires < due then due = expires end
+      -- First: a server that is full refuses this, and then the whole script; later it would not.
+      redis.call('HSET', name, 'state', state, 'due', due, 'created', now, 'payload', ARGV[i + 1],
+        'digest', ARGV[i + 2], 'summary', ARGV[i + 3])
+      if priority ~= 'normal' then redis.call('HSET', name, 'priority', priority) end
+      if expires > 0 then redis.call('HSET', name, 'expires', expires) end
+      if blobs ~= '' then
+        redis.call('HSET', name, 'blobs', blobs)
+        for blob in string.gmatch(blobs, '%x+') do
+          redis.call('PERSIST', p .. ':blob:' .. blob)
+          redis.call('HINCRBY', p .. ':blobs', blob, 1)
+        end
+      end
+      if same then redis.call('SET', same, id, 'PX', window) end
+      redis.call('ZADD', p .. ':state:' .. state, now, id)
+      redis.call('ZADD', p .. ':due', due, id)
+      new = new + 1
+      -- Where one of them needs a task, that names those after it too.
+      if send_at <= now and not named[priority] then named[priority] = not joins(id, priority) end
+      answer[#answer + 1] = id
+      answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
+    end
+  end
+  if new > 0 then redis.call('HINCRBY', p .. ':totals', 'accepted', new) end
+  return answer
+end
+
 local function key(id) return p .. ':message:' .. id end
 
--- What is known of messages, and what changes: field by field, which state each was in before, and
--- what joins and leaves the sorted sets. `done` writes it: a call of redis.call() costs more than all
--- else here, so there is one for each message, and one for each set. The most frequent operations
--- read at once what they need, with `look`; any other field is read when it is asked for.
-local records, changes, before, ended = {}, {}, {}, {}
-local added, removed = {}, {}
+-- A message's fields are read when they are asked for, or, where that is often, at once before; what
+-- changes is written at once, by `done`.
+local records, changes = {}, {}
 
-local function record(id)
+-- False where there is none: an empty value is the same as none, and cheaper than its removal.
+local function get(id, field)
   local found = records[id]
   if not found then
     found = {}
     records[id] = found
   end
-  return found
-end
-
--- False where there is none: an empty value is the same as none, and cheaper than its removal.
-local function get(id, field)
-  local found = record(id)
   local value = found[field]
   if value == nil then
     value = redis.call('HGET', key(id), field)
@@ -81,66 +192,20 @@ end
 local function number(id, field) return tonumber(get(id, field) or 0) end
 
 local function set(id, field, value)
-  record(id)[field] = value
+  if not records[id] then records[id] = {} end
+  records[id][field] = value
   local changed = changes[id]
   if not changed then
     changed = {}
     changes[id] = changed
   end
-  local last = #changed
-  changed[last + 1] = field
-  changed[last + 2] = value
+  changed[#changed + 1] = field
+  changed[#changed + 1] = value
 end
 
-local function add(name, score, id)
-  local group = added[name]
-  if not group then
-    added[name] = { score, id }
-    return
-  end
-  local last = #group
-  group[last + 1] = score
-  group[last + 2] = id
-end
-
-local function remove(name, id)
-  local group = removed[name]
-  if group then group[#group + 1] = id else removed[name] = { id } end
-end
-
--- Lua has room for some thousands of arguments. -> the sum of the answers
-local function run(command, name, group)
-  local last, count = #group, 0
-  for i = 1, last, 1000 do
-    count = count + redis.call(command, name, unpack(group, i, math.min(i + 999, last)))
-  end
-  return count
-end
-
--- What is committing stays in the set of what is sending, so that a commit writes to its hash only.
-local function set_of(state) return ':state:' .. (state == 'committing' and 'sending' or state) end
-
--- Write what has changed; to be called once, with the operation's answer. A server that is full
--- refuses a first write that may need room, and takes all that follows one that doesn't. Hence what
--- leaves a set comes first, or else PERSIST, which does nothing.
+-- Write what has changed; to be called once, with the operation's answer.
 local function done(answer)
-  for id, old in pairs(before) do
-    local state, due = records[id].state, records[id].due
-    if state ~= 'committing' then
-      if state ~= old then remove(set_of(old), id) end
-      add(set_of(state), now, id)
-      if due == '' then remove(':due', id) else add(':due', due, id) end
-    end
-  end
-  if not next(removed) and next(changes) then redis.call('PERSIST', p .. ':totals') end
-  for name, group in pairs(removed) do
-    local count = run('ZREM', p .. name, group)
-    -- Those that an earlier version of this script has committed.
-    if count < #group and name == ':state:sending' then run('ZREM', p .. ':state:committing', group) end
-  end
   for id, changed in pairs(changes) do redis.call('HSET', key(id), unpack(changed)) end
-  for name, group in pairs(added) do run('ZADD', p .. name, group) end
-  for state, count in pairs(ended) do redis.call('HINCRBY', p .. ':totals', state, count) end
   return answer
 end
 
@@ -164,16 +229,28 @@ local function drop_payload(id)
   set(id, 'payload', '')
 end
 
--- The only place where a state changes. Without a due time nobody looks at the message again. What
--- waits is looked at when it expires, if that is earlier.
+-- What is committing stays in the set of what is sending, so that a commit writes to its hash only;
+-- but earlier versions had a set for it.
+local function leave(id, state)
+  local name = p .. ':state:' .. (state == 'committing' and 'sending' or state)
+  if redis.call('ZREM', name, id) == 0 and state == 'committing' then
+    redis.call('ZREM', p .. ':state:committing', id)
+  end
+end
+
+-- The only place where a state changes, but for what is ordinary: accepted, claimed, committed, sent.
+-- Without a due time nobody looks at the message again. What waits is looked at when it expires, if
+-- that is earlier.
 local function enter(id, state, due)
   local expires = due and is_waiting(state) and tonumber(get(id, 'expires'))
   if expires and expires < due then due = expires end
-  if not before[id] then before[id] = get(id, 'state') end
+  leave(id, get(id, 'state'))
+  redis.call('ZADD', p .. ':state:' .. state, now, id)
+  if due then redis.call('ZADD', p .. ':due', due, id) else redis.call('ZREM', p .. ':due', id) end
   set(id, 'state', state)
   set(id, 'updated', now)
   set(id, 'due', due or '')
-  if is_final(state) then ended[state] = (ended[state] or 0) + 1 end
+  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end
   if state == 'uncertain' then set(id, 'doubted', 1) end
   if state == 'sent' or state == 'cancelled' then drop_payload(id) end
 end
@@ -185,18 +262,8 @@ local function owned(id, token)
   return (state == 'sending' or state == 'committing') and get(id, 'token') == token
 end
 
--- A worker's step from some messages to the next: how many results it has, and of each id, token,
--- state, delay, results, line of the history; then many: id, token, of those whose end goes out
--- next. -> for each result 1 (also when it was recorded already), or 0 where the claim is stale; for
--- each of the others 1, or 0 where the claim is stale and the end must not be sent
+-- The results that were left by `advance`, above.
 if operation == 'advance' then
-  local function look(id)
-    local found = redis.call('HMGET', key(id), 'state', 'token', 'due', 'attempts', 'lost', 'blobs',
-      'reply')
-    records[id] = { state = found[1], token = found[2], due = found[3], attempts = found[4],
-      lost = found[5], blobs = found[6], reply = found[7] }
-  end
-
   -- Whether the claim's lease has ended, and nobody has claimed or settled the message since: a
   -- result that its worker kept until the journal was back still counts, and spares a second copy.
   -- What is held meanwhile takes only a result that ends it: the rest would undo the hold.
@@ -207,18 +274,15 @@ if operation == 'advance' then
   end
 
   local function settle(id, token, state, delay, results, line)
-    look(id)
     if not owned(id, token) then
       if not unclaimed_since(id, token, state) then
         return get(id, 'state') == state and get(id, 'token') == token and 1 or 0
       end
       set(id, 'token', token)
-      set(id, 'lost', 0)
-    elseif number(id, 'lost') > 0 then
-      set(id, 'lost', 0)
     end
     set(id, 'results', results)
-    if get(id, 'reply') then set(id, 'reply', '') end
+    set(id, 'reply', '')
+    set(id, 'lost', 0)
     if get(id, 'state') == 'held' then
       set(id, 'held_from', '')
       set(id, 'held_due', '')
@@ -231,92 +295,10 @@ if operation == 'advance' then
     return 1
   end
 
-  local lease, results, answer = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
-  local commits = 4 + 6 * results
-  for i = 4, commits - 1, 6 do answer[#answer + 1] = settle(unpack(ARGV, i, i + 5)) end
-  for i = commits, #ARGV, 2 do
-    local id = ARGV[i]
-    if not records[id] then look(id) end
-    local owns = owned(id, ARGV[i + 1])
-    if owns then
-      local due = now + lease
-      if due < number(id, 'due') then add(':due', due, id) end
-      enter(id, 'committing', due)
-    end
-    answer[#answer + 1] = owns and 1 or 0
+  for n = 1, tonumber(ARGV[3]) do
+    settled[n] = settled[n] or settle(unpack(ARGV, 6 * n - 2, 6 * n + 3))
   end
-  return done(answer)
-end
-
--- Many: id, payload, digest, summary, send at (0: now), expires at (0: never), SHA-256 of the
--- idempotency key ('' for none), names of large attachments, priority. -> for each the id under
--- which it is known from now on, and 1 where a task is to be published for it: it is new, it isn't
--- scheduled, and it joins no task that waits (of which each has room for so many); or 'missing' and
--- the names of attachments that have to be stored before, and nothing is accepted
-if operation == 'accept' then
-  local grace, window, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-  local answer, missing, new, named = {}, { 'missing' }, 0, {}
-  for i = 5, #ARGV, 9 do
-    for name in string.gmatch(ARGV[i + 7], '%x+') do
-      if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then missing[#missing + 1] = name end
-    end
-  end
-  if #missing > 1 then return missing end
-
-  -- Whether a task that is known to wait takes that message along; if there is none, the caller is
-  -- to publish one. A task that was lost keeps nobody from that for longer than a second.
-  local function joins(id, priority)
-    if room < 1 then return false end
-    local waiting = p .. ':waiting:' .. priority
-    if tonumber(redis.call('GET', waiting) or room) >= room then
-      redis.call('SET', waiting, 0, 'PX', 1000)
-      return false
-    end
-    redis.call('INCR', waiting)
-    redis.call('RPUSH', p .. ':joined:' .. priority, id)
-    return true
-  end
-
-  local function more(fields, name, value)
-    fields[#fields + 1] = name
-    fields[#fields + 1] = value
-  end
-
-  for i = 5, #ARGV, 9 do
-    local id, send_at, expires = ARGV[i], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
-    local blobs, priority = ARGV[i + 7], ARGV[i + 8]
-    local same = ARGV[i + 6] ~= '' and p .. ':same:' .. ARGV[i + 6]
-    local known = same and redis.call('GET', same) or id
-    if redis.call('EXISTS', key(known)) == 1 then
-      answer[#answer + 1] = known
-      answer[#answer + 1] = 0
-    else
-      local state, due = 'queued', now + grace
-      if send_at > now then state, due = 'scheduled', send_at end
-      if expires > 0 and expires < due then due = expires end
-      local fields = { 'state', state, 'due', due, 'created', now, 'payload', ARGV[i + 1],
-        'digest', ARGV[i + 2], 'summary', ARGV[i + 3] }
-      if priority ~= 'normal' then more(fields, 'priority', priority) end
-      if blobs ~= '' then more(fields, 'blobs', blobs) end
-      if expires > 0 then more(fields, 'expires', expires) end
-      -- First: a server that is full refuses this, and then the whole script; later it would not.
-      redis.call('HSET', key(id), unpack(fields))
-      add(':state:' .. state, now, id)
-      add(':due', due, id)
-      if same then redis.call('SET', same, id, 'PX', window) end
-      for name in string.gmatch(blobs, '%x+') do
-        redis.call('PERSIST', p .. ':blob:' .. name)
-        redis.call('HINCRBY', p .. ':blobs', name, 1)
-      end
-      new = new + 1
-      -- Where one of them needs a task, that names those after it too.
-      if send_at <= now and not named[priority] then named[priority] = not joins(id, priority) end
-      answer[#answer + 1] = id
-      answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
-    end
-  end
-  if new > 0 then redis.call('HINCRBY', p .. ':totals', 'accepted', new) end
-  return done(answer)
+  return done(settled)
 end
 
 local function is_due(id) return number(id, 'due') <= now end
@@ -359,6 +341,10 @@ local function recover(id, max_lost, doubt)
   enter(id, next_state, due)
 end
 
+-- Note a claim, to be carried out by `claimed`: of each the answer (id, token, attempt, tries, age,
+-- results, payload, lost), and the state that the message was in.
+local claims, states = {}, {}
+
 local function claim(id, digest, lease)
   local attempt, tries_from, results = number(id, 'attempts') + 1, 0, '{}'
   -- Before the first attempt there is none of these.
@@ -366,25 +352,45 @@ local function claim(id, digest, lease)
     tries_from, results = number(id, 'tries_from'), get(id, 'results') or results
     if get(id, 'left_token') then set(id, 'left_token', '') end
   end
-  set(id, 'attempts', attempt)
-  enter(id, 'sending', now + lease)
-  return { id, 0, attempt, attempt - tries_from, now - tonumber(get(id, 'since') or get(id, 'created')),
-    results, get(id, 'digest') ~= digest and get(id, 'payload') or '', number(id, 'lost') }
+  claims[#claims + 1] = { id, 0, attempt, attempt - tries_from,
+    now - tonumber(get(id, 'since') or get(id, 'created')), results,
+    get(id, 'digest') ~= digest and get(id, 'payload') or '', number(id, 'lost') }
+  states[#claims] = get(id, 'state')
+  records[id].state, records[id].due = 'sending', now + lease
 end
 
--- Give the claims, which are all but the first of the answer, their tokens. A server that is full
--- refuses this, which is the first write.
-local function with_tokens(answer)
-  local count = #answer - 1
-  if count > 0 then
-    local token = redis.call('INCRBY', p .. ':fence', count) - count
-    for i = 2, count + 1 do
-      token = token + 1
-      answer[i][2] = token
-      set(answer[i][1], 'token', token)
-    end
+-- Lua has room for some thousands of arguments.
+local function in_parts(command, name, list)
+  for i = 1, #list, 1000 do redis.call(command, name, unpack(list, i, math.min(i + 999, #list))) end
+end
+
+-- Carry out the claims, and write what else has changed. A server that is full refuses the first
+-- write, and then all. -> what the operation answers first, then the claims
+local function claimed(first, lease)
+  local answer, count, due, queued, entered, dues = { first }, #claims, now + lease, {}, {}, {}
+  if count == 0 then return done(answer) end
+  local token = redis.call('INCRBY', p .. ':fence', count) - count
+  done()
+  for i, row in ipairs(claims) do
+    local id = row[1]
+    row[2] = token + i
+    redis.call('HSET', key(id), 'state', 'sending', 'token', row[2], 'attempts', row[3], 'updated', now, 'due', due)
+    if states[i] == 'queued' then queued[#queued + 1] = id else leave(id, states[i]) end
+    entered[2 * i - 1], entered[2 * i] = now, id
+    dues[2 * i - 1], dues[2 * i] = due, id
+    answer[i + 1] = row
   end
-  return done(answer)
+  in_parts('ZREM', p .. ':state:queued', queued)
+  in_parts('ZADD', p .. ':state:sending', entered)
+  in_parts('ZADD', p .. ':due', dues)
+  return answer
+end
+
+-- What a claim needs, read at once.
+local function look(id, also)
+  local found = redis.call('HMGET', key(id), 'state', 'attempts', 'lost', 'expires', 'since', 'created', also)
+  records[id] = { state = found[1], attempts = found[2], lost = found[3], expires = found[4],
+    since = found[5], created = found[6], [also] = found[7] }
 end
 
 -- Many: id, digest of the payload in hand ('' if none). -> how many of them were looked at, then
@@ -394,15 +400,10 @@ end
 -- caller asks again.
 if operation == 'claim' then
   local lease, max_lost, doubt = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-  local answer = { 0 }
+  local looked_at = 0
   for i = 5, #ARGV, 2 do
     local id = ARGV[i]
-    if not records[id] then
-      local found = redis.call('HMGET', key(id), 'state', 'attempts', 'lost', 'digest', 'expires', 'since',
-        'created')
-      records[id] = { state = found[1], attempts = found[2], lost = found[3], digest = found[4],
-        expires = found[5], since = found[6], created = found[7] }
-    end
+    if not records[id] then look(id, 'digest') end
     local state = get(id, 'state')
     if (state == 'sending' or state == 'committing') and is_due(id) then
       recover(id, max_lost, doubt)
@@ -411,15 +412,15 @@ if operation == 'claim' then
     local may_go = state == 'queued' or (is_waiting(state) and get(id, 'due') and is_due(id))
     if may_go and not expire(id) then
       local suspect = number(id, 'lost') > 0
-      if suspect and #answer > 1 then break end
-      answer[#answer + 1] = claim(id, ARGV[i + 1], lease)
-      answer[1] = answer[1] + 1
+      if suspect and #claims > 0 then break end
+      claim(id, ARGV[i + 1], lease)
+      looked_at = looked_at + 1
       if suspect then break end
     else
-      answer[1] = answer[1] + 1
+      looked_at = looked_at + 1
     end
   end
-  return with_tokens(answer)
+  return claimed(looked_at, lease)
 end
 
 -- The messages that joined a task, oldest first, high priority before low: as many as the limit says,
@@ -427,31 +428,33 @@ end
 -- then the claims
 if operation == 'take' then
   local lease, limit, begins = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
-  local answer, looked_at = { 0 }, 0
+  local looked_at, left = 0, 0
   for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     local joined = p .. ':joined:' .. priority
     if begins then redis.call('DEL', p .. ':waiting:' .. priority) end
-    while #answer <= limit and looked_at < 1000 do
+    while #claims < limit and looked_at < 1000 do
       local id = redis.call('LPOP', joined)
       if not id then break end
       looked_at = looked_at + 1
+      if not records[id] then look(id, 'payload') end
       -- What was held, or cancelled, or claimed by its id meanwhile, goes its own way.
       if get(id, 'state') == 'queued' and number(id, 'lost') == 0 and not expire(id) then
-        answer[#answer + 1] = claim(id, '', lease)
+        claim(id, '', lease)
       end
     end
-    answer[1] = answer[1] + redis.call('LLEN', joined)
+    left = left + redis.call('LLEN', joined)
   end
-  return with_tokens(answer)
+  return claimed(left, lease)
 end
 
 -- Many: id, token: the lease is prolonged while the claim still holds. -> how many did
 if operation == 'renew' then
   local lease, renewed = tonumber(ARGV[2]), 0
+  redis.call('PERSIST', p .. ':totals') -- so that a server that is full takes the rest
   for i = 3, #ARGV, 2 do
     local id = ARGV[i]
     if get(id, 'state') == 'sending' and get(id, 'token') == ARGV[i + 1] then
-      add(':due', now + lease, id)
+      redis.call('ZADD', p .. ':due', now + lease, id)
       set(id, 'due', now + lease)
       renewed = renewed + 1
     end
@@ -492,11 +495,14 @@ if operation == 'release' then
   local answer = {}
   if tick > 0 and not redis.call('SET', p .. ':tick', '1', 'NX', 'PX', tick) then return answer end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. ':due', '-inf', now, 'LIMIT', 0, limit)) do
+    local found = redis.call('HMGET', key(id), 'state', 'due', 'expires', 'lost', 'priority')
+    records[id] = { state = found[1], due = found[2], expires = found[3], lost = found[4],
+      priority = found[5] }
     local state = get(id, 'state')
     if not state then
       redis.call('ZREM', p .. ':due', id)
     elseif state == 'sending' or state == 'committing' then
-      if is_due(id) then recover(id, max_lost, doubt) else add(':due', number(id, 'due'), id) end
+      if is_due(id) then recover(id, max_lost, doubt) else redis.call('ZADD', p .. ':due', number(id, 'due'), id) end
     end
     if is_waiting(get(id, 'state')) and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + grace)
@@ -537,10 +543,10 @@ if operation == 'pulse' then
 end
 
 local function forget(id, state)
-  drop_payload(id)
+  if state ~= 'sent' and state ~= 'cancelled' then drop_payload(id) end
   redis.call('DEL', key(id))
-  remove(set_of(state), id)
-  remove(':due', id)
+  leave(id, state)
+  redis.call('ZREM', p .. ':due', id)
   records[id], changes[id] = { state = false }, nil
 end
 

@@ -147,6 +147,18 @@ def test_a_message_has_one_owner(journal):
     assert journal.claim([("m", ""), ("unknown", "")]) == ([], 2)
 
 
+def test_a_message_that_is_named_twice_is_claimed_once(journal, client):
+    """By one call, be it by its id or as one that joined a task."""
+    accepted(journal, "m")
+    claims, looked_at = journal.claim([("m", ""), ("m", "")])
+    assert ([claim.attempt for claim in claims], looked_at) == ([1], 2)
+    journal.accept([entry("n")], room=9)
+    journal.accept([entry("o")], room=9)
+    client.rpush("mailqueue:{q}:joined:normal", "o")
+    assert [claim.id for claim in journal.take(9, begins=True)[0]] == ["o"]
+    assert journal.read(["o"])[0].attempts == 1
+
+
 def test_a_sent_message_is_final_and_gives_up_its_payload(journal):
     """After settling as sent there is no due time, no payload, and no way to claim it."""
     accepted(journal, "m")
