@@ -103,18 +103,22 @@ end
 -- idempotency key ('' for none), names of large attachments, priority. -> for each the id under
 -- which it is known from now on, and 1 where a task is to be published for it: it is new, it isn't
 -- scheduled, and it joins no task that waits (of which each has room for so many); or 'missing' and
--- the names of attachments that have to be stored before, and nothing is accepted
+-- the names of attachments that have to be stored before, and nothing is accepted. No more than some
+-- thousand messages: Lua has room for so many arguments.
 if operation == 'accept' then
   local grace, window, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-  local answer, missing, new, named = {}, { 'missing' }, 0, {}
+  local answer, missing, new, named, queued, dues = {}, nil, 0, {}, {}, {}
   for i = 5, #ARGV, 9 do
     if ARGV[i + 7] ~= '' then
       for name in string.gmatch(ARGV[i + 7], '%x+') do
-        if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then missing[#missing + 1] = name end
+        if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then
+          missing = missing or { 'missing' }
+          missing[#missing + 1] = name
+        end
       end
     end
   end
-  if #missing > 1 then return missing end
+  if missing then return missing end
 
   -- Whether a task that is known to wait takes that message along; if there is none, the caller is
   -- to publish one. A task that was lost keeps nobody from that for longer than a second.
@@ -155,8 +159,13 @@ if operation == 'accept' then
         end
       end
       if same then redis.call('SET', same, id, 'PX', window) end
-      redis.call('ZADD', p .. ':state:' .. state, now, id)
-      redis.call('ZADD', p .. ':due', due, id)
+      if state == 'queued' then
+        queued[#queued + 1] = now
+        queued[#queued + 1] = id
+      else
+        redis.call('ZADD', p .. ':state:scheduled', now, id)
+      end
+      dues[2 * new + 1], dues[2 * new + 2] = due, id
       new = new + 1
       -- Where one of them needs a task, that names those after it too.
       if send_at <= now and not named[priority] then named[priority] = not joins(id, priority) end
@@ -164,7 +173,11 @@ if operation == 'accept' then
       answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
     end
   end
-  if new > 0 then redis.call('HINCRBY', p .. ':totals', 'accepted', new) end
+  if new > 0 then
+    if #queued > 0 then redis.call('ZADD', p .. ':state:queued', unpack(queued)) end
+    redis.call('ZADD', p .. ':due', unpack(dues))
+    redis.call('HINCRBY', p .. ':totals', 'accepted', new)
+  end
   return answer
 end
 
