@@ -555,21 +555,19 @@ if operation == 'pulse' then
     redis.call('ZCOUNT', p .. ':due', '-inf', now - tonumber(ARGV[3])) }
 end
 
-local function forget(id, state)
-  if state ~= 'sent' and state ~= 'cancelled' then drop_payload(id) end
-  redis.call('DEL', key(id))
-  leave(id, state)
-  redis.call('ZREM', p .. ':due', id)
-  records[id], changes[id] = { state = false }, nil
-end
-
 -- Records of that final state that are older than the given age are removed. -> how many
 if operation == 'trim' then
   local state, before, limit = ARGV[2], now - tonumber(ARGV[3]), tonumber(ARGV[4])
   if not is_final(state) then return 0 end
   local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', before, 'LIMIT', 0, limit)
-  for _, id in ipairs(ids) do forget(id, state) end
-  return done(#ids)
+  local names = {}
+  for i, id in ipairs(ids) do
+    if state ~= 'sent' and state ~= 'cancelled' then drop_payload(id) end
+    names[i] = key(id)
+  end
+  for i = 1, #names, 1000 do redis.call('DEL', unpack(names, i, math.min(i + 999, #names))) end
+  in_parts('ZREM', p .. ':state:' .. state, ids)
+  return #ids
 end
 
 -- Many: id, the results as the caller has seen them, the results to begin anew with. An operator
@@ -644,7 +642,11 @@ end
 if operation == 'discard' then
   local states = { failed = true, partial = true, expired = true, held = true, uncertain = true }
   return change(states, function(id, state)
-    forget(id, state)
+    drop_payload(id)
+    redis.call('DEL', key(id))
+    leave(id, state)
+    redis.call('ZREM', p .. ':due', id)
+    records[id], changes[id] = { state = false }, nil
     redis.call('HINCRBY', p .. ':totals', 'discarded', 1)
   end)
 end
