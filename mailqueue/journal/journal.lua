@@ -56,8 +56,8 @@ local operation = ARGV[1]
 -- next. -> for each result 1 (also when it was recorded already), or 0 where the claim is stale; for
 -- each of the others 1, or 0 where the claim is stale and the end must not be sent
 --
--- A message that is its worker's and was sent at once is done with here; other results are left to
--- `settle`, below.
+-- The ordinary result, sent by whom it was claimed, with nothing else to undo, is recorded here, any
+-- other by `settle`, below.
 local settled, unusual = {}, false
 if operation == 'advance' then
   local due, commits = now + tonumber(ARGV[2]), 4 + 6 * tonumber(ARGV[3])
@@ -526,18 +526,28 @@ if operation == 'release' then
 end
 
 -- What is being sent, few at any time. -> of each id, state, when it entered that
-if operation == 'in_hand' then
-  local answer = {}
+local function in_hand()
+  local answer, seen = {}, {}
   for _, name in ipairs({ 'sending', 'committing' }) do
     for _, id in ipairs(redis.call('ZRANGE', p .. ':state:' .. name, 0, -1)) do
-      if not records[id] then
-        local found = redis.call('HMGET', key(id), 'state', 'updated')
-        records[id] = {}
-        if found[1] == 'sending' or found[1] == 'committing' then
-          answer[#answer + 1] = { id, found[1], found[2] }
-        end
+      local found = not seen[id] and redis.call('HMGET', key(id), 'state', 'updated')
+      if found and (found[1] == 'sending' or found[1] == 'committing') then
+        answer[#answer + 1] = { id, found[1], found[2] }
       end
+      seen[id] = true
     end
+  end
+  return answer
+end
+
+if operation == 'in_hand' then return in_hand() end
+
+-- Many: state. -> how many messages are in each
+if operation == 'counts' then
+  local counts, answer = { sending = 0, committing = 0 }, {}
+  for _, row in ipairs(in_hand()) do counts[row[2]] = counts[row[2]] + 1 end
+  for i = 2, #ARGV do
+    answer[i - 1] = counts[ARGV[i]] or redis.call('ZCARD', p .. ':state:' .. ARGV[i])
   end
   return answer
 end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -324,14 +323,8 @@ class Journal:
 
     def counts(self) -> dict[State, int]:
         """How many messages are in each state."""
-        counts = Counter(State(state) for _, state, _ in self._call("in_hand", []))
-        others = [state for state in State if state not in _IN_HAND]
-        with errors_translated(self._client):
-            pipeline = self._client.pipeline(transaction=False)
-            for state in others:
-                pipeline.zcard(f"{self._prefix}:state:{state}")
-            counts.update(dict(zip(others, pipeline.execute(), strict=True)))
-        return {state: counts[state] for state in State}
+        found = self._call("counts", list(State))
+        return {state: int(count) for state, count in zip(State, found, strict=True)}
 
     def totals(self) -> dict[str, int]:
         """How many were ever accepted, and how often each final state was reached."""
