@@ -6,7 +6,7 @@
 -- (Earlier versions wrote all of them.)
 --
 --   <p>:message:<id>   hash   state      one of the states of the drawing in docs/design.md
---                             payload    JSON, dropped when the message is sent or cancelled
+--                             payload    JSON, emptied when the message is sent or cancelled
 --                             digest     SHA-256 of the payload, so that a task can't smuggle in another
 --                             blobs      names of the large attachments that the payload refers to
 --                             summary    JSON for people: subject, from, to
@@ -589,7 +589,7 @@ if operation == 'retry' then
   for i = 3, #ARGV, 3 do
     local id, seen, anew = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local results = get(id, 'results') or '{}'
-    if states[get(id, 'state')] and get(id, 'payload') and results == seen then
+    if states[get(id, 'state')] and redis.call('HEXISTS', key(id), 'payload') == 1 and results == seen then
       set(id, 'results', anew)
       set(id, 'tries_from', number(id, 'attempts'))
       set(id, 'lost', 0)

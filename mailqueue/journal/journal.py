@@ -15,7 +15,7 @@ from ..blobs import sha256
 from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
 from .connection import Client, Script, ensure_connected, errors_translated
-from .reading import dump_results, read_record, read_results
+from .reading import WITHOUT_PAYLOAD, dump_results, read_record, read_results
 from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settled, Settlement, State
 
 _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
@@ -371,7 +371,10 @@ class Journal:
 
     def payload(self, id_: str) -> str | None:
         """The payload as it was accepted, or None where it is gone."""
-        return self._fields("payload", [id_])[0] or None
+        with errors_translated(self._client):
+            found = self._client.hmget(f"{self._prefix}:message:{id_}", ["state", "payload"])
+        state, payload = found
+        return None if payload is None or state in WITHOUT_PAYLOAD else str(payload)
 
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""

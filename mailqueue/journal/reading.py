@@ -10,6 +10,7 @@ from ..errors import PayloadError
 from ..sealing import KeyMissing
 from .record import Attempt, Record, Result, State
 
+WITHOUT_PAYLOAD = frozenset({State.SENT, State.CANCELLED})  # where it was emptied, or is gone
 _LOG = "log:"
 _SEALED = "(sealed with a key that is not here)"
 _DAMAGED = "(unreadable)"
@@ -44,7 +45,7 @@ def read_record(
         updated=_time(row.get("updated", row["created"])),
         due=_time(row["due"]) if row.get("due") else None,
         history=tuple(history),
-        has_payload=bool(row.get("payload")),
+        has_payload="payload" in row and row["state"] not in WITHOUT_PAYLOAD,
     )
 
 

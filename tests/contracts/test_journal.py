@@ -176,6 +176,16 @@ def test_a_sent_message_is_final_and_gives_up_its_payload(journal):
     assert journal.claim([("m", "")]) == ([], 1)
 
 
+def test_an_empty_payload_is_kept_like_any_other(journal):
+    """It can't be sent, so the message fails and may be tried again: only an end gives it up."""
+    assert journal.accept([entry("m", payload="")]) == [("m", True)]
+    journal.settle(claimed(journal, "m"), Settlement(State.FAILED, "the payload can't be read"))
+    assert (journal.payload("m"), journal.read(["m"])[0].has_payload) == ("", True)
+    assert journal.retry(["m"]) == ["m"]
+    journal.settle(claimed(journal, "m"), SENT)
+    assert (journal.payload("m"), journal.read(["m"])[0].has_payload) == (None, False)
+
+
 def test_settling_twice_is_settling_once(journal):
     """A settlement whose answer got lost may be repeated."""
     accepted(journal, "m")
