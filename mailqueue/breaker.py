@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 
 from .errors import JournalUnavailable
-from .journal import Client, errors_translated, readable
+from .journal import Client, Script, errors_translated, readable
 from .outcome import Misconfigured, ServerTrouble
 from .retry import JITTER
 from .sealing import Sealer
@@ -130,7 +130,7 @@ class SharedBreaker:
         self._pauses = pauses or Pauses()
         self._chance = chance
         self._local = LocalBreaker(self._pauses, chance=chance)
-        self._script = client.register_script(_SCRIPT)
+        self._script = Script(client, _SCRIPT)
         self._clock = clock
         self._next_look = 0.0
         self._trying = False
@@ -208,8 +208,7 @@ class SharedBreaker:
         return View(min(int(wait) / 1000, _ASK_AGAIN), not failures, shown)
 
     def _call(self, operation: str, *arguments: str | float) -> Any:
-        with errors_translated(self._client):
-            return self._script(keys=[_key(self._mailer)], args=[operation, *arguments])
+        return self._script.call(_key(self._mailer), [operation, *arguments])
 
 
 @dataclass(frozen=True)

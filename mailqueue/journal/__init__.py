@@ -1,6 +1,6 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
-from .connection import Client, connect, errors_translated
+from .connection import Client, Script, connect, errors_translated
 from .journal import NO_FSYNC, Journal, Policy, known_queues, now_on
 from .opening import open_journal, open_journals
 from .reading import readable
@@ -31,6 +31,7 @@ __all__ = [
     "Policy",
     "Record",
     "Result",
+    "Script",
     "Settled",
     "Settlement",
     "State",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,6 +20,7 @@ from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, Journal
 from ..urls import redacted
 
 Client = redis.Redis
+_SURELY_OPEN = 0.01  # seconds after a connection was used
 
 
 def connect(url: str, timeout: float) -> Client:
@@ -75,39 +79,108 @@ def _translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...
     return JournalUnavailable(f"{_where(client)} can't be reached: {error}{_hint(client)}")
 
 
-class Script:
-    """A script on the server, called by its hash over one connection of the client's pool.
+class _Lent:
+    """A connection that its pool has lent to a thread; it goes back when nobody holds this."""
 
-    The journal is asked once for each message. redis-py's own call takes twice as long in the
-    client, for retries and metrics that aren't used here.
+    def __init__(self, pool: redis.ConnectionPool, connection: Any) -> None:
+        self.connection = connection
+        self.used = time.monotonic()
+        self._pool = pool
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():  # a child ends its parent's other threads for itself
+            self._pool.release(self.connection)
+
+    def is_usable(self) -> bool:
+        """Whether a command may be sent: the server has not closed it, and owes no answer."""
+        if self._process != os.getpid():
+            return False
+        # To look takes longer than all else that a call does here, and who asks for one message
+        # after the other would look each time. What is lost so soon after it was used could as
+        # well have been lost with the last answer.
+        if time.monotonic() - self.used < _SURELY_OPEN:
+            return True
+        try:
+            return not self.connection.can_read()
+        except redis.RedisError:
+            return False
+
+
+class _Kept(threading.local):
+    """What each thread keeps of a client's connections: one, for its next call."""
+
+    lent: _Lent | None = None
+
+
+_kept: WeakKeyDictionary[Client, _Kept] = WeakKeyDictionary()
+
+
+class Script:
+    """A script on the server, called by its hash over the calling thread's kept connection.
+
+    The journal is asked once for each message. redis-py's own call takes three times as long in
+    the client, for retries and metrics that aren't used here, and for its pool.
     """
 
     def __init__(self, client: Client, text: str) -> None:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._client = client
+        self._kept = _kept.setdefault(client, _Kept())
 
-    def call(self, key: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()) -> Any:
-        """Run it; ``unknown`` as for ``errors_translated``, once a connection is there."""
-        pool = self._client.connection_pool
+    def call(
+        self,
+        key: str,
+        arguments: Sequence[str | float],
+        unknown: tuple[str, ...] = (),
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Any:
+        """Run it; ``unknown`` as for ``errors_translated``, once a connection is there.
+
+        ``meanwhile`` is called while the answer travels. It may call scripts too; what it raises
+        is raised here, and then nobody learns the answer.
+        """
         known: tuple[str, ...] = ()
         try:
-            connection = pool.get_connection()
+            lent = self._take()
             known = unknown
-            try:
-                return self._answer(connection, key, arguments)
-            finally:
-                pool.release(connection)
+            answer = self._answer(lent.connection, key, arguments, meanwhile)
         except redis.RedisError as error:
             raise _translated(self._client, error, known) from error
+        lent.used = time.monotonic()
+        self._kept.lent = lent
+        return answer
 
-    def _answer(self, connection: Any, key: str, arguments: Sequence[str | int]) -> Any:
-        connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
+    def _take(self) -> _Lent:
+        """The kept connection, which nobody else can get meanwhile, or one of the pool."""
+        lent, self._kept.lent = self._kept.lent, None
+        if lent is not None:
+            if lent.is_usable():
+                return lent
+            lent.connection.disconnect()
+        pool = self._client.connection_pool
+        return _Lent(pool, pool.get_connection())
+
+    def _answer(
+        self,
+        connection: Any,
+        key: str,
+        arguments: Sequence[str | float],
+        meanwhile: Callable[[], object] | None,
+    ) -> Any:
         try:
-            return connection.read_response()
-        except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self.text, 1, key, *arguments)
-            return connection.read_response()
+            connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
+            if meanwhile is not None:
+                meanwhile()
+            try:
+                return connection.read_response()
+            except redis.exceptions.NoScriptError:
+                connection.send_command("EVAL", self.text, 1, key, *arguments)
+                return connection.read_response()
+        except BaseException:
+            connection.disconnect()  # an answer that comes now must not be read as the next one
+            raise
 
 
 def ensure_connected(client: Client) -> None:

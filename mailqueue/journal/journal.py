@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -198,19 +198,23 @@ class Journal:
         return int(self._call("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
 
     def advance(
-        self, settled: Sequence[Settled], claims: Sequence[Claim]
+        self,
+        settled: Sequence[Settled],
+        claims: Sequence[Claim],
+        meanwhile: Callable[[], object] | None = None,
     ) -> tuple[list[bool], list[bool]]:
         """Record what attempts came to, and note that the final dots of these claims come next.
 
-        One round trip for both. Returns whether each result was recorded, and whether each dot may
-        be sent; False: that claim is stale.
+        One round trip for both; ``meanwhile`` is called while the answer travels. Returns whether
+        each result was recorded, and whether each dot may be sent; False: that claim is stale.
         """
         arguments: list[str | int] = [_ms(self.policy.reply_wait), len(settled)]
         for result in settled:
             arguments += self._settled(result)
         for claim in claims:
             arguments += [claim.id, claim.token]
-        answers = [bool(answer) for answer in self._call("advance", arguments)]
+        said = self._script.call(self._prefix, ["advance", *arguments], meanwhile=meanwhile)
+        answers = [bool(answer) for answer in said]
         return answers[: len(settled)], answers[len(settled) :]
 
     def commit(self, claim: Claim) -> bool:

@@ -1,0 +1,192 @@
+"""A script's call over the thread's kept connection: it gets its own answer, or none."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from mailqueue.errors import EnqueueUnknown, JournalUnavailable
+from mailqueue.journal import Client, Script, connect
+from mailqueue.journal import connection as module
+
+ECHO = "return {KEYS[1], ARGV[1]}"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    found = connect(redis_url, 2.0)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def echo(client: Client) -> Script:
+    return Script(client, ECHO)
+
+
+@pytest.fixture
+def server(redis_url: str) -> Iterator[redis.Redis]:
+    """A connection of the test's own."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as found:
+        yield found
+
+
+@pytest.fixture
+def always_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call comes a long time after the one before."""
+    monkeypatch.setattr(module, "_SURELY_OPEN", 0.0)
+
+
+@pytest.fixture
+def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call comes at once after the one before."""
+    monkeypatch.setattr(module, "_SURELY_OPEN", 600.0)
+
+
+def close_others(server: redis.Redis) -> None:
+    server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def connections(server: redis.Redis) -> int:
+    return len(server.client_list()) - 1
+
+
+@pytest.mark.usefixtures("always_looks")
+def test_kept(echo: Script, server: redis.Redis) -> None:
+    """One call after the other goes over one connection."""
+    before = connections(server)
+    assert [echo.call("k", [n]) for n in range(3)] == [["k", str(n)] for n in range(3)]
+    assert connections(server) == before + 1
+
+
+@pytest.mark.usefixtures("always_looks")
+def test_closed_while_idle(echo: Script, server: redis.Redis) -> None:
+    """A connection that the server has closed meanwhile is not used: the next call works."""
+    echo.call("k", [1])
+    close_others(server)
+    assert echo.call("k", [2], unknown=("id",)) == ["k", "2"]
+
+
+@pytest.mark.usefixtures("never_looks")
+def test_lost_at_once(echo: Script, server: redis.Redis) -> None:
+    """A command that was sent over a lost connection may have been carried out."""
+    echo.call("k", [1])
+    close_others(server)
+    with pytest.raises(EnqueueUnknown):
+        echo.call("k", [2], unknown=("id",))
+    assert echo.call("k", [3]) == ["k", "3"]
+
+
+def test_no_server(unused_port: int) -> None:
+    """Where no connection can be had nothing was carried out, and that is known."""
+    echo = Script(connect(f"redis://127.0.0.1:{unused_port}", 2.0), ECHO)
+    with pytest.raises(JournalUnavailable):
+        echo.call("k", [1], unknown=("id",))
+
+
+def test_meanwhile(echo: Script) -> None:
+    """What is called while the answer travels may call scripts as well."""
+    inner: list[object] = []
+
+    def meanwhile() -> None:
+        inner.append(echo.call("k", ["inner"], meanwhile=lambda: inner.append("innermost")))
+
+    assert echo.call("k", ["outer"], meanwhile=meanwhile) == ["k", "outer"]
+    assert inner == ["innermost", ["k", "inner"]]
+    assert echo.call("k", ["next"]) == ["k", "next"]
+
+
+def test_unknown_script(echo: Script, server: redis.Redis) -> None:
+    """A script that the server has forgotten is sent anew; what comes meanwhile comes once."""
+    called: list[object] = []
+    server.script_flush()
+    assert echo.call("k", [1], meanwhile=lambda: called.append(1)) == ["k", "1"]
+    assert called == [1]
+
+
+def test_lost_while_an_answer_is_outstanding(echo: Script, server: redis.Redis) -> None:
+    """An answer that doesn't come is an error, and the next call gets its own."""
+    echo.call("k", [1])
+    server.client_pause(60_000, all=False)  # of what may write, as scripts do
+    with pytest.raises(JournalUnavailable):
+        echo.call("k", [2], meanwhile=lambda: close_others(server))
+    server.client_unpause()
+    assert echo.call("k", [3]) == ["k", "3"]
+
+
+def test_too_late(redis_url: str, server: redis.Redis) -> None:
+    """An answer that comes after its time is not taken for that to the next call."""
+    echo = Script(connect(redis_url, 0.2), ECHO)
+    echo.call("k", [1])
+    server.client_pause(60_000, all=False)
+    with pytest.raises(JournalUnavailable):
+        echo.call("k", [2])
+    server.client_unpause()
+    assert echo.call("k", [3]) == ["k", "3"]
+
+
+def test_error_meanwhile(echo: Script) -> None:
+    """An answer that was not waited for is not taken for that to the next call."""
+
+    def fail() -> None:
+        raise LookupError("meanwhile")
+
+    with pytest.raises(LookupError):
+        echo.call("k", [1], meanwhile=fail)
+    assert echo.call("k", [2]) == ["k", "2"]
+
+
+def test_refusal(echo: Script) -> None:
+    """What the server refuses is no reason to doubt the next answer."""
+    with pytest.raises(JournalUnavailable, match="refused"):
+        Script(echo._client, "return redis.call('NONSENSE')").call("k", [])
+    assert echo.call("k", [2]) == ["k", "2"]
+
+
+def test_threads_ending(echo: Script, server: redis.Redis) -> None:
+    """A thread leaves its connection to those after it."""
+    before = connections(server)
+    for n in range(5):
+        thread = threading.Thread(target=echo.call, args=("k", [n]))
+        thread.start()
+        thread.join()
+    assert connections(server) == before + 1
+
+
+def test_threads_at_once(echo: Script) -> None:
+    """Threads that call at the same time share no connection."""
+    everyone = threading.Barrier(4)
+    answers: dict[int, object] = {}
+
+    def call(n: int) -> None:
+        answers[n] = echo.call("k", [n], meanwhile=everyone.wait)
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {n: ["k", str(n)] for n in range(4)}
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.usefixtures("never_looks")
+def test_fork(echo: Script) -> None:
+    """A child leaves its parent's connection alone, and the parent goes on with it."""
+    echo.call("k", ["before"])
+    kept = echo._kept.lent
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            own = echo.call("k", ["child"]) == ["k", "child"]
+            status = 0 if own and echo._kept.lent is not kept else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert echo.call("k", ["after"]) == ["k", "after"]
+    assert echo._kept.lent is kept
