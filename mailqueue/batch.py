@@ -41,7 +41,7 @@ class Batch:
         self,
         journal: Journal,
         items: Iterable[Item],
-        commit: Callable[[Sequence[Claim]], Sequence[bool]],
+        commit: Callable[[Sequence[Claim], Callable[[], object] | None], Sequence[bool]],
         stopping: Callable[[], bool],
         room: int = 0,
     ) -> None:
@@ -143,9 +143,12 @@ class ClaimedMessage:
             return None
         return following
 
-    def commit(self, count: int = 1) -> Sequence[bool]:
+    def commit(
+        self, count: int = 1, meanwhile: Callable[[], object] | None = None
+    ) -> Sequence[bool]:
         """Whether it and those after it, ``count`` in all, may be sent."""
-        return self._batch.commit([message.claim for message in islice(self._and_after(), count)])
+        claims = [message.claim for message in islice(self._and_after(), count)]
+        return self._batch.commit(claims, meanwhile)
 
     def _and_after(self) -> Iterator[ClaimedMessage]:
         message: ClaimedMessage | None = self

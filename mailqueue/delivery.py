@@ -212,7 +212,9 @@ class Delivery:
         except Exception:  # noqa: BLE001 - it can't be rebuilt
             return False
 
-    def _commit(self, claims: Sequence[Claim]) -> Sequence[bool]:
+    def _commit(
+        self, claims: Sequence[Claim], meanwhile: Callable[[], object] | None = None
+    ) -> Sequence[bool]:
         """Record the results so far, and ask which of these messages' ends may be sent."""
         if not claims:
             self._record()
@@ -220,12 +222,12 @@ class Delivery:
         for claim in claims:  # also one that a server has sent back since it was committed
             self._committed.pop(claim.id, None)
         try:
-            recorded, allowed = self._journal.advance(self._unrecorded, claims)
+            recorded, allowed = self._journal.advance(self._unrecorded, claims, meanwhile)
         except JournalUnavailable:
             if not (self._committed and self._unrecorded):
                 raise
             self._record()  # insists: what is under way must not be left for this
-            return self._commit(claims)
+            return self._commit(claims, meanwhile)
         for claim, may_be_sent in zip(claims, allowed, strict=True):
             if may_be_sent:
                 self._committed[claim.id] = claim

@@ -25,6 +25,7 @@ class ByData:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._begun: Transaction | None = None  # of the message after the last
+        self._upcoming: Transaction | None = None  # the same, until it is written
 
     def is_busy(self) -> bool:
         """Never: each message is answered before its turn ends."""
@@ -62,7 +63,7 @@ class ByData:
         if data_reply.code != START_MAIL_INPUT:
             self._session.rset()
             return transaction.outcome(data_reply.verdict, str(data_reply))
-        return self._send_content(transaction, turn, turn.ahead() if room > 1 else None)
+        return self._send_content(transaction, turn, room)
 
     def _abandon(self, transaction: Transaction, is_open: bool) -> Outcome:
         """Nobody can get the message: MAIL was refused, or each RCPT."""
@@ -75,11 +76,8 @@ class ByData:
             session.rset()
         return transaction.outcome(Verdict.ACCEPTED, "")
 
-    def _send_content(
-        self, transaction: Transaction, turn: Turn, following: Turn | None
-    ) -> Outcome:
+    def _send_content(self, transaction: Transaction, turn: Turn, room: int) -> Outcome:
         rest = _stuffed(transaction.envelope.data)
-        upcoming = self._upcoming(following)
         if faultpoint.is_chosen() or not self._session.is_short(transaction.envelope):
             refusal = self._send_body(rest)
             if refusal is not None:
@@ -89,22 +87,27 @@ class ByData:
         elif self._session.dialogue.has_unread():
             refusal = self._session.early_refusal()
             return transaction.outcome(refusal.verdict, str(refusal))
-        if not turn.commit()[0]:
+        self._upcoming = None
+        if not turn.commit(meanwhile=lambda: self._prepare(turn, room))[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
         faultpoint.passed("commit")
-        return self._send_end(transaction, rest, upcoming, following)
+        return self._send_end(transaction, rest, turn)
 
-    def _upcoming(self, turn: Turn | None) -> Transaction | None:
-        """The transaction to open along with this message's end."""
-        # While a long content is on its way, the result of the message before has to be on record.
-        if (
-            turn is None
-            or not self._session.pipelines
-            or not self._session.goes_along(turn.outgoing)
-        ):
-            return None
-        return self._session.transaction(turn.outgoing, _DATA)
+    def _prepare(self, turn: Turn, room: int) -> None:
+        """Begin the transaction to open along with this message's end, and render the one after.
+
+        All that takes long happens here, while the journal answers: by then it has the result of
+        the message before, and the server waits for nothing else.
+        """
+        following = turn.ahead() if room > 1 and self._upcoming is None else None
+        if following is None or not self._session.goes_along(following.outgoing):
+            return
+        if self._session.pipelines:
+            self._upcoming = self._session.transaction(following.outgoing, _DATA)
+            after = following.ahead()
+            if after is not None:
+                self._session.goes_along(after.outgoing)
 
     def _send_body(self, parts: Sequence[bytes]) -> Reply | None:
         """Write the body; a refusal that the server sends before its end is returned."""
@@ -114,20 +117,13 @@ class ByData:
                 return refusal
         return self._session.early_refusal() if self._session.dialogue.has_unread() else None
 
-    def _send_end(
-        self,
-        transaction: Transaction,
-        rest: Sequence[bytes],
-        upcoming: Transaction | None,
-        following: Turn | None,
-    ) -> Outcome:
+    def _send_end(self, transaction: Transaction, rest: Sequence[bytes], turn: Turn) -> Outcome:
         """Send what is left of the body, the dot, and the next envelope in one write."""
-        session = self._session
+        session, upcoming = self._session, self._upcoming
         envelope = [written(upcoming.commands)] if upcoming else []
         try:
             session.dialogue.write(*rest, b".\r\n", *envelope, timeout=session.seconds(Phase.DOT))
             faultpoint.passed("dot")
-            self._render_ahead(following if upcoming is None else following and following.ahead())
             reply = session.dialogue.read(session.seconds(Phase.DOT))
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
@@ -141,11 +137,6 @@ class ByData:
             return transaction.outcome(Verdict.IN_DOUBT, f"unexpected reply: {reply}")
         self._take_up(upcoming)
         return transaction.outcome(reply.verdict, str(reply))
-
-    def _render_ahead(self, turn: Turn | None) -> None:
-        """Render a message while replies travel; whatever is wrong with it shows at its turn."""
-        if turn is not None:
-            self._session.goes_along(turn.outgoing)
 
     def _take_up(self, upcoming: Transaction | None) -> None:
         """Read the replies to the envelope that was written along with the dot, if they came too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from .outcome import (
@@ -45,11 +45,14 @@ class Turn(Protocol):
     def outgoing(self) -> Outgoing:
         """The message."""
 
-    def commit(self, count: int = 1) -> Sequence[bool]:
+    def commit(
+        self, count: int = 1, meanwhile: Callable[[], object] | None = None
+    ) -> Sequence[bool]:
         """Ask, at the last moment where it can still be stopped, whether it may be sent.
 
         The same for those after it, ``count`` in all. All results so far are on record then; with
-        a count of 0 it does nothing else.
+        a count of 0 it does nothing else. ``meanwhile`` is called while the answer travels, and
+        once more where the question had to be repeated.
         """
 
     def ahead(self) -> Turn | None:
