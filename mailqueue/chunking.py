@@ -187,7 +187,7 @@ class ByChunks:
         length = _length_of_first_part(bytes(data[:_LONGEST_FIRST_PART]))
         transaction = self._session.transaction(turn.outgoing, (Phase.CHUNK, f"BDAT {length}"))
         reply = self._begin(transaction, bytes(data[:length]))
-        if not transaction.accepted or reply.verdict is not Verdict.ACCEPTED:
+        if not transaction.is_wanted or reply.verdict is not Verdict.ACCEPTED:
             return self._abandon(transaction, reply)
         self._session.refuse_unasked()
         self._is_proven = True
@@ -209,11 +209,11 @@ class ByChunks:
             self._session.begin(transaction, first)
         except (OSError, ServerTrouble) as error:
             is_amid_chunk = [phase for phase, _ in transaction.unanswered] == [Phase.CHUNK]
-            if is_amid_chunk and transaction.accepted and not _closes(error):
+            if is_amid_chunk and transaction.is_wanted and not _closes(error):
                 raise self._refusal(str(error)) from error
             raise
         reply = transaction.replies[-1]
-        if transaction.accepted and reply.code in _NOT_UNDERSTOOD:
+        if transaction.is_wanted and reply.code in _NOT_UNDERSTOOD:
             raise self._refusal(str(reply))
         return reply
 
@@ -285,7 +285,7 @@ class ByChunks:
         """What the replies come to: the first part of the content that was refused decides."""
         said = transaction.replies[len(transaction.envelope.recipients) + 1 :]
         end = next((reply for reply in said if is_refusal(reply)), said[-1])
-        if transaction.accepted and end.code in _NOT_UNDERSTOOD:
+        if transaction.is_wanted and end.code in _NOT_UNDERSTOOD:
             raise self._refusal(str(end))
         return transaction.outcome(end.verdict, str(end))
 

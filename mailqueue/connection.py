@@ -106,8 +106,10 @@ class Connection:
 
     def _of(self, outgoing: Outgoing) -> Transport | None:
         """The transport by which that message has begun."""
-        transports = (self._lost, self._transport)
-        return next((t for t in transports if t is not None and t.has_begun(outgoing)), None)
+        for transport in (self._lost, self._transport):
+            if transport is not None and transport.has_begun(outgoing):
+                return transport
+        return None
 
     def _deliver(self, turn: Turn) -> Outcome:
         reused = self._transport is not None

@@ -70,8 +70,7 @@ class Delivery:
         with self._leases_kept(batch), self._all_recorded(batch):
             message = None if self._stopping() or self._connection.pause else batch.next()
             while message is not None:
-                is_amid = self._committed or self._has_begun(message)
-                if self._stopping() and not is_amid:
+                if self._stopping() and not (self._committed or self._has_begun(message)):
                     break
                 state = self._deliver(batch, message)
                 if state is None:

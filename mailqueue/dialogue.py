@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from .outcome import Reply, printable
 
@@ -111,12 +112,12 @@ class Dialogue:
         texts: list[str] = []
         start = 0
         while (end := self._received.find(b"\n", start)) >= 0:
-            code, separator, text = _parsed(bytes(self._received[start:end]).removesuffix(b"\r"))
-            texts.append(text)
+            line, is_last = _parsed(bytes(self._received[start:end]))
             start = end + 1
-            if separator != b"-":
+            if is_last:
                 del self._received[:start]
-                return Reply(code, " ".join(texts).strip())
+                return Reply(line.code, " ".join([*texts, line.text]).strip()) if texts else line
+            texts.append(line.text)
         if len(self._received) - start > _LONGEST_LINE or len(texts) > _MOST_LINES:
             raise GarbledReply(
                 f"a reply of more than {_MOST_LINES} lines, or {_LONGEST_LINE} bytes in one"
@@ -145,12 +146,15 @@ def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:
     return left
 
 
-def _parsed(line: bytes) -> tuple[int, bytes, str]:
+@lru_cache(maxsize=256)  # most of what a server says it has said before
+def _parsed(line: bytes) -> tuple[Reply, bool]:
+    """A line of a reply, and whether it is the last one."""
+    line = line.removesuffix(b"\r")
     match = _REPLY_LINE.fullmatch(line)
     if match is None or len(line) > _LONGEST_LINE:
         raise GarbledReply(f"unreadable reply: {_text(line[:200])!r}")
     code, separator, text = match.groups()
-    return int(code), separator, _text(text)
+    return Reply(int(code), _text(text)), separator != b"-"
 
 
 def _text(line: bytes) -> str:

@@ -26,6 +26,8 @@ class ByData:
         self._session = session
         self._begun: Transaction | None = None  # of the message after the last
         self._upcoming: Transaction | None = None  # the same, until it is written
+        self._end: list[bytes] = []  # what is written next, of the message at hand and of that
+        self._newest: Turn | None = None  # the last that was rendered
 
     def is_busy(self) -> bool:
         """Never: each message is answered before its turn ends."""
@@ -58,7 +60,7 @@ class ByData:
         else:
             self._session.read_replies(transaction, transaction.unanswered)
         data_reply = transaction.replies[-1]
-        if not transaction.accepted:
+        if not transaction.is_wanted:
             return self._abandon(transaction, data_reply.code == START_MAIL_INPUT)
         if data_reply.code != START_MAIL_INPUT:
             self._session.rset()
@@ -77,37 +79,41 @@ class ByData:
         return transaction.outcome(Verdict.ACCEPTED, "")
 
     def _send_content(self, transaction: Transaction, turn: Turn, room: int) -> Outcome:
-        rest = _stuffed(transaction.envelope.data)
+        data = transaction.envelope.data
         if faultpoint.is_chosen() or not self._session.is_short(transaction.envelope):
-            refusal = self._send_body(rest)
+            refusal = self._send_body(_stuffed(data))
             if refusal is not None:
                 return transaction.outcome(refusal.verdict, str(refusal))
             faultpoint.passed("body")
-            rest = []
+            data = b""
         elif self._session.dialogue.has_unread():
             refusal = self._session.early_refusal()
             return transaction.outcome(refusal.verdict, str(refusal))
-        self._upcoming = None
-        if not turn.commit(meanwhile=lambda: self._prepare(turn, room))[0]:
+        self._end, self._upcoming, self._newest = [], None, None
+        if not turn.commit(meanwhile=lambda: self._prepare(turn, room, data))[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
         faultpoint.passed("commit")
-        return self._send_end(transaction, rest, turn)
+        return self._send_end(transaction)
 
-    def _prepare(self, turn: Turn, room: int) -> None:
-        """Begin the transaction to open along with this message's end, and render the one after.
+    def _prepare(self, turn: Turn, room: int, data: bytes) -> None:
+        """Make ready what is written next, and render the message after that.
 
-        All that takes long happens here, while the journal answers: by then it has the result of
-        the message before, and the server waits for nothing else.
+        What takes long happens here, while the journal answers: by then it has the result of the
+        message before.
         """
-        following = turn.ahead() if room > 1 and self._upcoming is None else None
+        if self._end:
+            return  # the journal was asked again
+        self._end = [*_stuffed(data), b".\r\n"]
+        following = turn.ahead() if room > 1 else None
         if following is None or not self._session.goes_along(following.outgoing):
             return
         if self._session.pipelines:
             self._upcoming = self._session.transaction(following.outgoing, _DATA)
-            after = following.ahead()
-            if after is not None:
-                self._session.goes_along(after.outgoing)
+            self._end.append(written(self._upcoming.commands))
+            self._newest = following.ahead()
+            if self._newest is not None:
+                self._session.goes_along(self._newest.outgoing)
 
     def _send_body(self, parts: Sequence[bytes]) -> Reply | None:
         """Write the body; a refusal that the server sends before its end is returned."""
@@ -117,13 +123,14 @@ class ByData:
                 return refusal
         return self._session.early_refusal() if self._session.dialogue.has_unread() else None
 
-    def _send_end(self, transaction: Transaction, rest: Sequence[bytes], turn: Turn) -> Outcome:
+    def _send_end(self, transaction: Transaction) -> Outcome:
         """Send what is left of the body, the dot, and the next envelope in one write."""
         session, upcoming = self._session, self._upcoming
-        envelope = [written(upcoming.commands)] if upcoming else []
         try:
-            session.dialogue.write(*rest, b".\r\n", *envelope, timeout=session.seconds(Phase.DOT))
+            session.dialogue.write(*self._end, timeout=session.seconds(Phase.DOT))
             faultpoint.passed("dot")
+            if self._newest is not None:
+                self._newest.ahead()  # which is rebuilt while the reply travels
             reply = session.dialogue.read(session.seconds(Phase.DOT))
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent

@@ -13,6 +13,9 @@ JITTER = (
 )
 
 
+_SEVERITY = list(Verdict)
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """When to try again. All times are in seconds.
@@ -44,14 +47,16 @@ def decide(
     accepted, ``chance`` a number from 0 to 1 that picks the jitter.
     """
     delay = _delay(tries, age, policy, chance)
-    more = _has_more_to_do_at_once(outcome)
+    verdicts = [answer.verdict for answer in outcome.answers.values()]
+    # The server took some recipients and wants the others in a next transaction.
+    more = Verdict.LEFT in verdicts and Verdict.ACCEPTED in verdicts
     results = dict(earlier)
     for recipient, answer in outcome.answers.items():
         result = _result(answer, may_wait=more or delay is not None)
         if result is not None:
             results[recipient] = result
     reply = _telling_reply(outcome)
-    if any(answer.verdict is Verdict.IN_DOUBT for answer in outcome.answers.values()):
+    if Verdict.IN_DOUBT in verdicts:
         # Without a retry left it waits for a person, as with IN_DOUBT = "hold".
         doubt = policy.doubt if delay is not None else None
         return Settlement(State.UNCERTAIN, reply, results, doubt)
@@ -60,12 +65,6 @@ def decide(
     if any(recipient not in results for recipient in recipients):
         return Settlement(State.RETRYING, reply, results, delay)
     return Settlement(_final_state(results), reply, results)
-
-
-def _has_more_to_do_at_once(outcome: Outcome) -> bool:
-    """Whether the server took some recipients and wants the others in a next transaction."""
-    verdicts = {answer.verdict for answer in outcome.answers.values()}
-    return {Verdict.LEFT, Verdict.ACCEPTED} <= verdicts
 
 
 def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float | None:
@@ -79,21 +78,20 @@ def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float 
 def _result(answer: Answer, *, may_wait: bool) -> Result | None:
     if answer.verdict is Verdict.ACCEPTED:
         return Result(State.SENT, answer.reply)
-    for_now = answer.verdict in {Verdict.DEFERRED, Verdict.LEFT}
+    for_now = answer.verdict in (Verdict.DEFERRED, Verdict.LEFT)
     if answer.verdict is Verdict.REFUSED or (for_now and not may_wait):
         return Result(State.FAILED, answer.reply)
     return None
 
 
 def _final_state(results: Mapping[str, Result]) -> State:
-    states = {result.state for result in results.values()}
-    if states == {State.SENT}:
-        return State.SENT
-    return State.PARTIAL if State.SENT in states else State.FAILED
+    sent = [result.state is State.SENT for result in results.values()]
+    if not any(sent):
+        return State.FAILED
+    return State.SENT if all(sent) else State.PARTIAL
 
 
 def _telling_reply(outcome: Outcome) -> str:
     """The reply to show for the message: of the recipient who fared worst."""
-    severity = list(Verdict)
     answers = outcome.answers.values()
-    return max(answers, key=lambda a: severity.index(a.verdict)).reply if answers else ""
+    return max(answers, key=lambda a: _SEVERITY.index(a.verdict)).reply if answers else ""

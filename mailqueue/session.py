@@ -219,4 +219,4 @@ def _is_worthwhile(transaction: Transaction, commands: Sequence[Command]) -> boo
     """Whether anybody can get the message yet."""
     if transaction.replies[0].verdict is not Verdict.ACCEPTED:
         return False
-    return commands[0][0] is Phase.RCPT or bool(transaction.accepted)
+    return commands[0][0] is Phase.RCPT or transaction.is_wanted

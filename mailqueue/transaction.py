@@ -76,28 +76,35 @@ class Transaction:
         return found
 
     @property
-    def accepted(self) -> list[str]:
-        """The recipients for whom the server will take the message."""
-        return [a for a, answer in self.answers.items() if answer.verdict is Verdict.ACCEPTED]
+    def is_wanted(self) -> bool:
+        """Whether the server will take the message for anybody."""
+        replies = self.replies[: len(self.envelope.spellings) + 1]
+        to_mail, to_rcpt = replies[:1], replies[1:]
+        return all(map(_accepts, to_mail)) and any(map(_accepts, to_rcpt))
 
     def outcome(self, verdict: Verdict, reply: str) -> Outcome:
         """The outcome where the recipients that were accepted share an answer."""
-        return self._spelled(
-            {**self.answers, **Outcome.for_all(self.accepted, verdict, reply).answers}
-        )
+        return self._spelled(self.answers, Answer(verdict, reply))
 
     def in_doubt(self, reason: str) -> Outcome:
         """The outcome where nobody reads on: who wasn't refused may have the message."""
-        doubt = Outcome.for_all(self.envelope.recipients, Verdict.IN_DOUBT, reason).answers
-        known = {a: answer for a, answer in self.answers.items() if a not in self.accepted}
-        return self._spelled({**doubt, **known})
+        doubt = Answer(Verdict.IN_DOUBT, reason)
+        unanswered = dict.fromkeys(self.envelope.recipients, doubt)
+        return self._spelled({**unanswered, **self.answers}, doubt)
 
-    def _spelled(self, answers: Mapping[str, Answer]) -> Outcome:
-        """By the spellings under which the message knows its recipients."""
+    def _spelled(self, answers: Mapping[str, Answer], accepted: Answer) -> Outcome:
+        """By the spellings under which the message knows its recipients.
+
+        Those that were accepted get the answer that is theirs together.
+        """
         return Outcome(
             {
-                spelling: answer
+                spelling: accepted if answer.verdict is Verdict.ACCEPTED else answer
                 for address, answer in answers.items()
                 for spelling in self.envelope.spellings[address]
             }
         )
+
+
+def _accepts(reply: Reply) -> bool:
+    return reply.verdict is Verdict.ACCEPTED
