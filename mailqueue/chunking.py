@@ -112,15 +112,16 @@ class ByChunks:
         if is_first:
             self._session.refuse_unasked()
         turns = self._next_turns([turn] if is_first else [], limit - len(self._under_way))
+        first, newest = (turns[0], turns[-1]) if turns else (turn, self._newest)
         try:
-            allowed = (turns[0] if turns else turn).commit(len(turns))
+            allowed = first.commit(len(turns), meanwhile=lambda: self._prepare(newest))
         except JournalUnavailable:
             if is_first:
                 raise
             return  # what is under way is answered first
         if turns:
             faultpoint.passed("commit")
-            self._newest = turns[-1]
+            self._newest = newest
             self._write([t for t, may_go in zip(turns, allowed, strict=True) if may_go])
         if is_first and not allowed[0]:
             raise StaleClaim("another worker has taken the message over")
@@ -167,11 +168,10 @@ class ByChunks:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()
         faultpoint.passed("dot")
-        self._prepare()
+        self._prepare(self._newest)
 
-    def _prepare(self) -> None:
-        """Rebuild and render the next message, and more of them until the server answers."""
-        newest = self._newest
+    def _prepare(self, newest: Turn | None) -> None:
+        """Rebuild and render the message after that, and more of them until the server answers."""
         for _ in range(self._limit):
             newest = newest and newest.ahead()
             if newest is None or not self._session.goes_along(newest.outgoing):
