@@ -53,6 +53,8 @@ class Delivery:
         self.left = 0
         # The newest results, where the next messages' commit will take them to the journal.
         self._unrecorded: list[Settled] = []
+        # What is on record, and whether it came in time, until there is time to tell the log.
+        self._unreported: list[tuple[Settled, bool]] = []
         # The claims whose messages' ends may have been sent, until their results are known.
         self._committed: dict[str, Claim] = {}
         self._stale: set[str] = set()  # tokens of claims that another worker has taken over
@@ -220,8 +222,14 @@ class Delivery:
             return []
         for claim in claims:  # also one that a server has sent back since it was committed
             self._committed.pop(claim.id, None)
+
+        def while_it_travels() -> None:
+            self._report()
+            if meanwhile is not None:
+                meanwhile()
+
         try:
-            recorded, allowed = self._journal.advance(self._unrecorded, claims, meanwhile)
+            recorded, allowed = self._journal.advance(self._unrecorded, claims, while_it_travels)
         except JournalUnavailable:
             if not (self._committed and self._unrecorded):
                 raise
@@ -237,9 +245,11 @@ class Delivery:
 
     def _record(self) -> None:
         """Record the newest results, and insist: until they are, nothing more is begun."""
+        self._report()
         while self._unrecorded:
             try:
                 self._recorded(self._journal.advance(self._unrecorded, [])[0])
+                self._report()
             except JournalUnavailable as error:
                 if self._patience <= 0 or self._stopping():
                     self._spool()
@@ -255,13 +265,18 @@ class Delivery:
         settled, self._unrecorded = self._unrecorded, []
         if settled:
             faultpoint.passed("settle")
-        for one, was_in_time in zip(settled, in_time, strict=True):
+        self._unreported += zip(settled, in_time, strict=True)
+
+    def _report(self) -> None:
+        """Tell the log what is on record."""
+        unreported, self._unreported = self._unreported, []
+        for settled, was_in_time in unreported:
             # A logging handler of the project's may raise. That would be taken for an error of the
             # message at hand, which is the next one by now.
             with suppress(Exception):
-                self._report(one, was_in_time)
+                self._tell(settled, was_in_time)
 
-    def _report(self, settled: Settled, in_time: bool) -> None:
+    def _tell(self, settled: Settled, in_time: bool) -> None:
         claim, settlement, _ = settled
         if in_time:
             _log.info(

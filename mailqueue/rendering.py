@@ -39,6 +39,7 @@ class Envelope:
     sender: str
     spellings: dict[str, list[str]]
     data: bytes
+    needs_smtputf8: bool  # RFC 6531: an address isn't ASCII
 
     @property
     def recipients(self) -> tuple[str, ...]:
@@ -49,11 +50,6 @@ class Envelope:
     def is_8bit(self) -> bool:
         """Whether the content needs 8BITMIME (RFC 6152)."""
         return not self.data.isascii()
-
-    @property
-    def needs_smtputf8(self) -> bool:
-        """Whether an address needs SMTPUTF8 (RFC 6531)."""
-        return not all(address.isascii() for address in (self.sender, *self.spellings))
 
 
 def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
@@ -69,7 +65,7 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
         spellings.setdefault(envelope_address(recipient), []).append(recipient)
     utf8 = not all(address.isascii() for address in (sender, *spellings))
     data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
-    return Envelope(sender, spellings, data)
+    return Envelope(sender, spellings, data, utf8)
 
 
 def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes:

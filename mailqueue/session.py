@@ -70,9 +70,11 @@ class Session:
         """Render the message, once until its transaction. Raises whatever is wrong with it."""
         if len(self._rendered) > self._most_rendered:
             self._rendered.clear()
-        if outgoing.id not in self._rendered:
-            self._rendered[outgoing.id] = render(outgoing, seven_bit=not self.offers("8bitmime"))
-        return self._rendered[outgoing.id]
+        found = self._rendered.get(outgoing.id)
+        if found is None:
+            found = render(outgoing, seven_bit=not self.offers("8bitmime"))
+            self._rendered[outgoing.id] = found
+        return found
 
     def goes_along(self, outgoing: Outgoing) -> bool:
         """Whether that message can be written together with others; it is rendered for that."""
@@ -80,7 +82,7 @@ class Session:
             envelope = self.envelope(outgoing)
         except Exception:  # noqa: BLE001 - it shows at its own turn, and not in another message's
             return False
-        is_short = self.is_short(envelope) and len(envelope.recipients) < COMMANDS_AT_ONCE
+        is_short = self.is_short(envelope) and len(envelope.spellings) < COMMANDS_AT_ONCE
         return is_short and self.obstacle(envelope) is None
 
     def is_short(self, envelope: Envelope) -> bool:
