@@ -69,6 +69,10 @@ class ScriptedServer:
         """The verbs that were received, in order."""
         return [c.split(" ")[0].upper() for n, c in self.commands if session in {None, n}]
 
+    def has_been_left(self) -> bool:
+        """Whether each client that came has closed its connection."""
+        return self.sessions > 0 and all(session.socket.fileno() < 0 for session in self._open)
+
     def __enter__(self) -> ScriptedServer:
         threading.Thread(target=self._accept, daemon=True).start()
         return self

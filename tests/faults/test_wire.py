@@ -6,6 +6,7 @@ import pytest
 
 from mailqueue import EmailMessage, get_connection
 from tests.line import Line, Once, copies, fate, journal_calls, line, send, states, wait_for
+from tests.proxy import Proxy
 from tests.scripted import CLOSE, RESET, ScriptedServer, Session
 from tests.support import wait_until
 
@@ -282,3 +283,28 @@ def test_a_result_is_on_record_before_a_long_content_is_sent(pipelining_server):
     get_connection().send_messages(messages)
     wait_for({"sent": 2})
     assert states_then == ["sent"]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")],
+    ids=["one by one", "pipelined", "chunked"],
+)
+def test_no_end_goes_out_before_the_journals_answer(features, start_worker, valkey):
+    """The journal has allowed it, and nobody learns that: the connection ends before the dot."""
+    with Proxy(valkey.port) as proxy:
+
+        def script(session: Session, phase: str, command: str) -> None:
+            if phase == "MAIL":
+                proxy.hold_replies()
+
+        with ScriptedServer(script, features) as server:
+            worker = start_worker(
+                EMAIL_PORT=str(server.port),
+                MAILQUEUE_JOURNAL_URL=f"redis://127.0.0.1:{proxy.port}/0",
+                MAILQUEUE_ENQUEUE_TIMEOUT="1s",
+            )
+            send(2)
+            wait_until(lambda: states()["committing"] == 1, 20, worker.explain)
+            wait_until(server.has_been_left, 20, worker.explain)
+            assert server.accepted == []
