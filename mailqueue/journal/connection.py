@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import redis
@@ -79,22 +78,16 @@ def _translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...
     return JournalUnavailable(f"{_where(client)} can't be reached: {error}{_hint(client)}")
 
 
-class _Lent:
-    """A connection that its pool has lent to a thread; it goes back when nobody holds this."""
+class _Kept(NamedTuple):
+    """A connection that was taken from its pool, and that the next call may use."""
 
-    def __init__(self, pool: redis.ConnectionPool, connection: Any) -> None:
-        self.connection = connection
-        self.used = time.monotonic()
-        self._pool = pool
-        self._process = os.getpid()
-
-    def __del__(self) -> None:
-        if self._process == os.getpid():  # a child ends its parent's other threads for itself
-            self._pool.release(self.connection)
+    connection: Any
+    used: float
+    process: int
 
     def is_usable(self) -> bool:
         """Whether a command may be sent: the server has not closed it, and owes no answer."""
-        if self._process != os.getpid():
+        if self.process != os.getpid():
             return False
         # To look takes longer than all else that a call does here, and who asks for one message
         # after the other would look each time. What is lost so soon after it was used could as
@@ -107,17 +100,11 @@ class _Lent:
             return False
 
 
-class _Kept(threading.local):
-    """What each thread keeps of a client's connections: one, for its next call."""
-
-    lent: _Lent | None = None
-
-
-_kept: WeakKeyDictionary[Client, _Kept] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Client, list[_Kept]] = WeakKeyDictionary()
 
 
 class Script:
-    """A script on the server, called by its hash over the calling thread's kept connection.
+    """A script on the server, called by its hash over a connection that is kept for such calls.
 
     The journal is asked once for each message. redis-py's own call takes three times as long in
     the client, for retries and metrics that aren't used here, and for its pool.
@@ -127,7 +114,7 @@ class Script:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._client = client
-        self._kept = _kept.setdefault(client, _Kept())
+        self._kept = _kept.setdefault(client, [])  # the last that was used is the next
 
     def call(
         self,
@@ -143,24 +130,39 @@ class Script:
         """
         known: tuple[str, ...] = ()
         try:
-            lent = self._take()
+            connection = self._take()
             known = unknown
-            answer = self._answer(lent.connection, key, arguments, meanwhile)
+            try:
+                answer = self._answer(connection, key, arguments, meanwhile)
+            except BaseException:
+                self._drop(connection)  # what it still says must not be read as the next answer
+                raise
         except redis.RedisError as error:
             raise _translated(self._client, error, known) from error
-        lent.used = time.monotonic()
-        self._kept.lent = lent
+        self._keep(connection)
         return answer
 
-    def _take(self) -> _Lent:
-        """The kept connection, which nobody else can get meanwhile, or one of the pool."""
-        lent, self._kept.lent = self._kept.lent, None
-        if lent is not None:
-            if lent.is_usable():
-                return lent
-            lent.connection.disconnect()
+    def _take(self) -> Any:
+        """A connection that nobody else can get until it is kept or dropped."""
+        with suppress(IndexError):
+            while True:
+                kept = self._kept.pop()
+                if kept.is_usable():
+                    return kept.connection
+                self._drop(kept.connection)
+        return self._client.connection_pool.get_connection()
+
+    def _keep(self, connection: Any) -> None:
         pool = self._client.connection_pool
-        return _Lent(pool, pool.get_connection())
+        # The rest of what the pool may open is for redis-py's own commands.
+        if len(self._kept) < pool.max_connections // 2:
+            self._kept.append(_Kept(connection, time.monotonic(), os.getpid()))
+        else:
+            pool.release(connection)
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        self._client.connection_pool.release(connection)
 
     def _answer(
         self,
@@ -169,18 +171,14 @@ class Script:
         arguments: Sequence[str | float],
         meanwhile: Callable[[], object] | None,
     ) -> Any:
+        connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
+        if meanwhile is not None:
+            meanwhile()
         try:
-            connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
-            if meanwhile is not None:
-                meanwhile()
-            try:
-                return connection.read_response()
-            except redis.exceptions.NoScriptError:
-                connection.send_command("EVAL", self.text, 1, key, *arguments)
-                return connection.read_response()
-        except BaseException:
-            connection.disconnect()  # an answer that comes now must not be read as the next one
-            raise
+            return connection.read_response()
+        except redis.exceptions.NoScriptError:
+            connection.send_command("EVAL", self.text, 1, key, *arguments)
+            return connection.read_response()
 
 
 def ensure_connected(client: Client) -> None:

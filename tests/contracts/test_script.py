@@ -1,4 +1,4 @@
-"""A script's call over the thread's kept connection: it gets its own answer, or none."""
+"""A script's call over a kept connection: it gets its own answer, or none."""
 
 from __future__ import annotations
 
@@ -157,20 +157,32 @@ def test_threads_ending(echo: Script, server: redis.Redis) -> None:
     assert connections(server) == before + 1
 
 
-def test_threads_at_once(echo: Script) -> None:
-    """Threads that call at the same time share no connection."""
+def test_threads_at_once(echo: Script, server: redis.Redis) -> None:
+    """Threads that call at the same time share no connection; those after them open no more."""
+    before = connections(server)
     everyone = threading.Barrier(4)
     answers: dict[int, object] = {}
 
     def call(n: int) -> None:
         answers[n] = echo.call("k", [n], meanwhile=everyone.wait)
 
-    threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert answers == {n: ["k", str(n)] for n in range(4)}
+    for _ in range(2):
+        threads = [threading.Thread(target=call, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert answers == {n: ["k", str(n)] for n in range(4)}
+    assert connections(server) == before + 4
+
+
+def test_a_small_pool(redis_url: str) -> None:
+    """A pool that may open few connections is not used up by those that are kept."""
+    client = connect(f"{redis_url}?max_connections=2", 2.0)
+    echo = Script(client, ECHO)
+    assert echo.call("k", [1], meanwhile=lambda: echo.call("k", [2])) == ["k", "1"]
+    assert client.ping()
+    client.close()
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
@@ -178,15 +190,15 @@ def test_threads_at_once(echo: Script) -> None:
 def test_fork(echo: Script) -> None:
     """A child leaves its parent's connection alone, and the parent goes on with it."""
     echo.call("k", ["before"])
-    kept = echo._kept.lent
+    kept = echo._kept[-1]
     child = os.fork()
     if not child:
         status = 1
         try:
             own = echo.call("k", ["child"]) == ["k", "child"]
-            status = 0 if own and echo._kept.lent is not kept else 2
+            status = 0 if own and echo._kept[-1].connection is not kept.connection else 2
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert echo.call("k", ["after"]) == ["k", "after"]
-    assert echo._kept.lent is kept
+    assert echo._kept[-1].connection is kept.connection
