@@ -112,16 +112,15 @@ class ByChunks:
         if is_first:
             self._session.refuse_unasked()
         turns = self._next_turns([turn] if is_first else [], limit - len(self._under_way))
-        first, newest = (turns[0], turns[-1]) if turns else (turn, self._newest)
         try:
-            allowed = first.commit(len(turns), meanwhile=lambda: self._prepare(newest))
+            allowed = (turns[0] if turns else turn).commit(len(turns))
         except JournalUnavailable:
             if is_first:
                 raise
             return  # what is under way is answered first
         if turns:
             faultpoint.passed("commit")
-            self._newest = newest
+            self._newest = turns[-1]
             self._write([t for t, may_go in zip(turns, allowed, strict=True) if may_go])
         if is_first and not allowed[0]:
             raise StaleClaim("another worker has taken the message over")
@@ -168,10 +167,11 @@ class ByChunks:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()
         faultpoint.passed("dot")
-        self._prepare(self._newest)
+        self._prepare()
 
-    def _prepare(self, newest: Turn | None) -> None:
-        """Rebuild and render the message after that, and more of them until the server answers."""
+    def _prepare(self) -> None:
+        """Rebuild and render the next message, and more of them until the server answers."""
+        newest = self._newest
         for _ in range(self._limit):
             newest = newest and newest.ahead()
             if newest is None or not self._session.goes_along(newest.outgoing):

@@ -27,7 +27,7 @@ class ByData:
         self._begun: Transaction | None = None  # of the message after the last
         self._upcoming: Transaction | None = None  # the same, until it is written
         self._end: list[bytes] = []  # what is written next, of the message at hand and of that
-        self._newest: Turn | None = None  # the last that was rendered
+        self._newest: Turn | None = None  # the last that was looked at
 
     def is_busy(self) -> bool:
         """Never: each message is answered before its turn ends."""
@@ -97,23 +97,21 @@ class ByData:
         return self._send_end(transaction)
 
     def _prepare(self, turn: Turn, room: int, data: bytes) -> None:
-        """Make ready what is written next, and render the message after that.
-
-        What takes long happens here, while the journal answers: by then it has the result of the
-        message before.
-        """
+        """Make ready what is written next, while the journal answers, and render one more."""
         if self._end:
             return  # the journal was asked again
         self._end = [*_stuffed(data), b".\r\n"]
-        following = turn.ahead() if room > 1 else None
-        if following is None or not self._session.goes_along(following.outgoing):
+        self._newest = turn if room > 1 else None
+        following = self._newest and self._session.pipelines and self._newest.ahead()
+        if not following or not self._session.goes_along(following.outgoing):
             return
-        if self._session.pipelines:
-            self._upcoming = self._session.transaction(following.outgoing, _DATA)
-            self._end.append(written(self._upcoming.commands))
-            self._newest = following.ahead()
-            if self._newest is not None:
-                self._session.goes_along(self._newest.outgoing)
+        self._upcoming = self._session.transaction(following.outgoing, _DATA)
+        self._end.append(written(self._upcoming.commands))
+        self._newest = following
+        after = following.ahead()
+        if after is not None:
+            self._newest = after
+            self._session.goes_along(after.outgoing)
 
     def _send_body(self, parts: Sequence[bytes]) -> Reply | None:
         """Write the body; a refusal that the server sends before its end is returned."""
@@ -129,8 +127,7 @@ class ByData:
         try:
             session.dialogue.write(*self._end, timeout=session.seconds(Phase.DOT))
             faultpoint.passed("dot")
-            if self._newest is not None:
-                self._newest.ahead()  # which is rebuilt while the reply travels
+            self._look_ahead()
             reply = session.dialogue.read(session.seconds(Phase.DOT))
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
@@ -144,6 +141,12 @@ class ByData:
             return transaction.outcome(Verdict.IN_DOUBT, f"unexpected reply: {reply}")
         self._take_up(upcoming)
         return transaction.outcome(reply.verdict, str(reply))
+
+    def _look_ahead(self) -> None:
+        """Rebuild another message, and where the server takes its time, render it here already."""
+        following = self._newest and self._newest.ahead()
+        if following is not None and not self._session.dialogue.has_unread():
+            self._session.goes_along(following.outgoing)
 
     def _take_up(self, upcoming: Transaction | None) -> None:
         """Read the replies to the envelope that was written along with the dot, if they came too.
