@@ -22,6 +22,7 @@ _refused: dict[tuple[str, int], float] = {}  # by host and port, when
 _RSET = (Phase.RSET, "RSET")
 _DIGIT = re.compile(r"[0-9]")
 _LONGEST_FIRST_PART = 16  # bytes
+_A_MOMENT = 0.01  # seconds, once for each connection
 
 
 def may_chunk(session: Session) -> bool:
@@ -189,7 +190,9 @@ class ByChunks:
         reply = self._begin(transaction, bytes(data[:length]))
         if not transaction.is_wanted or reply.verdict is not Verdict.ACCEPTED:
             return self._abandon(transaction, reply)
-        self._session.refuse_unasked()
+        # A line too many pushes the last reply out of its place, and that may be on its way still.
+        # Later, it would leave in doubt all that is under way.
+        self._session.refuse_unasked(0 if self._is_proven else _A_MOMENT)
         self._is_proven = True
         rest = data[length:]
         refusal = self._write_middle(transaction, rest[:-2])

@@ -70,11 +70,11 @@ class Dialogue:
             self._receive(deadline)
         return found
 
-    def has_unread(self) -> bool:
-        """Whether the server has said something more, or closed."""
+    def has_unread(self, within: float = 0) -> bool:
+        """Whether the server has said something more, or closed; it has so many seconds for it."""
         if self._received or self._pending():
             return True
-        readable, _, _ = select.select([self._socket], [], [], 0)
+        readable, _, _ = select.select([self._socket], [], [], within)
         return bool(readable)
 
     def has_answered(self, count: int) -> bool:

@@ -181,9 +181,9 @@ class Session:
         """Read the reply to a command; nonsense for a reply is the server's trouble."""
         return checked(self.dialogue.read(min(self.seconds(phase), within)), phase)
 
-    def refuse_unasked(self) -> None:
+    def refuse_unasked(self, within: float = 0) -> None:
         """Replies that nobody asked for would be read as those to what is asked next."""
-        if self.dialogue.has_unread():
+        if self.dialogue.has_unread(within):
             reply = self.dialogue.read(timeout=1)
             raise ServerTrouble(f"the server said something unasked: {reply}")
 
