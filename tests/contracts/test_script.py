@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 import redis
@@ -17,8 +18,14 @@ ECHO = "return {KEYS[1], ARGV[1]}"
 
 
 @pytest.fixture
-def client(redis_url: str) -> Iterator[Client]:
-    found = connect(redis_url, 2.0)
+def name() -> str:
+    """By which the server knows the connections of a test's client, and no others."""
+    return f"client-{uuid4().hex}"
+
+
+@pytest.fixture
+def client(redis_url: str, name: str) -> Iterator[Client]:
+    found = connect(f"{redis_url}?client_name={name}", 2.0)
     yield found
     found.close()
 
@@ -51,16 +58,15 @@ def close_others(server: redis.Redis) -> None:
     server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-def connections(server: redis.Redis) -> int:
-    return len(server.client_list()) - 1
+def connections(server: redis.Redis, name: str) -> int:
+    return [client["name"] for client in server.client_list()].count(name)
 
 
 @pytest.mark.usefixtures("always_looks")
-def test_kept(echo: Script, server: redis.Redis) -> None:
+def test_kept(echo: Script, server: redis.Redis, name: str) -> None:
     """One call after the other goes over one connection."""
-    before = connections(server)
     assert [echo.call("k", [n]) for n in range(3)] == [["k", str(n)] for n in range(3)]
-    assert connections(server) == before + 1
+    assert connections(server, name) == 1
 
 
 @pytest.mark.usefixtures("always_looks")
@@ -147,19 +153,17 @@ def test_refusal(echo: Script) -> None:
     assert echo.call("k", [2]) == ["k", "2"]
 
 
-def test_threads_ending(echo: Script, server: redis.Redis) -> None:
+def test_threads_ending(echo: Script, server: redis.Redis, name: str) -> None:
     """A thread leaves its connection to those after it."""
-    before = connections(server)
     for n in range(5):
         thread = threading.Thread(target=echo.call, args=("k", [n]))
         thread.start()
         thread.join()
-    assert connections(server) == before + 1
+    assert connections(server, name) == 1
 
 
-def test_threads_at_once(echo: Script, server: redis.Redis) -> None:
+def test_threads_at_once(echo: Script, server: redis.Redis, name: str) -> None:
     """Threads that call at the same time share no connection; those after them open no more."""
-    before = connections(server)
     everyone = threading.Barrier(4)
     answers: dict[int, object] = {}
 
@@ -173,7 +177,7 @@ def test_threads_at_once(echo: Script, server: redis.Redis) -> None:
         for thread in threads:
             thread.join()
         assert answers == {n: ["k", str(n)] for n in range(4)}
-    assert connections(server) == before + 4
+    assert connections(server, name) == 4
 
 
 def test_a_small_pool(redis_url: str) -> None:
