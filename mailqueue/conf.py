@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module
@@ -42,6 +43,9 @@ _ENVIRONMENT_PREFIX = "MAILQUEUE_"
 LIFELINE = "MAILQUEUE_LIFELINE"
 # Variables of ours that are no settings.
 _OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT", LIFELINE}
+# What os.environ reads and writes. It raises and catches two errors to say that a variable isn't
+# set, which most aren't, and a `send()` asks for some twenty.
+_environment: dict[bytes, bytes] = vars(os.environ)["_data"]
 
 
 class Setting(Generic[T]):
@@ -105,12 +109,13 @@ class _Section:
         return frozenset(name for name, value in vars(cls).items() if isinstance(value, Setting))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Steady:
-    """What was looked up in a block of ``QueueSettings.steady``."""
+    """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
 
+    dictionaries: Sequence[tuple[Mapping[str, object], str]]
+    environment: Mapping[bytes, bytes]
     values: dict[str, object] = field(default_factory=dict)
-    dictionaries: Sequence[tuple[Mapping[str, object], str]] = ()
 
 
 _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
@@ -148,30 +153,27 @@ class QueueSettings(_Section):
     def __init__(self, parent: Settings) -> None:
         self._parent = parent
         self._environment_checked = False
+        self._newest: _Steady | None = None
 
     def title(self, name: str) -> str:
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        for mapping, source in self._dictionaries():
+        steady = _steady.get() or _Steady(self._dictionaries(), _environment)
+        for mapping, source in steady.dictionaries:
             if name in mapping:
                 return mapping[name], source
         if not self._environment_checked:
             self._check_environment()
         variable = _ENVIRONMENT_PREFIX + name
-        text = os.environ.get(variable)
+        text = _variable(variable, steady.environment)
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {variable}"
 
     def _dictionaries(self) -> Sequence[tuple[Mapping[str, object], str]]:
-        steady = _steady.get()
-        if steady is not None and steady.dictionaries:
-            return steady.dictionaries
         found = self._parent.dictionaries("MAILQUEUE")
         for mapping, source in found:
             self.check_names(mapping, source)
-        if steady is not None:
-            steady.dictionaries = found
         return found
 
     def check_names(self, mapping: Mapping[str, object], source: str) -> None:
@@ -187,12 +189,27 @@ class QueueSettings(_Section):
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """Look each of these settings up only once in this block, in this thread."""
-        token = _steady.set(_Steady())
+        """Keep these settings as they are now in this block, in this thread.
+
+        What an earlier block looked up is not looked up again, unless a source has changed since.
+        """
+        token = _steady.set(self._as_they_are())
         try:
             yield
         finally:
             _steady.reset(token)
+
+    def _as_they_are(self) -> _Steady:
+        newest = self._newest
+        if (
+            newest is None
+            or newest.environment != _environment
+            or newest.dictionaries != self._parent.dictionaries("MAILQUEUE")
+        ):
+            # Copies, which don't change with the sources.
+            newest = _Steady(deepcopy(self._dictionaries()), dict(_environment))
+            self._newest = newest
+        return newest
 
     def steady_values(self) -> dict[str, object] | None:
         steady = _steady.get()
@@ -313,7 +330,7 @@ class Settings(_Section):
             return getattr(django, name, _MISSING), "Django's settings"
         if name in self._configured:
             return self._configured[name], "configure()"
-        text = os.environ.get(name)
+        text = _variable(name)
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {name}"
 
@@ -333,7 +350,7 @@ def django_settings() -> Any | None:
     Configured means: ``settings.configure()`` was called, or ``DJANGO_SETTINGS_MODULE`` is set and
     Django is installed.
     """
-    named = bool(os.environ.get("DJANGO_SETTINGS_MODULE"))
+    named = bool(_variable("DJANGO_SETTINGS_MODULE"))
     if "django.conf" not in sys.modules and not (named and find_spec("django")):
         return None
     django = import_module("django.conf").settings
@@ -342,12 +359,19 @@ def django_settings() -> Any | None:
 
 def home() -> Path:
     """The directory of the embedded server: ``MAILQUEUE_HOME``, default ``.mailqueue`` here."""
-    return _home(os.environ.get("MAILQUEUE_HOME") or ".mailqueue", str(Path.cwd()))
+    # No Path of the working directory, which takes longer to make than to look up the rest.
+    return _home(_variable("MAILQUEUE_HOME") or ".mailqueue", os.getcwd())  # noqa: PTH109
 
 
 @lru_cache(maxsize=16)
 def _home(directory: str, working_directory: str) -> Path:
     return Path(working_directory, directory)
+
+
+def _variable(name: str, environment: Mapping[bytes, bytes] = _environment) -> str | None:
+    """A variable of the environment, or None."""
+    value = environment.get(os.fsencode(name))
+    return None if value is None else os.fsdecode(value)
 
 
 settings = Settings()

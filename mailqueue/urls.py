@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -102,11 +103,18 @@ def socket_path(directory: Path | None = None) -> Path:
     temporary directory, under a name that derives from the home, so that all processes agree.
     """
     directory = directory or home()
-    path = directory / "valkey.sock"
-    if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+    path = _socket_within(directory)
+    if path is not None:
         return path
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
     return _private_directory() / f"{digest}.sock"
+
+
+@lru_cache(maxsize=16)
+def _socket_within(directory: Path) -> Path | None:
+    """The socket's path in that directory, if it fits into an address."""
+    path = directory / "valkey.sock"
+    return path if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT else None
 
 
 def _private_directory() -> Path:

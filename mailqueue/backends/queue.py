@@ -201,8 +201,9 @@ def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
 
 def _refuse_in_outage() -> None:
     """Leave a journal alone that was away a moment ago: not every ``send()`` has to wait for it."""
-    url = journal_url()
-    if settings.MAILQUEUE.ON_OUTAGE == "spool" and time.monotonic() < _left_alone_until.get(url, 0):
+    if settings.MAILQUEUE.ON_OUTAGE != "spool":
+        return
+    if time.monotonic() < _left_alone_until.get(journal_url(), 0):
         raise _LeftAlone("the journal was away a moment ago")
 
 

@@ -331,6 +331,25 @@ def test_settings_are_steady_in_a_block(monkeypatch):
     assert settings.MAILQUEUE.BATCH_SIZE == 8
 
 
+def test_a_later_block_sees_what_has_changed(monkeypatch):
+    """What a block looked up serves the next ones, until any of the sources is another."""
+
+    def seen():
+        with settings.MAILQUEUE.steady():
+            return settings.MAILQUEUE.BATCH_SIZE, settings.MAILQUEUE.SECRET_KEYS
+
+    keys = ["one"]
+    configure(MAILQUEUE={"SECRET_KEYS": keys})
+    assert seen() == seen() == (100, ["one"])
+    keys.append("two")
+    assert seen() == (100, ["one", "two"])
+    monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "7")
+    assert seen() == (7, ["one", "two"])
+    with settings.overridden(MAILQUEUE={"BATCH_SIZE": 8}):
+        assert seen() == (8, ["one", "two"])
+    assert seen() == (7, ["one", "two"])
+
+
 def test_a_list_from_the_environment_is_ones_own(monkeypatch):
     """Whoever changes the list that they got changes nobody else's."""
     monkeypatch.setenv("ADMINS", "a@example.com,b@example.com")
