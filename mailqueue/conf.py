@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -100,7 +100,7 @@ class _Section:
 
     def steady_values(self) -> dict[str, object] | None:
         """What was looked up before and still holds, where anything does."""
-        return None
+        raise NotImplementedError
 
     @classmethod
     @cache
@@ -116,6 +116,7 @@ class _Steady:
     dictionaries: Sequence[tuple[Mapping[str, object], str]]
     environment: Mapping[bytes, bytes]
     values: dict[str, object] = field(default_factory=dict)
+    mail_values: dict[str, object] = field(default_factory=dict)
 
 
 _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
@@ -189,11 +190,12 @@ class QueueSettings(_Section):
 
     @contextmanager
     def steady(self) -> Iterator[None]:
-        """Keep these settings as they are now in this block, in this thread.
+        """Look each setting up only once in this block, in this thread.
 
-        What an earlier block looked up is not looked up again, unless a source has changed since.
+        What an earlier block found of these settings still holds, unless a source has changed. Of
+        Django's mail settings nobody can tell that.
         """
-        token = _steady.set(self._as_they_are())
+        token = _steady.set(replace(self._as_they_are(), mail_values={}))
         try:
             yield
         finally:
@@ -323,6 +325,10 @@ class Settings(_Section):
         for section in (self, self.MAILQUEUE):
             for name in section.names():
                 getattr(section, name)
+
+    def steady_values(self) -> dict[str, object] | None:
+        steady = _steady.get()
+        return None if steady is None else steady.mail_values
 
     def look_up(self, name: str) -> tuple[object, str]:
         django = django_settings()

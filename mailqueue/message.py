@@ -343,6 +343,8 @@ def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:
 
 def _refuse_string(addresses: object, name: str) -> None:
     # A string would be taken for a list of addresses of one letter each.
+    if type(addresses) is list:
+        return
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses or (), Iterable):
         raise TypeError(f'"{name}" argument must be a list or tuple')
 

@@ -33,6 +33,8 @@ _WORTH_COMPRESSING = 2048  # characters
 # How a payload begins that isn't sealed, and where it says that it is compressed.
 _PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
 _INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
+# Kept: with separators of one's own, json.dumps() makes an encoder for each call.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
 # What the fields above and the machinery of message classes account for; the rest of a message's
@@ -79,7 +81,7 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
         _refuse_unbuildable(message, blobs.threshold)
         found = _dump_fields(message, blobs)
     try:
-        text = json.dumps({"v": VERSION, "id": id_} | found, separators=(",", ":"))
+        text = _encode({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
     text = _compressed(text, id_)
@@ -137,7 +139,7 @@ def _compressed(text: str, id_: str) -> str:
     packed = b64encode(zlib.compress(text.encode(), 1)).decode("ascii")
     if len(packed) > len(text) * 2 / 3:
         return text
-    return json.dumps({"v": VERSION, "id": id_, "zlib": packed}, separators=(",", ":"))
+    return _encode({"v": VERSION, "id": id_, "zlib": packed})
 
 
 def is_packed(text: str) -> bool:

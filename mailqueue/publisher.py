@@ -40,7 +40,6 @@ _log = logging.getLogger(__name__)
 def publish(
     queue: str,
     messages: Sequence[tuple[str, str]],
-    app: Celery | None = None,
     priority: Priority = Priority.NORMAL,
 ) -> bool:
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
@@ -53,9 +52,8 @@ def publish(
     wait for it.
     """
     try:
-        chosen = app or producer_app()
         # Half: the journal may have taken its time before.
-        broker = _broker(chosen, settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2, os.getpid())
+        broker = _broker(producer_app(), settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2, os.getpid())
         return broker.is_there and broker.publish(queue, messages, priority)
     except Exception as error:  # noqa: BLE001 - see above
         report(_log, "no task was published, a worker's timer will do it: %s", error)
@@ -232,7 +230,7 @@ def _own_app(url: str) -> Celery:
     return app
 
 
-def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> list[str]:
+def publish_due(queue: str, due: Iterable[Due]) -> list[str]:
     """Publish tasks for messages whose payload stays in the journal, one for each suspect.
 
     Returns the ids of those for which the broker took none.
@@ -244,6 +242,6 @@ def publish_due(queue: str, due: Iterable[Due], app: Celery | None = None) -> li
     return [
         id_
         for (priority, _), messages in tasks.items()
-        if not publish(queue, messages, app, Priority(priority))
+        if not publish(queue, messages, Priority(priority))
         for id_, _ in messages
     ]

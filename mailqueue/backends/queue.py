@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from email.message import Message
 from typing import Any
 
-from celery import Celery
-
 from .. import payload
 from ..blobs import BlobCollector
 from ..conf import settings
@@ -72,11 +70,12 @@ class EmailBackend(BaseEmailBackend):
             return self._send_all(email_messages or ())
 
     def _send_all(self, messages: Iterable[Any]) -> int:
-        app = producer_app()  # a wrong CELERY_APP is an error before anything is accepted
+        if settings.MAILQUEUE.CELERY_APP:
+            producer_app()  # a wrong one is an error before anything is accepted
         accepted = 0
         for portion in _portions(messages):
             try:
-                accepted += self._send_portion(portion, app)
+                accepted += self._send_portion(portion)
             except EnqueueError as error:
                 if not self.fail_silently:
                     raise
@@ -85,14 +84,14 @@ class EmailBackend(BaseEmailBackend):
                 break
         return accepted
 
-    def _send_portion(self, portion: Sequence[_Outgoing], app: Celery) -> int:
+    def _send_portion(self, portion: Sequence[_Outgoing]) -> int:
         by_queue: dict[str, list[_Outgoing]] = {}
         for outgoing in portion:
             queue = outgoing.options.queue or self.queue or settings.MAILQUEUE.QUEUE
             by_queue.setdefault(queue, []).append(outgoing)
-        return sum(self._send_to(queue, group, app) for queue, group in by_queue.items())
+        return sum(self._send_to(queue, group) for queue, group in by_queue.items())
 
-    def _send_to(self, queue: str, group: Sequence[_Outgoing], app: Celery) -> int:
+    def _send_to(self, queue: str, group: Sequence[_Outgoing]) -> int:
         start = time.monotonic()
         try:
             accepted = _accepted(queue, group)
@@ -107,7 +106,7 @@ class EmailBackend(BaseEmailBackend):
         # A journal that took its time leaves none to wait for a broker: a timer will publish.
         if time.monotonic() - start < settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2:
             for priority, messages in waiting.items():
-                publish(queue, messages, app, priority)
+                publish(queue, messages, priority)
         return len(group)
 
     def _in_outage(self, queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int:
