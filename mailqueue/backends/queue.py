@@ -27,8 +27,9 @@ from ..urls import journal_url
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
-# Messages that are serialized and accepted together: at most so many, and so much.
-_AT_ONCE, _BYTES_AT_ONCE = 500, 32 * 1024**2
+# Messages that are serialized and accepted together: at most so many, and so much. More would keep
+# the workers waiting, at first for something to do, then for the journal.
+_AT_ONCE, _BYTES_AT_ONCE = 100, 32 * 1024**2
 # So few at once may join a task that waits; more get tasks of their own, for several workers.
 _JOIN = 10
 _SECONDS_LEFT_ALONE = 5.0
@@ -59,7 +60,7 @@ class EmailBackend(BaseEmailBackend):
         """Accept the messages; return how many. Those without recipients are passed over.
 
         A generator is taken in portions, so that any number of messages passes through in bounded
-        memory. Each portion, of up to 500 messages or 32 MiB, is accepted whole or, where one of
+        memory. Each portion, of up to 100 messages or 32 MiB, is accepted whole or, where one of
         its messages can't be queued, not at all. When it returns, the journal holds them all, and
         each has its id as ``mailqueue_id``. When the journal can't take them, ``ON_OUTAGE`` says
         what comes next: raise JournalUnavailable or EnqueueUnknown within about
