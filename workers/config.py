@@ -5,7 +5,8 @@ What the promise rests on (JSON only, no result backend, when tasks are acknowle
 from the settings, for instance ``MAILQUEUE_BROKER_URL``.
 """
 
-# Task events cost a publish for each task; the journal knows more than they tell.
+# Task events double what a task costs; the journal knows more than they tell. What the other
+# options cost, and why they are as they are, is measured in docs/performance.md.
 worker_send_task_events = False
 
 # A worker's log goes where its supervisor puts standard error; one line for each attempt.
