@@ -60,7 +60,7 @@ _ALL = [_OURS, _TWO, _CHUNKS_10, _CHUNKS_100, _POST_OFFICE, _MAILER, _DJANGO, _B
 _SINGLE = [_OURS, _CHUNKS_10, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _LIST = "5,000 text + HTML of 4 kB, one `send_messages()`"
 _FAR = [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
-_FAR_SINGLE = [_OURS, _CHUNKS_10, _DJANGO]
+_FAR_SINGLE = [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_10, _DJANGO]
 
 SCENARIOS = [
     Scenario("list", _LIST, "list", "text_and_html", 5000, _ALL),
@@ -111,6 +111,7 @@ SCENARIOS = [
                 OWN_SINK,
                 distance / 1000,
                 single_ours,
+                in_flight,
             ),
         )
     ),
