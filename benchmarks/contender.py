@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import redis
 
@@ -144,9 +145,12 @@ class Running:
             return worker
         return None
 
-    def send(self, way: str, shape: str, first: int, number: int) -> dict[str, float]:
+    def send(
+        self, way: str, shape: str, first: int, number: int, every: float = 0.0
+    ) -> dict[str, Any]:
         """Send, and where a command delivers, run it then; what the producer says of it."""
-        took = self.driver.ask("send", way=way, shape=shape, first=first, number=number)
+        words = {"way": way, "shape": shape, "first": first, "number": number, "every": every}
+        took = self.driver.ask("send", **words)
         if self.worker is not None and self.contender.has_command:
             self.worker.ask("run")
         return took

@@ -103,24 +103,34 @@ def library(name: str) -> Library:
     return kind(import_module("django.core.mail"))
 
 
-def run(used: Library, way: str, shape: str, first: int, number: int) -> dict[str, Any]:
-    """Send messages of that shape with these numbers; tell when it began and what it took."""
+def run(
+    used: Library, way: str, shape: str, first: int, number: int, every: float = 0.0
+) -> dict[str, Any]:
+    """Send messages of that shape with these numbers; tell when it began and what it took.
+
+    With ``every``, single messages are sent so many seconds apart, and each one's start is told.
+    """
     compose = SHAPES[shape]
     messages = (compose(used.mail, n) for n in range(first, first + number))
     prepared = used.prepared(messages)
     each: list[float] = []
+    starts: list[float] = []
     forget_peak()
     cpu, start = time.process_time(), time.monotonic()
     if way == "list":
         used.send_list(prepared)
     else:
-        for message in prepared:
+        for number_sent, message in enumerate(prepared):
+            if every:
+                time.sleep(max(0.0, start + number_sent * every - time.monotonic()))
+                starts.append(time.monotonic())
             before = time.perf_counter()
             used.send_one(message)
             each.append(time.perf_counter() - before)
     used.finish()
     seconds, cpu = time.monotonic() - start, time.process_time() - cpu
-    return {"start": start, "seconds": seconds, "cpu": cpu, "peak": peak(), **quantiles(each)}
+    took = {"start": start, "seconds": seconds, "cpu": cpu, "peak": peak()}
+    return {**took, "starts": starts, **quantiles(each)}
 
 
 def quantiles(values: list[float]) -> dict[str, float]:
@@ -135,8 +145,8 @@ def main() -> None:
     """Answer until the standard input ends."""
     used = library(sys.argv[1])
 
-    def answer(way: str, shape: str, first: int, number: int) -> dict[str, Any]:
-        return run(used, way, shape, first, number)
+    def answer(**arguments: Any) -> dict[str, Any]:
+        return run(used, **arguments)
 
     answer_requests({"send": answer})
 

@@ -63,6 +63,10 @@ class OwnSink:
     def wait(self, seconds: float) -> dict[str, Any]:
         return self.program.ask("wait", seconds=seconds)
 
+    def arrivals(self) -> dict[str, float]:
+        found: dict[str, float] = self.program.ask("arrivals")["arrivals"]
+        return found
+
     def verify(self, shape: str, first: int, number: int) -> dict[str, Any]:
         return self.program.ask("verify", shape=shape, first=first, number=number)
 

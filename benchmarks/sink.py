@@ -30,15 +30,16 @@ class Mailbox:
     """What arrived since the last run began, and when the last of the awaited did."""
 
     awaited: int = 0
-    raw: list[tuple[tuple[bytes, ...], bytes, bool]] = field(default_factory=list)
+    raw: list[tuple[tuple[bytes, ...], bytes, bool, float]] = field(default_factory=list)
     complete: threading.Event = field(default_factory=threading.Event)
     at: float = 0.0
 
     def put(self, recipients: tuple[bytes, ...], content: bytes, stuffed: bool) -> None:
         """Keep a message; several sessions may do so at once."""
-        self.raw.append((recipients, content, stuffed))
+        now = time.monotonic()
+        self.raw.append((recipients, content, stuffed, now))
         if len(self.raw) == self.awaited:
-            self.at = time.monotonic()
+            self.at = now
             self.complete.set()
 
     def received(self) -> list[Received]:
@@ -48,7 +49,7 @@ class Mailbox:
                 tuple(address.decode() for address in recipients),
                 content.replace(b"\r\n..", b"\r\n.") if stuffed else content,
             )
-            for recipients, content, stuffed in self.raw
+            for recipients, content, stuffed, _ in self.raw
         ]
 
 
@@ -172,6 +173,11 @@ class Sink:
         complete = self.mailbox.complete.wait(seconds)
         return {"at": self.mailbox.at if complete else None, "count": len(self.mailbox.raw)}
 
+    def arrivals(self) -> dict[str, Any]:
+        """When the message of each recipient came, by the same clock."""
+        found = {to.decode(): at for recipients, _, _, at in self.mailbox.raw for to in recipients}
+        return {"arrivals": found}
+
     def verify(self, shape: str, first: int, number: int) -> dict[str, Any]:
         """Judge what came, with the bytes of all messages together."""
         received = self.mailbox.received()
@@ -215,8 +221,8 @@ def main() -> None:
         check()
         return
     sink = Sink()
-    requests = {"expect": sink.expect, "wait": sink.wait, "verify": sink.verify}
-    answer_requests(requests, ports=sink.ports)
+    questions = (sink.expect, sink.wait, sink.arrivals, sink.verify)
+    answer_requests({question.__name__: question for question in questions}, ports=sink.ports)
 
 
 if __name__ == "__main__":
