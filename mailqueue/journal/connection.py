@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -19,7 +18,6 @@ from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, Journal
 from ..urls import redacted
 
 Client = redis.Redis
-_SURELY_OPEN = 0.01  # seconds after a connection was used
 
 
 def connect(url: str, timeout: float) -> Client:
@@ -37,7 +35,7 @@ def _client(url: str, timeout: float, _process: int) -> Client:
     # None is ever given up, since its sockets would be left to the garbage collector. One for each
     # process: a lock that another thread held when the process forked stays locked in the child.
     try:
-        client: Client = redis.Redis.from_url(
+        pool = _Pool.from_url(
             url,
             decode_responses=True,
             # Damaged bytes must not hide what was read along with them. As an escape that JSON
@@ -51,7 +49,7 @@ def _client(url: str, timeout: float, _process: int) -> Client:
         raise ImproperlyConfigured(
             f"{redacted(url)} is no URL of a Redis or Valkey: {error}"
         ) from None
-    return client
+    return redis.Redis.from_pool(pool)
 
 
 @contextmanager
@@ -67,6 +65,11 @@ def _translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...
     refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
     if isinstance(error, refused):
         return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)
+    if isinstance(error, redis.MaxConnectionsError):
+        return JournalUnavailable(
+            f"{_where(client)} is asked by more threads at once than this process may open "
+            "connections to it; allow more by max_connections in its URL"
+        )
     if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
         return JournalUnavailable(f"{_where(client)} failed: {error}", unknown)
     if unknown:
@@ -82,25 +85,34 @@ class _Kept(NamedTuple):
     """A connection that was taken from its pool, and that the next call may use."""
 
     connection: Any
-    used: float
     process: int
 
     def is_usable(self) -> bool:
         """Whether a command may be sent: the server has not closed it, and owes no answer."""
-        if self.process != os.getpid():
-            return False
-        # To look takes longer than all else that a call does here, and who asks for one message
-        # after the other would look each time. What is lost so soon after it was used could as
-        # well have been lost with the last answer.
-        if time.monotonic() - self.used < _SURELY_OPEN:
-            return True
         try:
-            return not self.connection.can_read()
+            return self.process == os.getpid() and not self.connection.can_read()
         except redis.RedisError:
             return False
 
 
-_kept: WeakKeyDictionary[Client, list[_Kept]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[redis.ConnectionPool, list[_Kept]] = WeakKeyDictionary()
+
+
+class _Pool(redis.ConnectionPool):
+    """A pool that has what scripts keep for others, too, before it has too many connections."""
+
+    def make_connection(self) -> Any:
+        """Open one, or take one that is kept. Raises MaxConnectionsError if all are in use."""
+        try:
+            return super().make_connection()
+        except redis.MaxConnectionsError:
+            kept = _kept.get(self, [])
+            with suppress(IndexError):
+                while True:
+                    found = kept.pop()
+                    if found.process == os.getpid():
+                        return found.connection
+            raise
 
 
 class Script:
@@ -114,7 +126,8 @@ class Script:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._client = client
-        self._kept = _kept.setdefault(client, [])  # the last that was used is the next
+        # The last that was used is the next.
+        self._kept = _kept.setdefault(client.connection_pool, [])
 
     def call(
         self,
@@ -139,7 +152,7 @@ class Script:
                 raise
         except redis.RedisError as error:
             raise _translated(self._client, error, known) from error
-        self._keep(connection)
+        self._kept.append(_Kept(connection, os.getpid()))
         return answer
 
     def _take(self) -> Any:
@@ -151,14 +164,6 @@ class Script:
                     return kept.connection
                 self._drop(kept.connection)
         return self._client.connection_pool.get_connection()
-
-    def _keep(self, connection: Any) -> None:
-        pool = self._client.connection_pool
-        # The rest of what the pool may open is for redis-py's own commands.
-        if len(self._kept) < pool.max_connections // 2:
-            self._kept.append(_Kept(connection, time.monotonic(), os.getpid()))
-        else:
-            pool.release(connection)
 
     def _drop(self, connection: Any) -> None:
         connection.disconnect()
