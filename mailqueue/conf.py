@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
@@ -43,9 +43,6 @@ _ENVIRONMENT_PREFIX = "MAILQUEUE_"
 LIFELINE = "MAILQUEUE_LIFELINE"
 # Variables of ours that are no settings.
 _OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT", LIFELINE}
-# What os.environ reads and writes. It raises and catches two errors to say that a variable isn't
-# set, which most aren't, and a `send()` asks for some twenty.
-_environment: dict[bytes, bytes] = vars(os.environ)["_data"]
 
 
 class Setting(Generic[T]):
@@ -114,7 +111,8 @@ class _Steady:
     """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
 
     dictionaries: Sequence[tuple[Mapping[str, object], str]]
-    environment: Mapping[bytes, bytes]
+    environment: Mapping[Any, Any]
+    fingerprint: bytes | None = None
     values: dict[str, object] = field(default_factory=dict)
     mail_values: dict[str, object] = field(default_factory=dict)
 
@@ -160,7 +158,7 @@ class QueueSettings(_Section):
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        steady = _steady.get() or _Steady(self._dictionaries(), _environment)
+        steady = _steady.get() or _Steady(self._dictionaries(), _environment())
         for mapping, source in steady.dictionaries:
             if name in mapping:
                 return mapping[name], source
@@ -202,16 +200,17 @@ class QueueSettings(_Section):
             _steady.reset(token)
 
     def _as_they_are(self) -> _Steady:
-        newest = self._newest
-        if (
-            newest is None
-            or newest.environment != _environment
-            or newest.dictionaries != self._parent.dictionaries("MAILQUEUE")
-        ):
-            # Copies, which don't change with the sources.
-            newest = _Steady(deepcopy(self._dictionaries()), dict(_environment))
-            self._newest = newest
-        return newest
+        fingerprint = _fingerprint(self._parent.dictionaries("MAILQUEUE"))
+        newest, environment = self._newest, _environment()
+        if newest and newest.fingerprint == fingerprint and newest.environment == environment:
+            return newest
+        found = _Steady(self._dictionaries(), environment)
+        if fingerprint is None:
+            return found
+        # Copies, which don't change with the sources.
+        found = _Steady(marshal.loads(fingerprint), dict(environment), fingerprint)  # noqa: S302
+        self._newest = found
+        return found
 
     def steady_values(self) -> dict[str, object] | None:
         steady = _steady.get()
@@ -374,10 +373,34 @@ def _home(directory: str, working_directory: str) -> Path:
     return Path(working_directory, directory)
 
 
-def _variable(name: str, environment: Mapping[bytes, bytes] = _environment) -> str | None:
+def _environment() -> Mapping[Any, Any]:
+    """What ``os.environ`` reads, or what a test has put in its place.
+
+    ``os.environ`` raises and catches two errors to say that a variable isn't set, which most
+    aren't, and a ``send()`` asks for some ten.
+    """
+    return getattr(os.environ, "_data", os.environ)
+
+
+def _variable(name: str, environment: Mapping[Any, Any] | None = None) -> str | None:
     """A variable of the environment, or None."""
-    value = environment.get(os.fsencode(name))
+    found = _environment() if environment is None else environment
+    value = found.get(os.fsencode(name))
+    if value is None:
+        value = found.get(name)
     return None if value is None else os.fsdecode(value)
+
+
+def _fingerprint(dictionaries: Any) -> bytes | None:
+    """What is the same for the same settings; None where nobody can tell.
+
+    Of plain values only, down to the last: what computes its value, such as a lazy string, may be
+    another the next time, and what compares as equal, such as 1 and True, may be read as another.
+    """
+    try:
+        return marshal.dumps(dictionaries, 2)
+    except ValueError:
+        return None
 
 
 settings = Settings()

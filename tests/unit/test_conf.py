@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -348,6 +349,56 @@ def test_a_later_block_sees_what_has_changed(monkeypatch):
     with settings.overridden(MAILQUEUE={"BATCH_SIZE": 8}):
         assert seen() == (8, ["one", "two"])
     assert seen() == (7, ["one", "two"])
+
+
+class _Changing(str):
+    """A text that is another each time, as a lazy one may be; it compares as equal to any."""
+
+    readings = 0
+
+    def __str__(self):
+        type(self).readings += 1
+        return f"queue-{self.readings}"
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+    def __deepcopy__(self, memo):
+        raise TypeError("can't be copied")
+
+
+def test_a_value_that_is_computed_is_looked_up_in_each_block():
+    """Nobody can tell whether it is the same as before."""
+    configure(MAILQUEUE=MappingProxyType({"QUEUE": _Changing("queue")}))
+    seen = []
+    for _ in range(2):
+        with settings.MAILQUEUE.steady():
+            seen.append(settings.MAILQUEUE.BATCH_SIZE)
+            seen.append(settings.MAILQUEUE.QUEUE)
+    assert seen[::2] == [100, 100]
+    assert seen[1] != seen[3]
+
+
+def test_values_that_compare_as_equal_are_told_apart(monkeypatch):
+    """A size of 1 is right, and True isn't one."""
+    configure(MAILQUEUE={"BATCH_SIZE": 1})
+    with settings.MAILQUEUE.steady():
+        assert settings.MAILQUEUE.BATCH_SIZE == 1
+    # As Django's `override_settings` may; `configure` itself would refuse it.
+    monkeypatch.setitem(settings._configured["MAILQUEUE"], "BATCH_SIZE", True)
+    with settings.MAILQUEUE.steady(), pytest.raises(ImproperlyConfigured, match="BATCH_SIZE"):
+        settings.MAILQUEUE.BATCH_SIZE  # noqa: B018
+
+
+def test_an_environment_in_the_place_of_the_other(monkeypatch):
+    """As `mock.patch("os.environ", {...})` puts it there."""
+    monkeypatch.setattr(os, "environ", {"MAILQUEUE_QUEUE": "other", "EMAIL_HOST": "mail.example"})
+    for _ in range(2):
+        with settings.MAILQUEUE.steady():
+            assert (settings.MAILQUEUE.QUEUE, settings.EMAIL_HOST) == ("other", "mail.example")
+    assert settings.MAILQUEUE.QUEUE == "other"
 
 
 def test_a_list_from_the_environment_is_ones_own(monkeypatch):
