@@ -12,6 +12,7 @@ from typing import Any
 
 from . import payload
 from .blobs import Blob, BlobCache
+from .errors import JournalUnavailable
 from .journal import Claim, Journal, Result
 from .rendering import Outgoing
 
@@ -130,14 +131,20 @@ class ClaimedMessage:
         return self._batch.next()
 
     def ahead(self) -> ClaimedMessage | None:
-        """The message after this one, if it may be begun while this one lasts. Raises nothing."""
+        """The message after this one, if it may be begun while this one lasts.
+
+        Of what is wrong with that message, or with the journal, it raises nothing.
+        """
         # One that may kill the worker does so alone, and a worker that is to stop begins nothing.
         if self.claim.is_suspect or self._batch.stopping():
             return None
         try:
             following = self.following
-            if following is None or following.claim.is_suspect:
-                return None
+        except JournalUnavailable:
+            return None
+        if following is None or following.claim.is_suspect:
+            return None
+        try:
             following.outgoing  # noqa: B018 - rebuilt now; what is wrong shows at its own turn
         except Exception:  # noqa: BLE001
             return None
