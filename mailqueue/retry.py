@@ -11,9 +11,7 @@ from .outcome import Answer, Outcome, Verdict
 JITTER = (
     0.1  # each delay is spread by ±10 %, so that a thousand refused at once don't return at once
 )
-
-
-_SEVERITY = list(Verdict)
+_SEVERITY = list(Verdict)  # the later, the worse
 
 
 @dataclass(frozen=True)
