@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -17,7 +18,9 @@ from .journal import Claim, Journal, Result
 from .rendering import Outgoing
 
 # So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
-_CLAIM_AT_ONCE = 10
+_CLAIM_AT_ONCE = 8
+# With fewer than these the next ones are asked for: the answer is there before they are needed.
+_FEW = 3
 # Seconds after which a task takes no more than it names: other queues wait for the same worker.
 _TAKES_FOR = 5.0
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
@@ -55,15 +58,19 @@ class Batch:
         self.left = 0
         self._room = room
         self._takes_until: float | None = None
+        self._asked: Callable[[], bool] | None = None  # for more, whose answer was not read yet
 
     def next(self) -> ClaimedMessage | None:
         """The next message, claimed where necessary; None at the end. Raises JournalUnavailable."""
         while not self._claimed:
-            if self._waiting:
-                self._claim()
-            elif not self._take():
+            if not self._collect():
                 return None
-        return self._claimed.popleft()
+        message = self._claimed.popleft()
+        if len(self._claimed) < _FEW and self._asked is None:
+            # What is wrong with the journal shows when more are needed.
+            with suppress(JournalUnavailable):
+                self._asked = self._ask()
+        return message
 
     def late(self) -> ClaimedMessage | None:
         """The next message, where it came back only after the last had been looked at."""
@@ -73,28 +80,65 @@ class Batch:
         """Claim that message once more, after those that are claimed already."""
         self._waiting.appendleft(Item(claim.id))
 
-    def _claim(self) -> None:
-        """Claim some. Those that aren't this worker's to send are passed over."""
-        items = [self._waiting[n] for n in range(min(_CLAIM_AT_ONCE, len(self._waiting)))]
-        texts = {item.id: item.payload for item in items}
-        digests = [(id_, payload.digest(text) if text else "") for id_, text in texts.items()]
-        claims, looked_at = self.journal.claim(digests)
-        for _ in range(looked_at):
-            self._waiting.popleft()
-        self._add(claims, texts)
+    def close(self) -> None:
+        """Learn what is claimed besides. Raises JournalUnavailable."""
+        if self._asked is not None:
+            self._collect()
 
-    def _take(self) -> bool:
-        """Claim some that no task names. False: there are none, or no more are for this task."""
+    def _collect(self) -> bool:
+        """Take what the journal gives. False: there is no more for this task."""
+        asked, self._asked = self._asked, None
+        if asked is not None and asked():
+            return True
+        asked = self._ask()
+        return asked is not None and asked()
+
+    def _ask(self) -> Callable[[], bool] | None:
+        """Ask the journal for more, if it may have more for this task; whose answer is read later.
+
+        That tells whether it had any.
+        """
+        return self._claim() if self._waiting else self._take()
+
+    def _claim(self) -> Callable[[], bool]:
+        """Claim some. Those that aren't this worker's to send are passed over."""
+        items = [self._waiting.popleft() for _ in range(min(_CLAIM_AT_ONCE, len(self._waiting)))]
+        texts = {item.id: item.payload for item in items}
+        looked_at = 0
+
+        def claimed() -> bool:
+            nonlocal looked_at
+            try:
+                claims, looked_at = claiming()
+            finally:
+                self._waiting.extendleft(reversed(items[looked_at:]))
+            self._add(claims, texts)
+            return True
+
+        try:
+            digests = [(id_, payload.digest(text) if text else "") for id_, text in texts.items()]
+            claiming = self.journal.begin_claim(digests)
+        except BaseException:
+            self._waiting.extendleft(reversed(items))
+            raise
+        return claimed
+
+    def _take(self) -> Callable[[], bool] | None:
+        """Claim some that no task names. None: no more are for this task."""
         begins = self._takes_until is None
         if self._takes_until is None:
             self._takes_until = time.monotonic() + _TAKES_FOR
         if not self._room or self.stopping() or time.monotonic() >= self._takes_until:
-            return False
-        limit = min(self._room, _CLAIM_AT_ONCE)
-        claims, self.left = self.journal.take(limit, begins=begins)
-        self._room -= len(claims)
-        self._add(claims, {})
-        return bool(claims)
+            return None
+        taking = self.journal.begin_take(min(self._room, _CLAIM_AT_ONCE), begins=begins)
+
+        def taken() -> bool:
+            claims, self.left = taking()
+            self._room -= len(claims)
+            self._add(claims, {})
+            return bool(claims)
+
+        return taken
 
     def _add(self, claims: Iterable[Claim], texts: Mapping[str, str]) -> None:
         self.held.update({claim.id: claim for claim in claims})

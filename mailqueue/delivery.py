@@ -114,6 +114,7 @@ class Delivery:
             self._unrecorded.append(Settled(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
+        batch.close()
         for claim in list(batch.held.values()):
             self._journal.give_back(claim, self._connection.pause, reply)
             del batch.held[claim.id]

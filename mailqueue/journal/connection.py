@@ -141,19 +141,31 @@ class Script:
         ``meanwhile`` is called while the answer travels. It may call scripts too; what it raises
         is raised here, and then nobody learns the answer.
         """
+        asked = self.ask(key, arguments, unknown)
+        if meanwhile is not None:
+            try:
+                meanwhile()
+            except BaseException:
+                asked.drop()
+                raise
+        return asked.answer()
+
+    def ask(
+        self, key: str, arguments: Sequence[str | float], unknown: tuple[str, ...] = ()
+    ) -> Asked:
+        """Have the server run it, and return at once; ask for the answer, or drop it."""
         known: tuple[str, ...] = ()
         try:
             connection = self._take()
             known = unknown
             try:
-                answer = self._answer(connection, key, arguments, meanwhile)
+                connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
             except BaseException:
-                self._drop(connection)  # what it still says must not be read as the next answer
+                self._drop(connection)
                 raise
         except redis.RedisError as error:
             raise _translated(self._client, error, known) from error
-        self._kept.append(_Kept(connection, os.getpid()))
-        return answer
+        return Asked(self, connection, (key, *arguments), unknown)
 
     def _take(self) -> Any:
         """A connection that nobody else can get until it is kept or dropped."""
@@ -169,20 +181,49 @@ class Script:
         connection.disconnect()
         self._client.connection_pool.release(connection)
 
-    def _answer(
+    def _keep(self, connection: Any) -> None:
+        self._kept.append(_Kept(connection, os.getpid()))
+
+
+class Asked:
+    """A call of a script whose answer is still to be read."""
+
+    def __init__(
         self,
+        script: Script,
         connection: Any,
-        key: str,
         arguments: Sequence[str | float],
-        meanwhile: Callable[[], object] | None,
-    ) -> Any:
-        connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
-        if meanwhile is not None:
-            meanwhile()
+        unknown: tuple[str, ...],
+    ) -> None:
+        self._script = script
+        self._connection = connection
+        self._arguments = arguments
+        self._unknown = unknown
+
+    def answer(self) -> Any:
+        """Wait for the answer. Raises what ``Script.call`` raises."""
+        script = self._script
+        try:
+            try:
+                answer = self._read()
+            except BaseException:
+                self.drop()  # what it still says must not be read as the next answer
+                raise
+        except redis.RedisError as error:
+            raise _translated(script._client, error, self._unknown) from error
+        script._keep(self._connection)
+        return answer
+
+    def drop(self) -> None:
+        """Never learn the answer."""
+        self._script._drop(self._connection)
+
+    def _read(self) -> Any:
+        connection = self._connection
         try:
             return connection.read_response()
         except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self.text, 1, key, *arguments)
+            connection.send_command("EVAL", self._script.text, 1, *self._arguments)
             return connection.read_response()
 
 

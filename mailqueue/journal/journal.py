@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 
@@ -28,6 +28,8 @@ _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message tha
 _TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 _CHANGE_AT_ONCE = 500  # likewise
+# What reads the answer of a claim: the claims, and the number that comes with them.
+Claiming: TypeAlias = Callable[[], tuple[list[Claim], int]]
 _IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
 
 
@@ -174,19 +176,34 @@ class Journal:
         Returns those that are now the caller's to send, and how many of ``ids`` were looked at: a
         message that lost its worker before is claimed alone, so the caller asks again for the rest.
         """
+        return self.begin_claim(ids)()
+
+    def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Claiming:
+        """The same, without a wait: what it returns is to be called for the answer."""
         arguments: list[str | int] = [_ms(self.policy.lease), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
-        looked_at, *claims = self._call("claim", arguments)
-        return [self._read_claim(row) for row in claims], int(looked_at)
+        return self._begin("claim", arguments)
 
     def take(self, limit: int, *, begins: bool) -> tuple[list[Claim], int]:
         """Claim messages that joined a task; return them, and how many are left.
 
         A task that ``begins`` to take them waits no more: those that come now need another one.
         """
-        left, *claims = self._call("take", [_ms(self.policy.lease), limit, int(begins)])
-        return [self._read_claim(row) for row in claims], int(left)
+        return self.begin_take(limit, begins=begins)()
+
+    def begin_take(self, limit: int, *, begins: bool) -> Claiming:
+        """The same, without a wait: what it returns is to be called for the answer."""
+        return self._begin("take", [_ms(self.policy.lease), limit, int(begins)])
+
+    def _begin(self, operation: str, arguments: Sequence[str | int]) -> Claiming:
+        asked = self._script.ask(self._prefix, [operation, *arguments])
+
+        def claims() -> tuple[list[Claim], int]:
+            number, *rows = asked.answer()
+            return [self._read_claim(row) for row in rows], int(number)
+
+        return claims
 
     def results_of(self, claim: Claim) -> dict[str, Result]:
         """The results of those recipients that earlier attempts have settled."""
