@@ -54,6 +54,7 @@ class Batch:
         self.stopping = stopping
         self.held: dict[str, Claim] = {}  # claimed, and neither settled nor given back
         self._waiting = deque({item.id: item for item in items}.values())
+        self._first = self._waiting[0].id if self._waiting else ""
         self._claimed: deque[ClaimedMessage] = deque()
         self.left = 0
         self._room = room
@@ -125,9 +126,10 @@ class Batch:
 
     def _take(self) -> Callable[[], bool] | None:
         """Claim some that no task names. None: no more are for this task."""
-        begins = self._takes_until is None
+        begins = ""
         if self._takes_until is None:
             self._takes_until = time.monotonic() + _TAKES_FOR
+            begins = self._first
         if not self._room or self.stopping() or time.monotonic() >= self._takes_until:
             return None
         taking = self.journal.begin_take(min(self._room, _CLAIM_AT_ONCE), begins=begins)

@@ -34,8 +34,8 @@
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:joined:<priority>   list   ids of messages that no task names: one that was waiting takes them
---   <p>:waiting:<priority>  string how many were left to the task that waits in the broker; there
---                             while one is known to, for a second at most
+--   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
+--                             at most: which message it names first, how many have joined it
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
@@ -124,12 +124,13 @@ if operation == 'accept' then
   -- to publish one. A task that was lost keeps nobody from that for longer than a second.
   local function joins(id, priority)
     if room < 1 then return false end
-    local waiting = p .. ':waiting:' .. priority
-    if tonumber(redis.call('GET', waiting) or room) >= room then
-      redis.call('SET', waiting, 0, 'PX', 1000)
+    local task = p .. ':task:' .. priority
+    if tonumber(redis.call('HGET', task, 'joined') or room) >= room then
+      redis.call('HSET', task, 'names', id, 'joined', 0)
+      redis.call('PEXPIRE', task, 1000)
       return false
     end
-    redis.call('INCR', waiting)
+    redis.call('HINCRBY', task, 'joined', 1)
     redis.call('RPUSH', p .. ':joined:' .. priority, id)
     return true
   end
@@ -437,14 +438,14 @@ if operation == 'claim' then
 end
 
 -- The messages that joined a task, oldest first, high priority before low: as many as the limit says,
--- each claimed as by `claim`. A task that begins to take them waits no more. -> how many are left,
--- then the claims
+-- each claimed as by `claim`. The task that names that message first (if not '') waits no more. -> how
+-- many are left for which no other is known to wait, then the claims
 if operation == 'take' then
-  local lease, limit, begins = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+  local lease, limit, names = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
   local looked_at, left = 0, 0
   for _, priority in ipairs({ 'high', 'normal', 'low' }) do
-    local joined = p .. ':joined:' .. priority
-    if begins then redis.call('DEL', p .. ':waiting:' .. priority) end
+    local joined, task = p .. ':joined:' .. priority, p .. ':task:' .. priority
+    if names ~= '' and redis.call('HGET', task, 'names') == names then redis.call('DEL', task) end
     while #claims < limit and looked_at < 1000 do
       local id = redis.call('LPOP', joined)
       if not id then break end
@@ -455,7 +456,8 @@ if operation == 'take' then
         claim(id, '', lease)
       end
     end
-    left = left + redis.call('LLEN', joined)
+    local more = redis.call('LLEN', joined)
+    if more > 0 and redis.call('EXISTS', task) == 0 then left = left + more end
   end
   return claimed(left, lease)
 end

@@ -185,16 +185,17 @@ class Journal:
             arguments += [id_, digest]
         return self._begin("claim", arguments)
 
-    def take(self, limit: int, *, begins: bool) -> tuple[list[Claim], int]:
-        """Claim messages that joined a task; return them, and how many are left.
+    def take(self, limit: int, *, begins: str = "") -> tuple[list[Claim], int]:
+        """Claim messages that joined a task; return them, and how many need another one.
 
-        A task that ``begins`` to take them waits no more: those that come now need another one.
+        The task that ``begins`` with that message waits no more: those that come now need another.
+        What is left is the next task's, where one is known to wait.
         """
         return self.begin_take(limit, begins=begins)()
 
-    def begin_take(self, limit: int, *, begins: bool) -> Claiming:
+    def begin_take(self, limit: int, *, begins: str = "") -> Claiming:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [_ms(self.policy.lease), limit, int(begins)])
+        return self._begin("take", [_ms(self.policy.lease), limit, begins])
 
     def _begin(self, operation: str, arguments: Sequence[str | int]) -> Claiming:
         asked = self._script.ask(self._prefix, [operation, *arguments])

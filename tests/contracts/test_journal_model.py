@@ -249,7 +249,8 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(worker=workers, limit=st.integers(0, 3), begins=st.booleans(), data=st.data())
     def takes_what_joined(self, worker: str, limit: int, begins: bool, data: st.DataObject) -> None:
         """A task takes along what no task names."""
-        claims, _ = self.journal.take(limit, begins=begins)
+        names = data.draw(st.sampled_from(sorted(self.entries))) if begins and self.entries else ""
+        claims, _ = self.journal.take(limit, begins=names)
         assert len(claims) <= limit
         self.claimed(worker, claims)
         self.proceed(worker, data)
