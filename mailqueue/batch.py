@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any
 
 from . import payload
 from .blobs import Blob, BlobCache
@@ -154,17 +153,16 @@ class ClaimedMessage:
         self.claim = claim
         self._batch = batch
         self._text = text
+        self.recipients: tuple[str, ...] = ()  # all of them, each once; known with `outgoing`
 
     @cached_property
     def outgoing(self) -> Outgoing:
         """The message, for those who are still to get it. Raises whatever is wrong with it."""
-        left = tuple(address for address in self.recipients if address not in self.earlier)
-        return Outgoing(self.claim.id, self._message, left)
-
-    @cached_property
-    def recipients(self) -> tuple[str, ...]:
-        """All of its recipients, each once."""
-        return tuple(dict.fromkeys(self._message.recipients()))
+        message = payload.loads(self._batch.journal.sealer.open(self._text), self._blob)
+        self.recipients = tuple(dict.fromkeys(message.recipients()))
+        earlier = self.earlier
+        left = [address for address in self.recipients if address not in earlier]
+        return Outgoing(self.claim.id, message, tuple(left))
 
     @cached_property
     def earlier(self) -> Mapping[str, Result]:
@@ -208,10 +206,6 @@ class ClaimedMessage:
         while message is not None:
             yield message
             message = message.following
-
-    @cached_property
-    def _message(self) -> Any:
-        return payload.loads(self._batch.journal.sealer.open(self._text), self._blob)
 
     def _blob(self, name: str) -> Blob:
         return _blobs.get(name, self._batch.journal.blob)

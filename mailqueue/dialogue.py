@@ -30,13 +30,14 @@ class Dialogue:
         self._socket = connected
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
+        self._timeout = -1.0  # the socket's, in seconds; it is a system call to set one
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def write(self, *parts: bytes, timeout: float) -> None:
         """Send all of it in one go. Raises OSError, also when no progress takes so many seconds."""
-        self._socket.settimeout(timeout)
+        self._set_timeout(timeout)
         if isinstance(self._socket, ssl.SSLSocket):  # which encrypts from one buffer only
             self._socket.sendall(parts[0] if len(parts) == 1 else b"".join(parts))
             return
@@ -50,7 +51,7 @@ class Dialogue:
         for start in range(0, len(data), _PART):
             if self.has_unread():
                 return False
-            self._socket.settimeout(timeout)
+            self._set_timeout(timeout)
             self._socket.sendall(view[start : start + _PART])
         return True
 
@@ -65,17 +66,21 @@ class Dialogue:
 
         After a TimeoutError the same reply can be waited for again.
         """
-        deadline = time.monotonic() + timeout
-        while (found := self._reply()) is None:
-            self._receive(deadline)
+        found = self._reply()
+        if found is None:
+            deadline = time.monotonic() + timeout
+            self._receive(timeout)
+            while (found := self._reply()) is None:
+                self._receive(max(deadline - time.monotonic(), 0.001))
         return found
 
     def has_unread(self, within: float = 0) -> bool:
         """Whether the server has said something more, or closed; it has so many seconds for it."""
         if self._received or self._pending():
             return True
-        readable, _, _ = select.select([self._socket], [], [], within)
-        return bool(readable)
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        return bool(waiting.poll(within * 1000))
 
     def has_answered(self, count: int) -> bool:
         """Whether so many replies are here."""
@@ -93,7 +98,7 @@ class Dialogue:
         return [line for line in lines if line.endswith(b"\n") and line[3:4] != b"-"]
 
     def _take_what_came(self) -> None:
-        self._socket.settimeout(0)
+        self._set_timeout(0)
         try:
             while self._lost is None and len(self._received) < _PART:
                 self._take(self._socket.recv(65536))
@@ -124,11 +129,16 @@ class Dialogue:
             )
         return None
 
-    def _receive(self, deadline: float) -> None:
+    def _receive(self, within: float) -> None:
         if self._lost is not None:
             raise self._lost
-        self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
+        self._set_timeout(within)
         self._take(self._socket.recv(65536))
+
+    def _set_timeout(self, seconds: float) -> None:
+        if seconds != self._timeout:
+            self._socket.settimeout(seconds)
+            self._timeout = seconds
 
     def _take(self, found: bytes) -> None:
         if not found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from .errors import MailqueueError
 
@@ -37,8 +38,7 @@ class Reply:
         return f"{self.code} {self.text}".strip()
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The verdict on one recipient, and the reply that it rests on."""
 
     verdict: Verdict

@@ -128,7 +128,7 @@ def parsed(text: str) -> dict[str, Any]:
     inflated = inflater.decompress(b64decode(found["zlib"]), _INFLATED_LIMIT)
     if not inflater.eof:
         raise PayloadError("the payload is compressed and truncated, or larger than any message")
-    inner: dict[str, Any] = json.loads(inflated)
+    inner: dict[str, Any] = json.loads(inflated.decode())
     return inner
 
 

@@ -9,7 +9,7 @@ from email.generator import BytesGenerator
 from email.message import Message
 from email.policy import EmailPolicy
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 from .addresses import envelope_address
 from .errors import BadHeaderError
@@ -19,8 +19,7 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER_END = re.compile(r"[\r\n](?![\n \t])")  # not a fold
 
 
-@dataclass(frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to be delivered, to those of its recipients who are still to get it."""
 
     id: str

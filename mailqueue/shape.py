@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import MIMEPart
 from email.policy import EmailPolicy
@@ -157,6 +157,8 @@ def _refuse_unusual(shape: Shape, message: Any) -> None:
 
 
 def _text(value: Any) -> str:
+    if type(value) is str:
+        return value
     # Of a subclass too: what a template renders is one, and its str() is what gets written.
     if not (isinstance(value, str) or is_lazy_text(value)):
         raise Unusual("a value that isn't text")
@@ -214,7 +216,12 @@ def _single_part(part: MIMEPart) -> MIMEPart:
 def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:
     """The header fields in the order in which ``message()`` sets them."""
     extra_headers = message.extra_headers or {}
-    given = _of_attributes(extra_headers, family)
+    replacing, others = _by_place(tuple(extra_headers))
+    given = {lower: _text(extra_headers[name]) for lower, name in replacing}
+    if family is not Family.OURS and any(
+        _OF_ATTRIBUTES[lower] != name or not extra_headers[name] for lower, name in replacing
+    ):
+        raise Unusual("a header that Django writes though it is empty, or in another spelling")
     yield "Subject", _text(message.subject)
     yield "From", given["from"] if "from" in given else _text(message.from_email)
     for name, attribute in _ADDRESS_LISTS.items():
@@ -224,26 +231,21 @@ def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:
             yield name, value
     for address in message.bcc or ():
         refuse_line_ends(_text(address or ""), "Bcc")
-    for name, value in extra_headers.items():
-        if name.lower() not in _OF_ATTRIBUTES:
-            yield name, _text(value)
+    for name in others:
+        yield name, _text(extra_headers[name])
 
 
-def _of_attributes(headers: Mapping[str, Any], family: Family) -> dict[str, str]:
-    """Those extra headers that take the place of an attribute, by their lower names."""
-    if not headers:
-        return {}
-    names = [name.lower() for name in headers]
-    if len({*names}) < len(names) or not _SPECIAL.isdisjoint(names):
+@lru_cache(maxsize=256)  # nearly all messages of a program have the same ones
+def _by_place(names: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Those extra headers that take the place of an attribute, by their lower names; the others."""
+    lower_names = [name.lower() for name in names]
+    if len({*lower_names}) < len(names) or not _SPECIAL.isdisjoint(lower_names):
         raise Unusual("a header that stands there twice, or that isn't an extra one")
-    if not all(_FIELD_NAME.fullmatch(name) for name in headers):
+    if not all(_FIELD_NAME.fullmatch(name) for name in names):
         raise Unusual("a header with an odd name")
-    found = {name.lower(): name for name in headers if name.lower() in _OF_ATTRIBUTES}
-    if family is not Family.OURS and any(
-        _OF_ATTRIBUTES[lower] != name or not headers[name] for lower, name in found.items()
-    ):
-        raise Unusual("a header that Django writes though it is empty, or in another spelling")
-    return {lower: _text(headers[name]) for lower, name in found.items()}
+    both = list(zip(lower_names, names, strict=True))
+    replacing = [(lower, name) for lower, name in both if lower in _OF_ATTRIBUTES]
+    return replacing, [name for lower, name in both if lower not in _OF_ATTRIBUTES]
 
 
 def _addresses(addresses: Any, family: Family) -> str:

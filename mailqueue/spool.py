@@ -102,7 +102,7 @@ class Spool:
             "v": VERSION,
             "queue": queue,
             "worker": worker,
-            "claim": asdict(claim) | {"payload": ""},
+            "claim": claim._asdict() | {"payload": ""},
             "settlement": asdict(result),
             "at": self._clock(),
         }

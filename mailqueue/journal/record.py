@@ -87,8 +87,7 @@ class Change(NamedTuple):
     state: State | None
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A message that is this worker's to send until the lease ends.
 
     ``payload`` is empty where the one that came with the task is the right one. ``tries`` counts
