@@ -66,11 +66,16 @@ class Batch:
             if not self._collect():
                 return None
         message = self._claimed.popleft()
-        if len(self._claimed) < _FEW and self._asked is None:
+        if self._asked is None and self._needs_more_behind(message):
             # What is wrong with the journal shows when more are needed.
             with suppress(JournalUnavailable):
                 self._asked = self._ask()
         return message
+
+    def _needs_more_behind(self, message: ClaimedMessage) -> bool:
+        # What may kill the worker must take no others with it.
+        held = [message, *self._claimed]
+        return len(self._claimed) < _FEW and not any(m.claim.is_suspect for m in held)
 
     def late(self) -> ClaimedMessage | None:
         """The next message, where it came back only after the last had been looked at."""

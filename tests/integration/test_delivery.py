@@ -16,6 +16,7 @@ import redis
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 from mailqueue.connection import close_connections
 from mailqueue.errors import PayloadError
+from mailqueue.journal import open_journal
 from mailqueue.monitor import report
 from mailqueue.rendering import rendered_bytes
 from mailqueue.tasks import deliver
@@ -380,26 +381,61 @@ def test_a_loop_of_sends_costs_a_task_for_many(start_worker, smtp_server, redis_
     assert sorted(m.recipients[0] for m in smtp_server.received) == sorted(addresses)
 
 
-def test_what_is_left_when_a_task_is_full_gets_another(smtp_server, redis_url, monkeypatch):
-    """A task ends when it has delivered BATCH_SIZE messages, and publishes one for the rest."""
+@pytest.fixture
+def here(smtp_server, monkeypatch) -> Iterator[None]:
+    """Tasks are run in this process, with that server to deliver to."""
     monkeypatch.setenv("EMAIL_HOST", "127.0.0.1")
     monkeypatch.setenv("EMAIL_PORT", str(smtp_server.port))
+    yield
+    close_connections()
+
+
+def test_what_is_left_when_a_task_is_full_gets_another(here, smtp_server, redis_url, monkeypatch):
+    """A task ends when it has delivered BATCH_SIZE messages, and publishes one for the rest."""
+    messages = [letter(f"to{n}@example.com") for n in range(7)]
+    for message in messages:
+        assert message.send() == 1
+    monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "4")
+    with redis.Redis.from_url(redis_url) as broker:
+        assert broker.llen(TASKS) == 1  # it names the first message
+        assert deliver("mailqueue", [{"id": messages[0].mailqueue_id}]) == {"sent": 4}
+        assert broker.llen(TASKS) == 2
+        assert deliver("mailqueue", []) == {"sent": 3}
+        assert broker.llen(TASKS) == 2
+        assert deliver("mailqueue", []) == {}
+    assert [m.recipients[0] for m in smtp_server.received] == [m.to[0] for m in messages]
+
+
+def test_what_is_left_to_a_task_that_waits_gets_no_other(here, redis_url, monkeypatch):
+    """That one takes it, as it takes what joins it."""
     for n in range(7):
         assert letter(f"to{n}@example.com").send() == 1
     monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "4")
-    try:
-        with redis.Redis.from_url(redis_url) as broker:
-            assert broker.llen(TASKS) == 1  # it names the first message
-            assert deliver("mailqueue", []) == {"sent": 4}
-            assert broker.llen(TASKS) == 2
-            assert deliver("mailqueue", []) == {"sent": 2}
-            assert broker.llen(TASKS) == 2
-            assert deliver("mailqueue", []) == {}
-    finally:
-        close_connections()
-    assert [m.recipients[0] for m in smtp_server.received] == [
-        f"to{n}@example.com" for n in range(1, 7)
-    ]
+    assert deliver("mailqueue", []) == {"sent": 4}  # not that which was published
+    with redis.Redis.from_url(redis_url) as broker:
+        assert broker.llen(TASKS) == 1
+
+
+@pytest.mark.parametrize("accepted", range(2, 12, 3))
+@pytest.mark.parametrize("joined", [False, True])
+def test_what_was_claimed_ahead_goes_back(accepted, joined, here, smtp_server):
+    """Also what the journal was asked for when the server got into trouble, and hadn't told yet."""
+    messages = [letter(f"to{n}@example.com") for n in range(30)]
+    for number, message in enumerate(messages[1:] if joined else messages):
+        smtp_server.replies[message.to[0]] = ["421 4.3.2 down"] * 9 if number == accepted else []
+    if joined:
+        for message in messages:
+            message.send()
+        named = messages[:1]
+    else:
+        get_connection().send_messages(messages)
+        named = messages
+    deliver("mailqueue", [{"id": message.mailqueue_id} for message in named])
+    counts = {state: count for state, count in open_journal().counts().items() if count}
+    sent = counts.pop("sent")
+    assert accepted <= sent < 30
+    assert counts.keys() <= {"queued", "retrying"}
+    assert sum(counts.values()) == 30 - sent
 
 
 def test_priority_decides_which_waiting_message_goes_first(start_worker, smtp_server):
