@@ -59,7 +59,7 @@ class Scenario:
 _ALL = [_OURS, _TWO, _CHUNKS_10, _CHUNKS_100, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _SINGLE = [_OURS, _CHUNKS_10, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _LIST = "5,000 text + HTML of 4 kB, one `send_messages()`"
-_FAR = [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
+_FAR = [_OURS, _TWO, _CHUNKING, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
 _FAR_SINGLE = [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_10, _DJANGO]
 
 SCENARIOS = [
@@ -85,8 +85,8 @@ SCENARIOS = [
     *(
         scenario
         for distance, (list_, ours, in_flight, single, single_ours) in {
-            20: (120, 500, 2000, 60, 500),
-            80: (60, 150, 800, 24, 150),
+            20: (120, 600, 2000, 60, 600),  # ours: as many tasks for each of two workers
+            80: (60, 200, 800, 24, 200),
         }.items()
         for scenario in (
             Scenario(

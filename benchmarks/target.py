@@ -36,7 +36,7 @@ def targets(results: Results) -> Iterator[Target]:
     """Those that were measured."""
     yield from _ratio(results, "list", _OURS, CELERY_EMAIL, 3)
     yield from _ratio(results, "list", _OURS, BARE, 1)
-    yield from _two_workers(results)
+    yield from _two_workers(results, "list")
     yield from _ratio(results, "single", _OURS, CELERY_EMAIL, 4)
     yield from _latencies(results)
     yield from _ratio(results, "attachment", _OURS, CELERY_EMAIL, 5)
@@ -44,6 +44,7 @@ def targets(results: Results) -> Iterator[Target]:
     yield from _flat_memory(results)
     for distance in (20, 80):
         yield from _ratio(results, f"list-{distance}", _OURS, BARE, 3.8)
+        yield from _two_workers(results, f"list-{distance}")
         yield from _ratio(results, f"list-{distance}", _IN_FLIGHT, BARE, 30)
         yield from _ratio(results, f"single-{distance}", _OURS, CELERY_EMAIL, 8)
 
@@ -54,10 +55,10 @@ def _ratio(results: Results, scenario: str, name: str, to: str, bound: float) ->
         yield Target(f"{scenario}: {name} / {to}, messages/s", bound, ratio)
 
 
-def _two_workers(results: Results) -> Iterator[Target]:
-    one, two = (results.median("list", name, "rate") for name in (_OURS, _TWO))
+def _two_workers(results: Results, scenario: str) -> Iterator[Target]:
+    one, two = (results.median(scenario, name, "rate") for name in (_OURS, _TWO))
     if one and two:
-        yield Target("list: two workers / one, messages/s", 1.6, two / one)
+        yield Target(f"{scenario}: two workers / one, messages/s", 1.6, two / one)
 
 
 def _latencies(results: Results) -> Iterator[Target]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -193,7 +193,10 @@ class QueueSettings(_Section):
         What an earlier block found of these settings still holds, unless a source has changed. Of
         Django's mail settings nobody can tell that.
         """
-        token = _steady.set(replace(self._as_they_are(), mail_values={}))
+        found = self._as_they_are()
+        token = _steady.set(
+            _Steady(found.dictionaries, found.environment, found.fingerprint, found.values)
+        )
         try:
             yield
         finally:
@@ -382,10 +385,13 @@ def _environment() -> Mapping[Any, Any]:
     return getattr(os.environ, "_data", os.environ)
 
 
+_encoded = lru_cache(maxsize=256)(os.fsencode)
+
+
 def _variable(name: str, environment: Mapping[Any, Any] | None = None) -> str | None:
     """A variable of the environment, or None."""
     found = _environment() if environment is None else environment
-    value = found.get(os.fsencode(name))
+    value = found.get(_encoded(name))
     if value is None:
         value = found.get(name)
     return None if value is None else os.fsdecode(value)
