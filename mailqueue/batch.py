@@ -27,7 +27,7 @@ _blobs = BlobCache()  # one for the process: the next batch has the same brochur
 
 @dataclass(frozen=True)
 class Item:
-    """A message as a task names it: by id, with the payload inline where it is small enough."""
+    """A message as a task names it: by id, with the payload where that is within INLINE_LIMIT."""
 
     id: str
     payload: str = ""

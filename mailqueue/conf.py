@@ -130,7 +130,7 @@ class QueueSettings(_Section):
     CELERY_APP = Setting("", parse_text)
     QUEUE = Setting("mailqueue", parse_name)
     BATCH_SIZE = Setting(100, parse_positive)
-    INLINE_LIMIT = Setting(64 * 1024, parse_size)
+    INLINE_LIMIT = Setting(0, parse_size)
     BLOB_THRESHOLD = Setting(32 * 1024, parse_size)
     MAX_MESSAGE_SIZE = Setting(25 * 1024**2, parse_size)
     RETRY = Setting(parse_schedule("1m, 5m, 15m, 1h*4, 4h*10"), parse_schedule)

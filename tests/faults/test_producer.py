@@ -255,6 +255,7 @@ def test_a_full_journal_refuses_mail_and_takes_results(
             if len(seen) == 5:
                 client.config_set("maxmemory", "1mb")
 
+        # By then the worker has claimed eight, and eight more ahead.
         smtp_server.before_reply = fill_at_the_fifth
         get_connection().send_messages([letter() for _ in range(20)])
         wait_until(lambda: states() == {"sent": 16, "queued": 4}, 30, worker.explain)

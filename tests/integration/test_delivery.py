@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -256,6 +257,24 @@ def test_tasks_show_counts_and_ids_and_never_content(redis_url):
     assert "Private" not in shown
     assert "Confidential" not in shown
     assert (headers["eta"], headers["expires"], headers["retries"]) == (None, None, 0)
+
+
+@pytest.mark.parametrize(("limit", "inline"), [("0", [False, False]), ("1KiB", [True, False])])
+def test_payloads_travel_in_tasks_up_to_a_limit(
+    limit, inline, start_worker, smtp_server, redis_url, monkeypatch
+):
+    """Beyond it, and by default, a task names a message, and the journal hands it out."""
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", limit)
+    long = "".join(f"{n * n} is the square of {n}.\r\n" for n in range(1000))
+    get_connection().send_messages([letter(), letter(body=long)])
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange(TASKS, 0, -1)
+    _, given, _ = json.loads(b64decode(json.loads(task)["body"]))
+    assert ["payload" in named for named in given["messages"]] == inline
+    worker = start_worker()
+    wait_until(lambda: len(smtp_server.received) == 2, 20, worker.explain)
+    bodies = [received.parsed.get_content().strip() for received in smtp_server.received]
+    assert bodies == ["A letter", long.strip()]
 
 
 def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis_url):

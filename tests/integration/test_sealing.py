@@ -65,6 +65,7 @@ def test_nothing_readable_lies_in_broker_and_journal(
 ):
     """Neither content nor addresses nor passwords, while it waits and after it was refused."""
     monkeypatch.setenv("EMAIL_HOST_PASSWORD", "password-of-mine")
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", "64KiB")  # tasks carry messages, too
     smtp_server.replies = {"nobody@example.com": ["550 no nobody@example.com here"]}
     refused, sent = letter("nobody@example.com"), letter()
     sent.idempotency_key = "patient 4711"
