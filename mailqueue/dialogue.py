@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from .outcome import Reply, printable
+from .waiting import Wakefulness
 
 _LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
 _MOST_LINES = 100  # in one reply
@@ -30,6 +31,7 @@ class Dialogue:
         self._socket = connected
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
+        self._wakefulness = Wakefulness()
         self._timeout = -1.0  # the socket's, in seconds; it is a system call to set one
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
@@ -133,6 +135,8 @@ class Dialogue:
         if self._lost is not None:
             raise self._lost
         self._set_timeout(within)
+        if not self._pending():
+            self._wakefulness.wait(self._socket)
         self._take(self._socket.recv(65536))
 
     def _set_timeout(self, seconds: float) -> None:

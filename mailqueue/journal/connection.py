@@ -16,6 +16,7 @@ from redis.retry import Retry
 
 from ..errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from ..urls import redacted
+from ..waiting import Wakefulness
 
 Client = redis.Redis
 
@@ -126,6 +127,7 @@ class Script:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         self._client = client
+        self.wakefulness = Wakefulness()
         # The last that was used is the next.
         self._kept = _kept.setdefault(client.connection_pool, [])
 
@@ -220,6 +222,7 @@ class Asked:
 
     def _read(self) -> Any:
         connection = self._connection
+        self._script.wakefulness.wait(getattr(connection, "_sock", None))
         try:
             return connection.read_response()
         except redis.exceptions.NoScriptError:
