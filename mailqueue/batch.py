@@ -87,8 +87,9 @@ class Batch:
 
     def close(self) -> None:
         """Learn what is claimed besides. Raises JournalUnavailable."""
-        if self._asked is not None:
-            self._collect()
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            asked()
 
     def _collect(self) -> bool:
         """Take what the journal gives. False: there is no more for this task."""
@@ -99,9 +100,9 @@ class Batch:
         return asked is not None and asked()
 
     def _ask(self) -> Callable[[], bool] | None:
-        """Ask the journal for more, if it may have more for this task; whose answer is read later.
+        """Ask the journal for more, if it may have more for this task.
 
-        That tells whether it had any.
+        To read the answer, later, call what is returned; that tells whether it had any.
         """
         return self._claim() if self._waiting else self._take()
 

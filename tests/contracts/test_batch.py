@@ -91,6 +91,18 @@ def test_a_message_comes_again_before_those_that_were_not_claimed_yet(journal):
     assert found.index(message.claim.id) < 15
 
 
+def test_a_batch_that_ends_claims_nothing_more(journal):
+    """It only reads what it has asked for."""
+    summary = {"subject": "", "from": "a@x", "to": ["b@x"]}
+    batch = batch_of(journal, IDS[:1], room=9)
+    assert batch.next()  # and asks who has joined: nobody
+    entries = [Entry(id_, f"payload of {id_}", "digest", summary) for id_ in ("named", "joined")]
+    assert [journal.accept([e], room=9)[0].needs_task for e in entries] == [True, False]
+    batch.close()
+    assert batch.held.keys() == {IDS[0]}
+    assert journal.counts()[State.SENDING] == 1
+
+
 @pytest.mark.parametrize("turns", range(1, 12))
 def test_a_journal_that_is_away_loses_nothing(turns, journal, monkeypatch):
     """What it could not be asked for is asked for again when it is back."""
