@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -155,16 +155,17 @@ def _publish_batch(
     priority: Priority,
 ) -> None:
     ids = [id_ for id_, _ in batch]
+    messages = [_named(*message) for message in batch]
     extent = f", from: {ids[0]}, to: {ids[-1]}" if ids else ""
     amqp = producer.connection.transport.driver_type == "amqp"
     app.send_task(
         TASK,
-        kwargs={"queue": queue, "messages": [_named(*message) for message in batch]},
+        kwargs={"queue": queue, "messages": messages},
         queue=queue,
         producer=producer,
         # JSON, whatever the project's own tasks travel as.
         serializer="json",
-        compression=_compression(batch),
+        compression=_compression(messages),
         priority=(_AMQP_PRIORITIES if amqp else _REDIS_PRIORITIES)[priority],
         ignore_result=True,
         retry=False,
@@ -177,12 +178,13 @@ def _publish_batch(
     )
 
 
-def _compression(batch: Sequence[tuple[str, str]]) -> str | None:
+def _compression(messages: Sequence[Mapping[str, str]]) -> str | None:
     """How to compress a task: not at all where its payloads are small, or compressed themselves.
 
     A batch's payloads resemble each other, and kombu writes what it sends to Redis in base64.
     """
-    plain = sum(len(text) for _, text in batch if not is_packed(text))
+    texts = [message["payload"] for message in messages if "payload" in message]
+    plain = sum(len(text) for text in texts if not is_packed(text))
     return "zlib" if plain > _WORTH_COMPRESSING else None
 
 

@@ -277,6 +277,17 @@ def test_payloads_travel_in_tasks_up_to_a_limit(
     assert bodies == ["A letter", long.strip()]
 
 
+@pytest.mark.parametrize(("limit", "compression"), [("0", None), ("2KiB", "zlib")])
+def test_tasks_that_carry_much_text_are_compressed(limit, compression, redis_url, monkeypatch):
+    """Those that only name messages aren't: there is nothing to be gained."""
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", limit)
+    get_connection().send_messages([letter() for _ in range(20)])
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange(TASKS, 0, -1)
+    headers = json.loads(task)["headers"]
+    assert headers.get("compression") == (compression and "application/x-gzip")
+
+
 def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis_url):
     """Unknown ids are passed over, a forged payload is not sent, and the worker lives on."""
     from mailqueue.publisher import publish
