@@ -63,19 +63,29 @@ class Batch:
     def next(self) -> ClaimedMessage | None:
         """The next message, claimed where necessary; None at the end. Raises JournalUnavailable."""
         while not self._claimed:
-            if not self._collect():
+            if not (self._collect() or self._ask()()):
                 return None
-        message = self._claimed.popleft()
-        if self._asked is None and self._needs_more_behind(message):
-            # What is wrong with the journal shows when more are needed.
-            with suppress(JournalUnavailable):
-                self._asked = self._ask()
-        return message
+        return self._claimed.popleft()
 
-    def _needs_more_behind(self, message: ClaimedMessage) -> bool:
+    def look_further(self) -> None:
+        """Ask for more where few are claimed, to ``collect`` the answer a moment later.
+
+        Soon: the leases of what nobody has read yet are not prolonged.
+        """
         # What may kill the worker must take no others with it.
-        held = [message, *self._claimed]
-        return len(self._claimed) < _FEW and not any(m.claim.is_suspect for m in held)
+        is_safe = not any(message.claim.is_suspect for message in self._claimed)
+        if self._asked is None and len(self._claimed) < _FEW and is_safe and not self.stopping():
+            with suppress(JournalUnavailable):  # it shows when more are needed
+                self._asked = self._ask()
+
+    def collect(self) -> None:
+        """Learn what ``look_further`` has claimed."""
+        with suppress(JournalUnavailable):
+            self._collect()
+
+    def _collect(self) -> bool:
+        asked, self._asked = self._asked, None
+        return asked is not None and asked()
 
     def late(self) -> ClaimedMessage | None:
         """The next message, where it came back only after the last had been looked at."""
@@ -85,25 +95,8 @@ class Batch:
         """Claim that message once more, after those that are claimed already."""
         self._waiting.appendleft(Item(claim.id))
 
-    def close(self) -> None:
-        """Learn what is claimed besides. Raises JournalUnavailable."""
-        asked, self._asked = self._asked, None
-        if asked is not None:
-            asked()
-
-    def _collect(self) -> bool:
-        """Take what the journal gives. False: there is no more for this task."""
-        asked, self._asked = self._asked, None
-        if asked is not None and asked():
-            return True
-        asked = self._ask()
-        return asked is not None and asked()
-
-    def _ask(self) -> Callable[[], bool] | None:
-        """Ask the journal for more, if it may have more for this task.
-
-        To read the answer, later, call what is returned; that tells whether it had any.
-        """
+    def _ask(self) -> Callable[[], bool]:
+        """Ask the journal for more; what is returned reads the answer: whether there were any."""
         return self._claim() if self._waiting else self._take()
 
     def _claim(self) -> Callable[[], bool]:
@@ -129,18 +122,20 @@ class Batch:
             raise
         return claimed
 
-    def _take(self) -> Callable[[], bool] | None:
-        """Claim some that no task names. None: no more are for this task."""
-        begins = ""
-        if self._takes_until is None:
-            self._takes_until = time.monotonic() + _TAKES_FOR
-            begins = self._first
-        if not self._room or self.stopping() or time.monotonic() >= self._takes_until:
-            return None
+    def _take(self) -> Callable[[], bool]:
+        """Claim some that no task names, as long as there is room and time for them."""
+        until = self._takes_until
+        # The first time without room for any, too: from now on nobody is to join this task.
+        ends = until is not None and (not self._room or time.monotonic() >= until)
+        if ends or self.stopping():
+            return lambda: False
+        begins = self._first if until is None else ""
         taking = self.journal.begin_take(min(self._room, _CLAIM_AT_ONCE), begins=begins)
 
         def taken() -> bool:
             claims, self.left = taking()
+            if self._takes_until is None:
+                self._takes_until = time.monotonic() + _TAKES_FOR
             self._room -= len(claims)
             self._add(claims, {})
             return bool(claims)
@@ -185,6 +180,7 @@ class ClaimedMessage:
 
         Of what is wrong with that message, or with the journal, it raises nothing.
         """
+        self._batch.collect()
         # One that may kill the worker does so alone, and a worker that is to stop begins nothing.
         if self.claim.is_suspect or self._batch.stopping():
             return None
@@ -199,6 +195,11 @@ class ClaimedMessage:
         except Exception:  # noqa: BLE001
             return None
         return following
+
+    def look_further(self) -> None:
+        """Have the journal asked for more messages; ``ahead``, soon, is to read the answer."""
+        if not self.claim.is_suspect:
+            self._batch.look_further()
 
     def commit(
         self, count: int = 1, meanwhile: Callable[[], object] | None = None

@@ -109,12 +109,12 @@ class Delivery:
 
     def _finish(self, batch: Batch, reply: str, doubt: str = "nobody read on") -> None:
         """Record what is known. What may have been sent is in ``doubt``, the rest goes back."""
+        batch.collect()
         for claim in self._committed.values():
             batch.held.pop(claim.id, None)
             self._unrecorded.append(Settled(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
-        batch.close()
         for claim in list(batch.held.values()):
             self._journal.give_back(claim, self._connection.pause, reply)
             del batch.held[claim.id]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import select
 import socket
 import ssl
 import time
@@ -12,7 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from .outcome import Reply, printable
-from .waiting import Wakefulness
+from .waiting import Wakefulness, is_readable
 
 _LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
 _MOST_LINES = 100  # in one reply
@@ -71,7 +70,7 @@ class Dialogue:
         found = self._reply()
         if found is None:
             deadline = time.monotonic() + timeout
-            self._receive(timeout)
+            self._receive(max(timeout, 0.001))
             while (found := self._reply()) is None:
                 self._receive(max(deadline - time.monotonic(), 0.001))
         return found
@@ -80,9 +79,7 @@ class Dialogue:
         """Whether the server has said something more, or closed; it has so many seconds for it."""
         if self._received or self._pending():
             return True
-        waiting = select.poll()
-        waiting.register(self._socket, select.POLLIN)
-        return bool(waiting.poll(within * 1000))
+        return is_readable(self._socket, within)
 
     def has_answered(self, count: int) -> bool:
         """Whether so many replies are here."""

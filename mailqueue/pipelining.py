@@ -102,8 +102,15 @@ class ByData:
             return  # the journal was asked again
         self._end = [*_stuffed(data), b".\r\n"]
         self._newest = turn if room > 1 else None
-        following = self._newest and self._session.pipelines and self._newest.ahead()
-        if not following or not self._session.goes_along(following.outgoing):
+        if self._newest is not None:
+            self._begin_with(turn.ahead())
+            self._newest.look_further()
+
+    def _begin_with(self, following: Turn | None) -> None:
+        """Have the next message's envelope go along, and render the one after it."""
+        if following is None or not self._session.pipelines:
+            return
+        if not self._session.goes_along(following.outgoing):
             return
         self._upcoming = self._session.transaction(following.outgoing, _DATA)
         self._end.append(written(self._upcoming.commands))

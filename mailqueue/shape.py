@@ -216,6 +216,8 @@ def _single_part(part: MIMEPart) -> MIMEPart:
 def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:
     """The header fields in the order in which ``message()`` sets them."""
     extra_headers = message.extra_headers or {}
+    if not all(type(name) is str for name in extra_headers):
+        raise Unusual("a header whose name may be written in another way than it compares")
     replacing, others = _by_place(tuple(extra_headers))
     given = {lower: _text(extra_headers[name]) for lower, name in replacing}
     if family is not Family.OURS and any(

@@ -58,6 +58,9 @@ class Turn(Protocol):
     def ahead(self) -> Turn | None:
         """The turn that comes next, where it may be prepared while this one lasts."""
 
+    def look_further(self) -> None:
+        """Prepare for more turns after those that are known; ``ahead`` is to be called soon."""
+
 
 class Transport(Protocol):
     """An open connection that messages are delivered over, one after the other."""

@@ -13,6 +13,15 @@ _WAITS_PASSED = 16
 _KINDS = {"socket", "ssl"}
 
 
+def is_readable(connected: socket.socket, within: float = 0) -> bool:
+    """Whether there is something to read, or the other side has closed, within so many seconds."""
+    if not hasattr(select, "poll"):  # eventlet takes it away, since it would stop all greenlets
+        return bool(select.select([connected], [], [], within)[0])
+    waiting = select.poll()
+    waiting.register(connected, select.POLLIN)
+    return bool(waiting.poll(within * 1000))
+
+
 class Wakefulness:
     """Whether it is worth while to stay awake until a connection has something to read.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,20 +23,31 @@ def journal(redis_url: str) -> Journal:
     client = connect(redis_url, 2.0)
     client.flushall()
     journal = Journal(client, "q", POLICY)
-    summary = {"subject": "", "from": "a@x", "to": ["b@x"]}
-    journal.accept([Entry(id_, f"payload of {id_}", "digest", summary) for id_ in IDS])
+    journal.accept([new(id_) for id_ in IDS])
     return journal
+
+
+def new(id_: str) -> Entry:
+    summary = {"subject": "", "from": "a@x", "to": ["b@x"]}
+    return Entry(id_, f"payload of {id_}", "digest", summary)
 
 
 def batch_of(journal: Journal, ids: Sequence[str] = IDS, room: int = 0) -> Batch:
     return Batch(journal, map(Item, ids), lambda *_: [], lambda: False, room)
 
 
-def rest_of(batch: Batch, first: ClaimedMessage | None = None) -> list[str]:
-    found = [first] if first else []
-    while message := batch.next():
-        found.append(message)
-    return [message.claim.id for message in found]
+def turns(batch: Batch) -> Iterator[ClaimedMessage]:
+    """The messages as a worker takes them: it asks for more, and soon after reads the answer."""
+    message = batch.next()
+    while message is not None:
+        message.look_further()
+        yield message
+        message.ahead()
+        message = message.following or batch.late()
+
+
+def names_of(messages: Iterable[ClaimedMessage]) -> list[str]:
+    return [message.claim.id for message in messages]
 
 
 def lose(journal: Journal, id_: str) -> None:
@@ -45,74 +57,89 @@ def lose(journal: Journal, id_: str) -> None:
     assert [due.id for due in hasty.release()] == [id_]
 
 
-def test_each_message_comes_once_and_in_turn(journal):
-    assert rest_of(batch_of(journal)) == IDS
+@pytest.mark.parametrize("looks_further", [False, True])
+def test_each_message_comes_once_and_in_turn(looks_further, journal):
+    """Whether it was asked for ahead or when it was needed."""
+    batch = batch_of(journal)
+    found = names_of(turns(batch)) if looks_further else names_of(iter(batch.next, None))
+    assert found == IDS
 
 
 def test_what_is_not_this_workers_to_send_is_passed_over(journal):
+    """Claimed by another, held, unknown."""
     journal.claim([(id_, "") for id_ in IDS[3:17]])
     journal.hold(IDS[20:])
-    assert rest_of(batch_of(journal, [*IDS, "unknown"])) == IDS[:3] + IDS[17:20]
+    assert names_of(turns(batch_of(journal, [*IDS, "unknown"]))) == IDS[:3] + IDS[17:20]
 
 
 def test_no_more_than_ten_wait_for_those_before_them(journal):
     """A worker that dies leaves them to their leases."""
+    for turn, _ in enumerate(turns(batch_of(journal)), 1):
+        assert journal.counts()[State.SENDING] <= turn + 10
+
+
+def test_more_are_claimed_before_they_are_needed(journal):
+    """The answer is there by then, and the leases of all of them are prolonged."""
     batch = batch_of(journal)
-    turns = 0
-    while batch.next():
-        turns += 1
-        assert journal.counts()[State.SENDING] <= turns + 10
-    assert turns == len(IDS)
+    for turn, message in enumerate(turns(batch), 1):
+        if turn == 6:
+            message.ahead()
+            assert batch.held.keys() == {*IDS[:16]}
+            return
 
 
 def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
     """Whatever comes after it waits until it has been sent: it may do so again."""
     lose(journal, IDS[5])
     batch = batch_of(journal)
-    for turn, id_ in enumerate(IDS[:6]):
-        message = batch.next()
-        assert message is not None
-        assert message.claim.id == id_
+    found = []
+    for turn, message in enumerate(turns(batch)):
+        found.append(message.claim.id)
         assert message.claim.is_suspect == (turn == 5)
-        assert journal.counts()[State.SENDING] <= 6
-    assert rest_of(batch) == IDS[6:]
+        if turn <= 5:
+            assert journal.counts()[State.SENDING] <= 6
+    assert found == IDS
 
 
 def test_a_message_comes_again_before_those_that_were_not_claimed_yet(journal):
     """Also where those were asked for already."""
     batch = batch_of(journal)
-    for _ in range(8):
-        message = batch.next()
-        assert message is not None
+    messages = turns(batch)
+    for _ in range(7):
+        message = next(messages)
     journal.give_back(message.claim)
     batch.again(message.claim)
-    found = rest_of(batch)
-    assert sorted(found) == sorted(IDS[7:])
+    found = names_of(messages)
+    assert sorted(found) == sorted(IDS[6:])
     assert found.index(message.claim.id) < 15
 
 
-def test_a_batch_that_ends_claims_nothing_more(journal):
-    """It only reads what it has asked for."""
-    summary = {"subject": "", "from": "a@x", "to": ["b@x"]}
-    batch = batch_of(journal, IDS[:1], room=9)
-    assert batch.next()  # and asks who has joined: nobody
-    entries = [Entry(id_, f"payload of {id_}", "digest", summary) for id_ in ("named", "joined")]
-    assert [journal.accept([e], room=9)[0].needs_task for e in entries] == [True, False]
-    batch.close()
-    assert batch.held.keys() == {IDS[0]}
-    assert journal.counts()[State.SENDING] == 1
+def test_a_worker_that_is_to_stop_asks_for_no_more(journal):
+    """It would only give them back."""
+    batch = Batch(journal, map(Item, IDS), lambda *_: [], lambda: journal.counts()["sending"] > 0)
+    assert len(names_of(islice(turns(batch), 8))) == 8
+    assert journal.counts()[State.SENDING] == 8
 
 
-@pytest.mark.parametrize("turns", range(1, 12))
-def test_a_journal_that_is_away_loses_nothing(turns, journal, monkeypatch):
+def test_a_task_without_room_is_joined_by_nobody_once_it_has_begun(journal):
+    """It names as many as it may deliver, and says what is left for others."""
+    assert journal.accept([new("named"), new("too")], room=9)[0].needs_task
+    assert journal.accept([new("joined")], room=9) == [("joined", False)]
+    batch = batch_of(journal, ["named", "too"])
+    assert names_of(turns(batch)) == ["named", "too"]
+    assert batch.left == 1
+    assert journal.accept([new("late")], room=9) == [("late", True)]
+
+
+@pytest.mark.parametrize("turn", range(1, 12))
+def test_a_journal_that_is_away_loses_nothing(turn, journal, monkeypatch):
     """What it could not be asked for is asked for again when it is back."""
     batch = batch_of(journal)
-    for _ in range(turns):
-        assert batch.next()
+    before = names_of(islice(turns(batch), turn))
     with monkeypatch.context() as patched:
         patched.setattr(journal._script, "ask", _away)
-        found = until_the_journal_is_away(batch)
-    assert [*IDS[:turns], *found, *rest_of(batch)] == IDS
+        between = until_the_journal_is_away(batch)
+    assert [*before, *between, *names_of(turns(batch))] == IDS
 
 
 def test_an_answer_that_is_lost_leaves_its_messages_to_their_leases(journal, redis_url):
@@ -120,10 +147,9 @@ def test_an_answer_that_is_lost_leaves_its_messages_to_their_leases(journal, red
     with Proxy(int(urlsplit(redis_url).port or 0)) as proxy:
         behind = Journal(connect(f"redis://127.0.0.1:{proxy.port}", 0.3), "q", POLICY)
         batch = batch_of(behind)
-        for _ in range(3):
-            assert batch.next()
+        before = names_of(islice(turns(batch), 3))
         proxy.hold_replies()
-        assert until_the_journal_is_away(batch) == IDS[3:8]
+        assert before + until_the_journal_is_away(batch) == IDS[:8]
         assert journal.counts()[State.SENDING] == 16
         assert batch.held.keys() == {*IDS[:8]}
 
@@ -131,7 +157,7 @@ def test_an_answer_that_is_lost_leaves_its_messages_to_their_leases(journal, red
 def until_the_journal_is_away(batch: Batch) -> list[str]:
     found = []
     try:
-        while message := batch.next():
+        for message in turns(batch):
             found.append(message.claim.id)
     except JournalUnavailable:
         return found

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from email.message import MIMEPart
 from email.mime.image import MIMEImage
 from email.policy import compat32
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,7 @@ UNUSUAL: dict[str, Callable[[], Any]] = {
     ),
     "a forwarded message": lambda: changed(attachments=[(None, letter(), "message/rfc822")]),
     "no Message-ID": lambda: changed(extra_headers={"Date": HEADERS["Date"]}),
+    "a name that reads as another": lambda: changed(extra_headers={Header.NOTE: "1"} | HEADERS),
     "two dates": lambda: changed(extra_headers=HEADERS | {"date": HEADERS["Date"]}),
     "a type of its own": lambda: changed(extra_headers=HEADERS | {"Content-Type": "text/plain"}),
     "a signed multipart": lambda: changed(
@@ -244,6 +246,12 @@ def test_a_class_that_replaces_nothing_takes_the_fast_path() -> None:
     fast = written(message, "id")
     assert fast == built_bytes(message, "id")
     assert b"text/html" in fast
+
+
+class Header(str, Enum):  # noqa: UP042 - a StrEnum is written as it compares
+    """Names that compare as one thing and are written as another."""
+
+    NOTE = "X-Note"
 
 
 class Rendered(str):

@@ -158,7 +158,7 @@ def test_the_journal_is_asked_seldom(window, redis_url):
 
 def test_one_message_at_a_time_asks_the_journal_once_for_each(server, redis_url):
     """The result of a message and the commit of the next are one round trip."""
-    assert journal_calls(redis_url, 200) <= 200 + 20 + 30
+    assert journal_calls(redis_url, 200) <= 200 + 25 + 30
 
 
 def test_a_result_is_on_record_before_the_next_commit(server):

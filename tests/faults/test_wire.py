@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from mailqueue import EmailMessage, get_connection
+from mailqueue.dialogue import Dialogue
 from tests.line import Line, Once, copies, fate, journal_calls, line, send, states, wait_for
 from tests.proxy import Proxy
 from tests.scripted import CLOSE, RESET, ScriptedServer, Session
@@ -59,8 +62,8 @@ def test_the_next_envelope_comes_with_a_messages_end(pipelining_server):
 
 def test_the_journal_is_asked_once_for_each_message(pipelining_server, redis_url):
     """The result of a message and the commit of the next are one round trip."""
-    # 200 messages in two tasks: accept, claims of ten, the timer's beats, and one a message.
-    assert journal_calls(redis_url, 200) <= 200 + 20 + 30
+    # 200 messages in two tasks: accept, claims of eight, the timer's beats, and one a message.
+    assert journal_calls(redis_url, 200) <= 200 + 25 + 30
 
 
 def test_nobody_is_charged_for_a_connection_that_closes_between_messages(server):
@@ -308,3 +311,11 @@ def test_no_end_goes_out_before_the_journals_answer(features, start_worker, valk
             wait_until(lambda: states()["committing"] == 1, 20, worker.explain)
             wait_until(server.has_been_left, 20, worker.explain)
             assert server.accepted == []
+
+
+def test_a_reply_that_is_waited_for_no_longer_is_a_timeout():
+    """Also where no time is left at all."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        mine = socket.create_connection(listener.getsockname())
+        with mine, listener.accept()[0], pytest.raises(TimeoutError):
+            Dialogue(mine).read(0)

@@ -17,10 +17,11 @@ import redis
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 from mailqueue.connection import close_connections
 from mailqueue.errors import PayloadError
-from mailqueue.journal import open_journal
+from mailqueue.journal import State, now_on, open_journal
 from mailqueue.monitor import report
 from mailqueue.rendering import rendered_bytes
 from mailqueue.tasks import deliver
+from mailqueue.worker import Timer
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -444,6 +445,42 @@ def test_what_is_left_to_a_task_that_waits_gets_no_other(here, redis_url, monkey
     assert deliver("mailqueue", []) == {"sent": 4}  # not that which was published
     with redis.Redis.from_url(redis_url) as broker:
         assert broker.llen(TASKS) == 1
+
+
+@pytest.mark.parametrize("slow", [3, 4, 5])
+def test_a_slow_server_lets_no_claim_run_out(slow, here, smtp_server, monkeypatch):
+    """Whatever a worker has claimed it keeps while it waits, however long that takes."""
+    monkeypatch.setenv("MAILQUEUE_LEASE", "2")
+    journal = open_journal()
+    replies = []
+
+    def outlast_all_leases() -> None:
+        replies.append(1)
+        if len(replies) == slow:
+            claimed = journal.read(list(journal.ids(State.SENDING)))
+            ends = max(record.due for record in claimed)
+            wait_until(lambda: now_on(journal._client) > ends, 10)
+
+    smtp_server.before_reply = outlast_all_leases
+    messages = [letter(f"to{n}@example.com") for n in range(20)]
+    get_connection().send_messages(messages)
+    released = []
+    timer = Timer(lambda: [journal])
+    monkeypatch.setattr("mailqueue.worker.publish_due", lambda _, due: released.extend(due) or [])
+    timer.start()
+    try:
+        assert deliver("mailqueue", [{"id": m.mailqueue_id} for m in messages]) == {"sent": 20}
+    finally:
+        timer.stop()
+    assert released == []
+
+
+def test_one_connection_to_the_journal_is_enough(here, smtp_server, redis_url, monkeypatch):
+    """Where its URL allows no more, nothing is asked for ahead."""
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", f"{redis_url}?max_connections=1")
+    messages = [letter(f"to{n}@example.com") for n in range(20)]
+    get_connection().send_messages(messages)
+    assert deliver("mailqueue", [{"id": m.mailqueue_id} for m in messages]) == {"sent": 20}
 
 
 @pytest.mark.parametrize("accepted", range(2, 12, 3))

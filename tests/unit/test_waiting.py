@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 
-from mailqueue.waiting import Wakefulness
+from mailqueue.waiting import Wakefulness, is_readable
 
 
 @pytest.fixture
@@ -28,6 +30,7 @@ def yields(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_what_comes_in_a_moment_is_waited_for_awake(ends, yields, monkeypatch):
+    """The processor is left to others until then."""
     mine, theirs = ends
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 60)
 
@@ -55,6 +58,7 @@ def test_a_server_that_is_far_away_is_slept_for(ends, yields):
 
 
 def test_what_is_there_already_is_not_waited_for(ends, yields):
+    """The first look finds it."""
     mine, theirs = ends
     theirs.send(b"x")
     Wakefulness().wait(mine)
@@ -71,3 +75,29 @@ def test_a_greenlet_keeps_no_others_waiting(ends, yields):
     with Cooperative(fileno=os.dup(mine.fileno())) as cooperative:
         Wakefulness().wait(cooperative)
     assert yields == []
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_whether_there_is_something_to_read_is_known_without_poll_too(has_poll, ends, monkeypatch):
+    """Eventlet takes ``select.poll`` away."""
+    if not has_poll:
+        monkeypatch.delattr(select, "poll")
+    mine, theirs = ends
+    assert not is_readable(mine)
+    theirs.send(b"x")
+    assert is_readable(mine, within=5)
+
+
+def test_a_connection_of_any_number_can_be_looked_at(ends):
+    """Of select() only those below 1,024 can, and a worker of many threads has more files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    mine, theirs = ends
+    try:
+        os.dup2(mine.fileno(), 1500)
+        with socket.socket(fileno=1500) as far:
+            assert not is_readable(far)
+            theirs.send(b"x")
+            assert is_readable(far, within=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
