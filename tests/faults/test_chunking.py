@@ -141,7 +141,7 @@ def test_a_long_content_goes_in_parts_and_as_it_is(end, either):
 
 
 def test_ten_messages_are_under_way_and_no_more(window):
-    """When the first waits for its reply, the nine after it are there, across claims of ten."""
+    """When the first waits for its reply, the nine after it are there, across claims of eight."""
     seen = held(window, 15, None)
     send(100)
     wait_for({"sent": 100}, 60)

@@ -215,7 +215,7 @@ def test_a_message_that_another_worker_took_over_stops_no_other(ten, window, red
     taken = []
 
     def act() -> None:
-        id_ = messages[17].mailqueue_id
+        id_ = messages[15].mailqueue_id
         with redis.Redis.from_url(redis_url) as client:
             client.hset(f"mailqueue:{{ten}}:message:{id_}", "due", 1)
         taken.extend(open_journal().claim([(id_, "")])[0])
