@@ -81,11 +81,10 @@ def test_no_more_than_ten_wait_for_those_before_them(journal):
 def test_more_are_claimed_before_they_are_needed(journal):
     """The answer is there by then, and the leases of all of them are prolonged."""
     batch = batch_of(journal)
-    for turn, message in enumerate(turns(batch), 1):
-        if turn == 6:
-            message.ahead()
-            assert batch.held.keys() == {*IDS[:16]}
-            return
+    *_, sixth = islice(turns(batch), 6)
+    assert batch.held.keys() == {*IDS[:8]}
+    sixth.ahead()
+    assert batch.held.keys() == {*IDS[:16]}
 
 
 def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
