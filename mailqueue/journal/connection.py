@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import redis
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -161,7 +162,8 @@ class Script:
             connection = self._take()
             known = unknown
             try:
-                connection.send_command("EVALSHA", self.sha, 1, key, *arguments)
+                command: tuple[Any, ...] = ("EVALSHA", self.sha, 1, key, *arguments)
+                connection.send_packed_command([pack_command(command)])
             except BaseException:
                 self._drop(connection)
                 raise
