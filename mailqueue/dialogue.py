@@ -81,6 +81,10 @@ class Dialogue:
             return True
         return is_readable(self._socket, within)
 
+    def answers_at_once(self) -> bool:
+        """Whether the server says something so soon that there is no time for anything else."""
+        return bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
+
     def has_answered(self, count: int) -> bool:
         """Whether so many replies are here."""
         self._take_what_came()

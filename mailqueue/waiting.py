@@ -8,7 +8,7 @@ import socket
 import time
 
 _MOMENT = 0.0002  # seconds
-_WAITS_PASSED = 16
+_MOST_PASSED = 16  # waits
 # Not those of gevent or eventlet, where a greenlet that stays awake keeps all others waiting.
 _KINDS = {"socket", "ssl"}
 
@@ -28,24 +28,29 @@ class Wakefulness:
     A process that sleeps has to be woken by the one that answers, which takes some 50 µs of both on
     a virtual machine; a server on the same machine or nearby answers in 100. So for a moment the
     process looks again and again, and lets others have the processor in between. Where nothing
-    comes in that time, as from a server far away, it doesn't try that for a while.
+    comes in that time it doesn't try that the next time; where it is vain again and again, as with
+    a server far away, for more and more times.
     """
 
     def __init__(self) -> None:
         self._passes = 0
+        self._vain = 0  # times in a row
 
-    def wait(self, connected: socket.socket | None) -> None:
-        """Return when there is something to read, or a moment later; then it is to be slept for."""
+    def wait(self, connected: socket.socket | None) -> bool:
+        """Whether there is something to read within a moment; otherwise it is to be slept for."""
         if self._passes > 0:
             self._passes -= 1
-            return
+            return False
         if connected is None or type(connected).__module__ not in _KINDS:
-            return
+            return False
         waiting = select.poll()
         waiting.register(connected, select.POLLIN)
         until = time.perf_counter() + _MOMENT
         while not waiting.poll(0):
             if time.perf_counter() >= until:
-                self._passes = _WAITS_PASSED
-                return
+                self._passes = min(2**self._vain, _MOST_PASSED)
+                self._vain += 1
+                return False
             os.sched_yield()
+        self._vain = 0
+        return True

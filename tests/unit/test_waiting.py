@@ -40,28 +40,46 @@ def test_what_comes_in_a_moment_is_waited_for_awake(ends, yields, monkeypatch):
             theirs.send(b"x")
 
     monkeypatch.setattr(os, "sched_yield", answers_at_the_third)
-    Wakefulness().wait(mine)
+    assert Wakefulness().wait(mine)
     assert len(yields) == 3
     assert mine.recv(1) == b"x"
 
 
 def test_a_server_that_is_far_away_is_slept_for(ends, yields):
-    """It is tried again after a while."""
+    """It is tried again now and then."""
     mine, _ = ends
+    assert tries_of(Wakefulness(), mine, yields, 65) == [0, 2, 5, 10, 19, 36, 53]
+
+
+def test_one_answer_that_comes_late_makes_no_server_one_that_is_far_away(ends, yields):
+    """The next but one is waited for awake, and if that comes in time, so is the one after it."""
+    mine, theirs = ends
     wakefulness = Wakefulness()
-    tried = []
-    for _ in range(20):
+    assert tries_of(wakefulness, mine, yields, 10) == [0, 2, 5]
+    theirs.send(b"x")
+    assert [wakefulness.wait(mine) for _ in range(3)] == [True, True, True]
+    mine.recv(1)
+    assert tries_of(wakefulness, mine, yields, 6) == [0, 2, 5]
+
+
+def tries_of(
+    wakefulness: Wakefulness, connected: socket.socket, yields: list[int], count: int
+) -> list[int]:
+    """The waits that were awake, of so many where nothing came."""
+    tries = []
+    for number in range(count):
         before = len(yields)
-        wakefulness.wait(mine)
-        tried.append(len(yields) > before)
-    assert tried == [True, *[False] * 16, True, False, False]
+        assert not wakefulness.wait(connected)
+        if len(yields) > before:
+            tries.append(number)
+    return tries
 
 
 def test_what_is_there_already_is_not_waited_for(ends, yields):
     """The first look finds it."""
     mine, theirs = ends
     theirs.send(b"x")
-    Wakefulness().wait(mine)
+    assert Wakefulness().wait(mine)
     assert yields == []
 
 
@@ -73,7 +91,7 @@ def test_a_greenlet_keeps_no_others_waiting(ends, yields):
 
     mine, _ = ends
     with Cooperative(fileno=os.dup(mine.fileno())) as cooperative:
-        Wakefulness().wait(cooperative)
+        assert not Wakefulness().wait(cooperative)
     assert yields == []
 
 
