@@ -68,9 +68,9 @@ class Batch:
         return self._claimed.popleft()
 
     def look_further(self) -> None:
-        """Ask for more where few are claimed, to ``collect`` the answer a moment later.
+        """Ask for more where few are claimed, to ``collect`` the answer before anything takes long.
 
-        Soon: the leases of what nobody has read yet are not prolonged.
+        The leases of what nobody has read yet are not prolonged.
         """
         # What may kill the worker must take no others with it.
         is_safe = not any(message.claim.is_suspect for message in self._claimed)
@@ -180,7 +180,6 @@ class ClaimedMessage:
 
         Of what is wrong with that message, or with the journal, it raises nothing.
         """
-        self._batch.collect()
         # One that may kill the worker does so alone, and a worker that is to stop begins nothing.
         if self.claim.is_suspect or self._batch.stopping():
             return None
@@ -197,9 +196,13 @@ class ClaimedMessage:
         return following
 
     def look_further(self) -> None:
-        """Have the journal asked for more messages; ``ahead``, soon, is to read the answer."""
+        """Have the journal asked for more messages; ``collect``, before long, reads the answer."""
         if not self.claim.is_suspect:
             self._batch.look_further()
+
+    def collect(self) -> None:
+        """Learn which messages came of ``look_further``."""
+        self._batch.collect()
 
     def commit(
         self, count: int = 1, meanwhile: Callable[[], object] | None = None

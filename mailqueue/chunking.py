@@ -114,7 +114,8 @@ class ByChunks:
             self._session.refuse_unasked()
         turns = self._next_turns([turn] if is_first else [], limit - len(self._under_way))
         try:
-            allowed = (turns[0] if turns else turn).commit(len(turns))
+            first, newest = (turns[0], turns[-1]) if turns else (turn, self._newest)
+            allowed = first.commit(len(turns), meanwhile=lambda: self._prepare(newest, 1))
         except JournalUnavailable:
             if is_first:
                 raise
@@ -168,12 +169,12 @@ class ByChunks:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()
         faultpoint.passed("dot")
-        self._prepare()
+        if not self._session.dialogue.answers_at_once():
+            self._prepare(self._newest, self._limit)
 
-    def _prepare(self) -> None:
-        """Rebuild and render the next message, and more of them until the server answers."""
-        newest = self._newest
-        for _ in range(self._limit):
+    def _prepare(self, newest: Turn | None, count: int) -> None:
+        """Rebuild and render so many messages after that, or fewer where the server answers."""
+        for _ in range(count):
             newest = newest and newest.ahead()
             if newest is None or not self._session.goes_along(newest.outgoing):
                 return

@@ -75,7 +75,8 @@ class Delivery:
                 if self._stopping() and not (self._committed or self._has_begun(message)):
                     break
                 state = self._deliver(batch, message)
-                batch.collect()  # where it ended before that came to be read
+                if not self._unrecorded:  # what comes next may take its time
+                    batch.collect()
                 if state is None:
                     break
                 tally[state] += 1

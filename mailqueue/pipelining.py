@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 
 from . import faultpoint
 from .outcome import Outcome, Reply, ServerTrouble, StaleClaim, Verdict
@@ -16,6 +18,16 @@ _TOGETHER = 0.02
 _DATA = (Phase.DATA, "DATA")
 
 
+@dataclass
+class _End:
+    """What is left to be written of a message, and the envelope that goes along with it."""
+
+    outgoing: Outgoing
+    parts: list[bytes]
+    upcoming: Transaction | None = None
+    newest: Turn | None = None  # the last that was looked at for this
+
+
 class ByData:
     """Messages sent by DATA, one after the other.
 
@@ -25,9 +37,7 @@ class ByData:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._begun: Transaction | None = None  # of the message after the last
-        self._upcoming: Transaction | None = None  # the same, until it is written
-        self._end: list[bytes] = []  # what is written next, of the message at hand and of that
-        self._newest: Turn | None = None  # the last that was looked at
+        self._ready: _End | None = None  # the next message's, where there was time for it
 
     def is_busy(self) -> bool:
         """Never: each message is answered before its turn ends."""
@@ -80,45 +90,46 @@ class ByData:
 
     def _send_content(self, transaction: Transaction, turn: Turn, room: int) -> Outcome:
         data = transaction.envelope.data
+        ready, self._ready = self._ready, None
         if faultpoint.is_chosen() or not self._session.is_short(transaction.envelope):
             refusal = self._send_body(_stuffed(data))
             if refusal is not None:
                 return transaction.outcome(refusal.verdict, str(refusal))
             faultpoint.passed("body")
-            data = b""
+            data, ready = b"", None
         elif self._session.dialogue.has_unread():
             refusal = self._session.early_refusal()
             return transaction.outcome(refusal.verdict, str(refusal))
-        self._end, self._upcoming, self._newest = [], None, None
-        if not turn.commit(meanwhile=lambda: self._prepare(turn, room, data))[0]:
+        if ready is not None and ready.outgoing is not turn.outgoing:
+            ready = None  # of a message that nobody wanted
+        end = cache(lambda: ready or self._prepared(turn, room, data))
+        if not turn.commit(meanwhile=end)[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
         faultpoint.passed("commit")
-        return self._send_end(transaction)
+        return self._send_end(transaction, end(), turn, room)
 
-    def _prepare(self, turn: Turn, room: int, data: bytes) -> None:
-        """Make ready what is written next, while the journal answers, and render one more."""
-        if self._end:
-            return  # the journal was asked again
-        self._end = [*_stuffed(data), b".\r\n"]
-        self._newest = turn if room > 1 else None
-        if self._newest is not None:
-            self._begin_with(turn.ahead())
-            self._newest.look_further()
+    def _prepared(self, turn: Turn, room: int, data: bytes) -> _End:
+        """Make ready what is written next, and render the message after those that are part of it.
 
-    def _begin_with(self, following: Turn | None) -> None:
-        """Have the next message's envelope go along, and render the one after it."""
-        if following is None or not self._session.pipelines:
-            return
-        if not self._session.goes_along(following.outgoing):
-            return
-        self._upcoming = self._session.transaction(following.outgoing, _DATA)
-        self._end.append(written(self._upcoming.commands))
-        self._newest = following
-        after = following.ahead()
-        if after is not None:
-            self._newest = after
-            self._session.goes_along(after.outgoing)
+        Have the journal asked for more messages, too.
+        """
+        end = _End(turn.outgoing, [*_stuffed(data), b".\r\n"])
+        turn.collect()
+        following = turn.ahead() if room > 1 else None
+        if following is not None and self._goes_along(following.outgoing):
+            end.upcoming = self._session.transaction(following.outgoing, _DATA)
+            end.parts.append(written(end.upcoming.commands))
+            after = following.ahead()
+            if after is not None and self._session.goes_along(after.outgoing):
+                end.newest = after
+        if room > 1:
+            turn.look_further()
+        return end
+
+    def _goes_along(self, outgoing: Outgoing) -> bool:
+        """Whether that message's envelope may be written before this one's end is answered."""
+        return self._session.pipelines and self._session.goes_along(outgoing)
 
     def _send_body(self, parts: Sequence[bytes]) -> Reply | None:
         """Write the body; a refusal that the server sends before its end is returned."""
@@ -128,13 +139,16 @@ class ByData:
                 return refusal
         return self._session.early_refusal() if self._session.dialogue.has_unread() else None
 
-    def _send_end(self, transaction: Transaction) -> Outcome:
+    def _send_end(self, transaction: Transaction, end: _End, turn: Turn, room: int) -> Outcome:
         """Send what is left of the body, the dot, and the next envelope in one write."""
-        session, upcoming = self._session, self._upcoming
+        session = self._session
         try:
-            session.dialogue.write(*self._end, timeout=session.seconds(Phase.DOT))
+            session.dialogue.write(*end.parts, timeout=session.seconds(Phase.DOT))
             faultpoint.passed("dot")
-            self._look_ahead()
+            if end.newest is not None:
+                end.newest.ahead()  # which rebuilds one more
+            if not session.dialogue.answers_at_once():
+                self._use_time(end, turn, room)
             reply = session.dialogue.read(session.seconds(Phase.DOT))
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
@@ -146,14 +160,20 @@ class ByData:
         if not (reply.verdict is Verdict.ACCEPTED or is_refusal(reply)):
             session.drop()
             return transaction.outcome(Verdict.IN_DOUBT, f"unexpected reply: {reply}")
-        self._take_up(upcoming)
+        self._take_up(end.upcoming)
         return transaction.outcome(reply.verdict, str(reply))
 
-    def _look_ahead(self) -> None:
-        """Rebuild another message, and where the server takes its time, render it here already."""
-        following = self._newest and self._newest.ahead()
-        if following is not None and not self._session.dialogue.has_unread():
-            self._session.goes_along(following.outgoing)
+    def _use_time(self, end: _End, turn: Turn, room: int) -> None:
+        """While the server takes its own, make ready all that can be of the next message."""
+        turn.collect()
+        following = turn.ahead() if room > 1 else None
+        if following is None:
+            return
+        if end.upcoming is None:
+            self._session.goes_along(following.outgoing)  # which renders it
+        else:
+            self._ready = self._prepared(following, room - 1, end.upcoming.envelope.data)
+            following.collect()
 
     def _take_up(self, upcoming: Transaction | None) -> None:
         """Read the replies to the envelope that was written along with the dot, if they came too.

@@ -59,7 +59,10 @@ class Turn(Protocol):
         """The turn that comes next, where it may be prepared while this one lasts."""
 
     def look_further(self) -> None:
-        """Prepare for more turns after those that are known; ``ahead`` is to be called soon."""
+        """Ask for more turns; ``collect`` is called before anything that may take long."""
+
+    def collect(self) -> None:
+        """Learn which turns there are more."""
 
 
 class Transport(Protocol):

@@ -42,7 +42,7 @@ def turns(batch: Batch) -> Iterator[ClaimedMessage]:
     while message is not None:
         message.look_further()
         yield message
-        message.ahead()
+        message.collect()
         message = message.following or batch.late()
 
 
@@ -83,7 +83,7 @@ def test_more_are_claimed_before_they_are_needed(journal):
     batch = batch_of(journal)
     *_, sixth = islice(turns(batch), 6)
     assert batch.held.keys() == {*IDS[:8]}
-    sixth.ahead()
+    sixth.collect()
     assert batch.held.keys() == {*IDS[:16]}
 
 
