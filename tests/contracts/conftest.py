@@ -6,9 +6,12 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import fakeredis
 import pytest
 import redis
 
+from mailqueue.journal import Journal, connect
+from tests.contracts.journals import POLICY, REAL_SERVERS
 from tests.support import REDIS_SERVER, wait_until
 
 
@@ -31,3 +34,24 @@ def real_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         client.close()
         yield f"unix://{path}"
         server.terminate()
+
+
+@pytest.fixture(params=[*REAL_SERVERS, "fakeredis"])
+def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """An empty database on the server that the parameter names."""
+    if request.param == "fakeredis":
+        # It differs in this: nothing is kept on a disk (WAITAOF), and a script isn't atomic
+        # against other threads, so that the tests of either stay with the real servers.
+        yield fakeredis.FakeRedis(decode_responses=True)
+        return
+    fixture = {"valkey": "redis_url", "redis": "real_redis"}[request.param]
+    found = connect(request.getfixturevalue(fixture), 2.0)
+    found.flushall()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def journal(client: redis.Redis) -> Journal:
+    """A journal whose times never end by themselves."""
+    return Journal(client, "q", POLICY)

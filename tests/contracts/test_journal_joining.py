@@ -1,0 +1,114 @@
+"""Messages that join a task which is known to wait."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from mailqueue.journal import State
+from tests.contracts.journals import claimed, entry, hasty, ids_of, state
+
+
+def test_a_message_joins_a_task_that_waits(journal):
+    """The first needs a task; those that come while that waits don't, and are taken with it."""
+    assert journal.accept([entry("m")], room=2) == [("m", True)]
+    assert journal.accept([entry("n"), entry("o")], room=2) == [("n", False), ("o", False)]
+    assert journal.claim([("m", "")])[1] == 1
+    claims, left = journal.take(1, begins="m")
+    assert ([claim.id for claim in claims], left) == (["n"], 1)
+    assert claims[0].payload == "payload of n"
+    claims, left = journal.take(5)
+    assert ([claim.id for claim in claims], left) == (["o"], 0)
+    assert state(journal, "o") is State.SENDING
+    assert journal.take(5) == ([], 0)
+
+
+def test_a_task_has_room_for_so_many(journal):
+    """The next one needs a task of its own, which the following join."""
+    ids = ["m", "n", "o", "p", "q"]
+    answers = [journal.accept([entry(id_)], room=2)[0].needs_task for id_ in ids]
+    assert answers == [True, False, False, True, False]
+
+
+def test_messages_that_come_together_are_named_together(journal):
+    """Where one of them needs a task, that names those after it too."""
+    assert [a.needs_task for a in journal.accept([entry("m"), entry("n")], room=9)] == [True, True]
+    assert journal.take(5, begins="m") == ([], 0)
+
+
+def test_a_task_that_has_begun_waits_no_more(journal):
+    """What is accepted from then on needs another task: the first may be busy for long."""
+    journal.accept([entry("m")], room=9)
+    journal.take(1, begins="m")
+    assert journal.accept([entry("n")], room=9) == [("n", True)]
+    journal.take(1)
+    assert journal.accept([entry("o")], room=9) == [("o", False)]
+
+
+def test_a_task_that_begins_ends_nobody_elses_waiting(journal):
+    """There is a newer one in the broker by then, which others may join until it begins, too."""
+    for id_ in ["m", "n"]:
+        journal.accept([entry(id_)], room=0)
+    journal.accept([entry("o")], room=1)
+    journal.accept([entry("p")], room=1)
+    assert journal.accept([entry("q")], room=1) == [("q", True)]  # the newest
+    journal.take(0, begins="o")
+    assert journal.accept([entry("r")], room=1) == [("r", False)]
+    journal.take(0, begins="q")
+    assert journal.accept([entry("s")], room=1) == [("s", True)]
+
+
+def test_what_is_left_is_the_next_tasks(journal):
+    """It needs another task only where none is known to wait."""
+    for id_ in ["m", "n", "o"]:
+        journal.accept([entry(id_)], room=9)
+    assert journal.take(1)[1] == 0
+    assert journal.take(0, begins="m")[1] == 1
+
+
+def test_a_task_is_known_to_wait_for_a_second_only(journal, client):
+    """It may have been lost; then those that joined it are found by the timer, and no more join."""
+    journal.accept([entry("m")], room=9)
+    assert 0 < client.pttl("mailqueue:{q}:task:normal") <= 1000
+    journal.accept([entry("n")], room=9)
+    assert 0 < client.pttl("mailqueue:{q}:task:normal") <= 1000
+    client.delete("mailqueue:{q}:task:normal")
+    assert journal.accept([entry("o")], room=9) == [("o", True)]
+
+
+def test_joined_messages_are_taken_by_priority(journal):
+    """High before low; each priority has a task of its own to join."""
+    low, high = [[entry(f"{p}{n}", priority=p) for n in range(2)] for p in ("low", "high")]
+    for one in [*low, *high]:
+        journal.accept([one], room=9)
+    claims, _ = journal.take(5, begins="m")
+    assert [claim.id for claim in claims] == ["high1", "low1"]
+
+
+def test_what_was_changed_since_it_joined_is_not_taken(journal):
+    """Held, cancelled, claimed by its id, gone: it goes its own way."""
+    journal.accept([entry("m")], room=9)
+    joined = ["held", "cancelled", "claimed", "good"]
+    for id_ in joined:
+        assert journal.accept([entry(id_)], room=9) == [(id_, False)]
+    journal.hold(["held"])
+    journal.cancel(["cancelled"])
+    claimed(journal, "claimed")
+    claims, left = journal.take(5, begins="m")
+    assert ([claim.id for claim in claims], left) == (["good"], 0)
+
+
+def test_what_joined_a_task_that_was_lost_is_released_by_the_timer(journal):
+    """It is due after the grace, like any message without a task."""
+    journal = hasty(journal)
+    journal.accept([entry("m")], room=9)
+    journal.accept([entry("n")], room=9)
+    assert ids_of(journal.release()) == ["m", "n"]
+    claimed(journal, "n")
+
+
+def test_a_scheduled_message_joins_nothing(journal):
+    """Its time comes later, and the timer publishes its task then."""
+    at = datetime.now(UTC) + timedelta(hours=1)
+    journal.accept([entry("m")], room=9)
+    assert journal.accept([entry("n", send_at=at)], room=9) == [("n", False)]
+    assert journal.take(5, begins="m") == ([], 0)

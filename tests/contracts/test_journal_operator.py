@@ -1,0 +1,212 @@
+"""What an operator does to messages, and sees of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mailqueue.journal import Journal, Result, Settlement, State
+from tests.contracts.journals import SENT, accepted, claimed, entry, hasty, ids_of, state, stored
+from tests.support import wait_until
+
+
+def test_retry_tries_those_refused_and_spares_those_served(journal):
+    """An operator's retry begins the schedule anew and keeps the results of who got the message."""
+    accepted(journal, "m")
+    served, refused = Result(State.SENT, "250 ok"), Result(State.FAILED, "550 no")
+    results = {"b@x": served, "c@x": refused}
+    journal.settle(claimed(journal, "m"), Settlement(State.PARTIAL, "550 no", results))
+    assert journal.retry(["m", "unknown"]) == ["m"]
+    claim = claimed(journal, "m")
+    assert (claim.attempt, claim.tries) == (2, 1)
+    assert journal.results_of(claim) == {"b@x": served}
+
+
+def test_retry_leaves_sent_messages_alone(journal):
+    """Nothing is sent twice by our doing."""
+    accepted(journal, "m")
+    journal.settle(claimed(journal, "m"), SENT)
+    assert journal.retry(["m"]) == []
+
+
+def test_old_final_records_are_trimmed_and_others_are_not(journal):
+    """Retention removes what has ended; the totals stay."""
+    accepted(journal, "m", "n", "o")
+    journal.settle(claimed(journal, "m"), SENT)
+    journal.settle(claimed(journal, "n"), Settlement(State.FAILED, "550 no"))
+    assert journal.trim(State.SENT, 3600) == 0
+    assert journal.trim(State.SENT, 0) == 1
+    assert journal.trim(State.QUEUED, 0) == 0
+    assert [record.id for record in journal.read(["m", "n", "o"])] == ["n", "o"]
+    assert journal.counts()[State.SENT] == 0
+    assert journal.totals() == {"accepted": 3, "sent": 1, "failed": 1}
+
+
+def test_the_pulse_tells_workers_and_overdue_messages(journal):
+    """A worker that beats is alive; a message nobody looked at after it was due is overdue."""
+    assert journal.pulse(alive_within=10, overdue_by=0) == ([], 0)
+    journal.beat("worker 1")
+    hasty(journal).accept([entry("m")])
+    assert journal.pulse(alive_within=10, overdue_by=0) == (["worker 1"], 1)
+    assert journal.pulse(alive_within=10, overdue_by=10) == (["worker 1"], 0)
+
+
+def in_state(journal: Journal, wanted: State, id_: str = "m") -> None:
+    """Lead a new message to that state, by the way on which it gets there in life."""
+    at = datetime.now(UTC) + timedelta(hours=1)
+    if wanted in {State.QUEUED, State.SCHEDULED}:
+        journal.accept([entry(id_, send_at=at if wanted is State.SCHEDULED else None)])
+        return
+    if wanted is State.EXPIRED:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        journal.accept([entry(id_, expires_at=past)])
+        assert journal.claim([(id_, "")]) == ([], 1)
+        return
+    accepted(journal, id_)
+    if wanted in {State.HELD, State.CANCELLED}:
+        (journal.hold if wanted is State.HELD else journal.cancel)([id_])
+        return
+    claim = claimed(journal, id_)
+    if wanted is State.COMMITTING:
+        journal.commit(claim)
+    elif wanted is not State.SENDING:
+        waits = wanted in {State.RETRYING, State.UNCERTAIN}
+        journal.settle(claim, Settlement(wanted, "a reply", {}, delay=30 if waits else None))
+
+
+WAITING = {State.QUEUED, State.SCHEDULED, State.RETRYING, State.UNCERTAIN}
+
+
+# The drawing of docs/design.md: which command leads from where to where; None: there is no message.
+TRANSITIONS = {
+    "hold": dict.fromkeys(WAITING, State.HELD),
+    "resume": {State.HELD: State.QUEUED},
+    "cancel": dict.fromkeys({*WAITING, State.HELD}, State.CANCELLED),
+    "discard": dict.fromkeys(
+        {State.FAILED, State.PARTIAL, State.EXPIRED, State.HELD, State.UNCERTAIN}
+    ),
+}
+
+
+@pytest.mark.parametrize("before", State)
+@pytest.mark.parametrize("command", TRANSITIONS)
+def test_an_operator_changes_what_the_drawing_allows_and_nothing_else(journal, command, before):
+    """From every state: the answer says whether and to what, and asking again changes no more."""
+    in_state(journal, before)
+    legal = before in TRANSITIONS[command]
+    after = TRANSITIONS[command].get(before, before)
+    records = journal.read(["m"])
+    assert records[0].state is before
+    assert getattr(journal, command)(["m", "unknown"]) == [
+        ("m", legal, after),
+        ("unknown", False, None),
+    ]
+    if not legal:
+        assert journal.read(["m"]) == records
+    counts, totals = journal.counts(), journal.totals()
+    assert getattr(journal, command)(["m"]) == [("m", False, after)]
+    assert (journal.counts(), journal.totals()) == (counts, totals)
+    assert sum(counts.values()) == (after is not None)
+    assert counts.get(after, 0) == (after is not None)
+
+
+def test_what_is_held_is_not_sent_until_it_is_resumed(journal):
+    """Neither a task nor the timer gets it; afterwards the timer does, at once."""
+    accepted(journal, "m")
+    journal.hold(["m"])
+    assert journal.read(["m"])[0].due is None
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert hasty(journal).release() == []
+    assert journal.retry(["m"]) == []
+    journal.resume(["m"])
+    assert ids_of(journal.release()) == ["m"]
+    assert claimed(journal, "m").payload == "payload of m"
+
+
+def test_a_scheduled_message_that_was_held_keeps_its_time(journal):
+    """Resumed before it, it waits for it; resumed after it, it goes to the queue."""
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    journal.accept([entry("m", send_at=soon), entry("n", send_at=soon + timedelta(hours=1))])
+    due = journal.read(["n"])[0].due
+    journal.hold(["m", "n"])
+    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    assert journal.resume(["m", "n"]) == [
+        ("m", True, State.QUEUED),
+        ("n", True, State.SCHEDULED),
+    ]
+    assert journal.read(["n"])[0].due == due
+
+
+def test_a_message_in_doubt_that_was_held_is_in_doubt_again(journal):
+    """Holding and resuming everything must not send a second copy early."""
+    in_state(journal, State.UNCERTAIN)
+    due = journal.read(["m"])[0].due
+    journal.hold(["m"])
+    assert journal.resume(["m"]) == [("m", True, State.UNCERTAIN)]
+    assert journal.read(["m"])[0].due == due
+
+
+def test_a_message_in_doubt_without_a_time_is_resumed_without_one(journal):
+    """With IN_DOUBT = "hold" it goes on waiting for a person."""
+    accepted(journal, "m")
+    journal.settle(claimed(journal, "m"), Settlement(State.UNCERTAIN, "no reply"))
+    journal.hold(["m"])
+    assert journal.resume(["m"]) == [("m", True, State.UNCERTAIN)]
+    assert journal.read(["m"])[0].due is None
+
+
+def test_a_message_that_became_late_while_it_was_held_expires(journal):
+    """It is not sent when it is resumed."""
+    soon = datetime.now(UTC) + timedelta(milliseconds=100)
+    journal.accept([entry("m", expires_at=soon)])
+    journal.hold(["m"])
+    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    journal.resume(["m"])
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert state(journal, "m") is State.EXPIRED
+
+
+def test_a_cancelled_message_gives_up_its_payload_and_is_never_sent(journal):
+    """Its record stays, and its id stands for it: accepting it again sends nothing."""
+    accepted(journal, "m")
+    journal.cancel(["m"])
+    assert journal.payload("m") is None
+    assert journal.claim([("m", "")]) == ([], 1)
+    assert journal.accept([entry("m")]) == [("m", False)]
+    assert journal.retry(["m"]) == []
+    assert journal.totals() == {"accepted": 1, "cancelled": 1}
+
+
+def test_what_is_being_sent_can_not_be_cancelled(journal):
+    """The answer says so, and its worker goes on undisturbed."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    assert journal.cancel(["m"]) == [("m", False, State.SENDING)]
+    journal.commit(claim)
+    assert journal.cancel(["m"]) == [("m", False, State.COMMITTING)]
+    assert journal.settle(claim, SENT)
+
+
+def test_a_discarded_message_leaves_no_trace_but_in_the_totals(journal):
+    """Record, payload and attachment are gone; a worker that comes back to it can do nothing."""
+    journal.accept([entry("m", blobs={"abc": "content"}, idempotency_key="k")])
+    claim = claimed(journal, "m")
+    hasty(journal).commit(claim)
+    journal.release()  # its worker seems to have vanished after the dot
+    assert journal.discard(["m"]) == [("m", True, None)]
+    assert not journal.settle(claim, SENT)
+    assert (journal.read(["m"]), stored(journal)) == ([], [])
+    assert journal.release() == []
+    assert journal.totals() == {"accepted": 1, "discarded": 1}
+    assert not list(journal._client.scan_iter("*:message:*"))
+    assert journal.accept([entry("n", idempotency_key="k")]) == [("n", True)]
+
+
+def test_many_are_changed_in_several_calls(journal):
+    """More ids than one call takes, each answered in order."""
+    ids = [f"m{n}" for n in range(1201)]
+    accepted(journal, *ids)
+    assert sorted(journal.scan(State.QUEUED)) == sorted(ids)
+    assert journal.hold(ids) == [(id_, True, State.HELD) for id_ in ids]
+    assert journal.counts()[State.HELD] == 1201
