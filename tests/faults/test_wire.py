@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.dialogue import Dialogue
-from tests.line import Line, Once, copies, fate, journal_calls, line, send, states, wait_for
+from tests.line import (
+    Line,
+    Once,
+    copies,
+    fate,
+    journal_calls,
+    letters,
+    line,
+    send,
+    states,
+    wait_for,
+)
 from tests.proxy import Proxy
 from tests.scripted import CLOSE, RESET, ScriptedServer, Session
 from tests.support import wait_until
@@ -58,6 +70,29 @@ def test_the_next_envelope_comes_with_a_messages_end(pipelining_server):
     assert copies(pipelining_server) == [1] * 40
     assert pipelining_server.sessions == 1
     assert ahead.count(True) == 39
+
+
+def test_what_is_made_ready_in_advance_goes_with_its_own_envelope(any_server):
+    """While a server takes its time; also where the message before it has nobody to go to."""
+    refused = {f"to{n}@example.com" for n in range(3, 60, 5)}
+
+    def script(session: Session, phase: str, command: str) -> str | None:
+        if phase == "dot" and len(any_server.accepted) % 4:
+            time.sleep(0.003)  # longer than a worker stays awake
+        address = command.partition("<")[2].partition(">")[0]
+        return "550 no such user" if phase == "RCPT" and address in refused else None
+
+    any_server.script = script
+    messages = letters(60)
+    for message in messages:
+        message.body = f"Only for {message.to[0]}"
+    get_connection().send_messages(messages)
+    wait_for({"sent": 48, "failed": 12})
+    assert copies(any_server) == [1] * 48
+    for mail in any_server.accepted:
+        (address,) = mail.recipients
+        assert f"\r\nTo: {address}\r\n".encode() in mail.content
+        assert mail.content.endswith(f"\r\n\r\nOnly for {address}\r\n".encode())
 
 
 def test_the_journal_is_asked_once_for_each_message(pipelining_server, redis_url):
