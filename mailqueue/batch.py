@@ -72,9 +72,10 @@ class Batch:
 
         The leases of what nobody has read yet are not prolonged.
         """
+        if self._asked is not None or len(self._claimed) >= _FEW or self.stopping():
+            return
         # What may kill the worker must take no others with it.
-        is_safe = not any(message.claim.is_suspect for message in self._claimed)
-        if self._asked is None and len(self._claimed) < _FEW and is_safe and not self.stopping():
+        if not any(claim.is_suspect for claim in self.held.values()):
             with suppress(JournalUnavailable):  # it shows when more are needed
                 self._asked = self._ask()
 

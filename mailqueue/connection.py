@@ -98,9 +98,10 @@ class Connection:
         return self._of(outgoing) is not None
 
     def is_ready(self, outgoing: Outgoing) -> bool:
-        """Whether that message has begun, or its commit is what comes first."""
-        if self.has_begun(outgoing):
-            return True
+        """Whether that message's commit, or its reply, is what comes first."""
+        begun = self._of(outgoing)
+        if begun is not None:
+            return begun.is_ready(outgoing)
         transport = self._transport
         return transport is not None and not self._is_worn_out() and transport.is_ready(outgoing)
 

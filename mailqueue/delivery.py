@@ -209,12 +209,11 @@ class Delivery:
         following = vars(message).get("following")
         if following is None:
             return False
-        if self._stopping():
-            return self._has_begun(following)
         try:
-            return self._connection.is_ready(following.outgoing)
+            is_ready = self._connection.is_ready(following.outgoing)
         except Exception:  # noqa: BLE001 - it can't be rebuilt
             return False
+        return is_ready and (not self._stopping() or self._has_begun(following))
 
     def _commit(
         self, claims: Sequence[Claim], meanwhile: Callable[[], object] | None = None

@@ -85,6 +85,16 @@ class Dialogue:
         """Whether the server says something so soon that there is no time for anything else."""
         return bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
 
+    def read_at_once(self, within: float) -> Reply | None:
+        """The next reply, if it begins at once and its end comes within so many seconds.
+
+        Raises OSError, also as GarbledReply.
+        """
+        if self.answers_at_once():
+            with suppress(TimeoutError):
+                return self.read(within)
+        return None
+
     def has_answered(self, count: int) -> bool:
         """Whether so many replies are here."""
         self._take_what_came()

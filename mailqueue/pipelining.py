@@ -13,7 +13,8 @@ from .session import SERVICE_NOT_AVAILABLE, START_MAIL_INPUT, Session, is_refusa
 from .transaction import Phase, Transaction, written
 from .transport import Turn
 
-# Seconds for the replies to the next envelope to come in with the reply to the dot before it.
+# Seconds for the replies to the next envelope to come in with the reply to the dot before it, and
+# for the rest of a reply to come in with its beginning.
 _TOGETHER = 0.02
 _DATA = (Phase.DATA, "DATA")
 
@@ -53,8 +54,9 @@ class ByData:
         return begun is not None and begun.outgoing is outgoing and not begun.unanswered
 
     def is_ready(self, outgoing: Outgoing) -> bool:
-        """Whether the content is all that is still to be sent of that message."""
-        return self.has_begun(outgoing)
+        """Whether the server waits for that message's content, so that its commit comes next."""
+        begun = self._begun
+        return begun is not None and self.has_begun(outgoing) and _wants_content(begun)
 
     def deliver(self, turn: Turn, room: int) -> Outcome:
         """Send one message, and begin the next one's transaction where there is room for it."""
@@ -69,13 +71,13 @@ class ByData:
             raise ServerTrouble("the server waits for another message's content")
         else:
             self._session.read_replies(transaction, transaction.unanswered)
+        if _wants_content(transaction):
+            return self._send_content(transaction, turn, room)
         data_reply = transaction.replies[-1]
         if not transaction.is_wanted:
             return self._abandon(transaction, data_reply.code == START_MAIL_INPUT)
-        if data_reply.code != START_MAIL_INPUT:
-            self._session.rset()
-            return transaction.outcome(data_reply.verdict, str(data_reply))
-        return self._send_content(transaction, turn, room)
+        self._session.rset()
+        return transaction.outcome(data_reply.verdict, str(data_reply))
 
     def _abandon(self, transaction: Transaction, is_open: bool) -> Outcome:
         """Nobody can get the message: MAIL was refused, or each RCPT."""
@@ -100,8 +102,8 @@ class ByData:
         elif self._session.dialogue.has_unread():
             refusal = self._session.early_refusal()
             return transaction.outcome(refusal.verdict, str(refusal))
-        if ready is not None and ready.outgoing is not turn.outgoing:
-            ready = None  # of a message that nobody wanted
+        if ready is not None and not _still_holds(ready, turn, room):
+            ready = None
         end = cache(lambda: ready or self._prepared(turn, room, data))
         if not turn.commit(meanwhile=end)[0]:
             self._session.drop()
@@ -147,9 +149,10 @@ class ByData:
             faultpoint.passed("dot")
             if end.newest is not None:
                 end.newest.ahead()  # which rebuilds one more
-            if not session.dialogue.answers_at_once():
+            reply = session.dialogue.read_at_once(_TOGETHER)
+            if reply is None:
                 self._use_time(end, turn, room)
-            reply = session.dialogue.read(session.seconds(Phase.DOT))
+                reply = session.dialogue.read(session.seconds(Phase.DOT))
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
             session.drop()
@@ -191,6 +194,18 @@ class ByData:
             # It is the connection's end, and no news of the message that was just answered.
             self._begun = None
             self._session.drop()
+
+
+def _wants_content(transaction: Transaction) -> bool:
+    """Whether the message will get to anybody, and its content is what the server waits for."""
+    return transaction.is_wanted and transaction.replies[-1].code == START_MAIL_INPUT
+
+
+def _still_holds(ready: _End, turn: Turn, room: int) -> bool:
+    """Whether it is this message's, and what goes along with it may still go."""
+    if ready.outgoing is not turn.outgoing:
+        return False  # the message that it was made for was wanted by nobody
+    return ready.upcoming is None or (room > 1 and turn.ahead() is not None)
 
 
 def _stuffed(data: bytes) -> list[bytes]:

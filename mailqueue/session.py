@@ -20,6 +20,7 @@ _LOGIN_WANTED = 530  # RFC 4954 6
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
 # each would wait for the other (RFC 2920, 3.1).
 COMMANDS_AT_ONCE = 100
+_NOTHING = (None, None)
 # Up to this size a content is written in one go, without a look at what the server says meanwhile.
 _SMALL = 256 * 1024
 
@@ -36,7 +37,8 @@ class Session:
         if self._smtp.sock is None:
             raise ServerTrouble("the server closed the connection")
         self._timeout = timeout
-        self._rendered: dict[str, Envelope] = {}
+        # By the id, and only for the very same: a later attempt is for other recipients.
+        self._rendered: dict[str, tuple[Outgoing, Envelope]] = {}
         self._most_rendered = 2 * ahead  # the rest is of messages that were given back
         self.dialogue = Dialogue(self._smtp.sock)
         self.pipelines = self.offers("pipelining")
@@ -70,11 +72,11 @@ class Session:
         """Render the message, once until its transaction. Raises whatever is wrong with it."""
         if len(self._rendered) > self._most_rendered:
             self._rendered.clear()
-        found = self._rendered.get(outgoing.id)
-        if found is None:
-            found = render(outgoing, seven_bit=not self.offers("8bitmime"))
-            self._rendered[outgoing.id] = found
-        return found
+        known, envelope = self._rendered.get(outgoing.id, _NOTHING)
+        if envelope is None or known is not outgoing:
+            envelope = render(outgoing, seven_bit=not self.offers("8bitmime"))
+            self._rendered[outgoing.id] = outgoing, envelope
+        return envelope
 
     def goes_along(self, outgoing: Outgoing) -> bool:
         """Whether that message can be written together with others; it is rendered for that."""
@@ -91,7 +93,7 @@ class Session:
 
     def has_rendered(self, outgoing: Outgoing) -> bool:
         """Whether that message only has to be written."""
-        return outgoing.id in self._rendered
+        return self._rendered.get(outgoing.id, _NOTHING)[0] is outgoing
 
     def obstacle(self, envelope: Envelope) -> str | None:
         """Why this server can't take that message, known before MAIL."""

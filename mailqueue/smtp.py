@@ -87,7 +87,7 @@ class SmtpTransport:
         return self._way.has_begun(outgoing)
 
     def is_ready(self, outgoing: Outgoing) -> bool:
-        """Whether that message has begun, or its commit is what comes first."""
+        """Whether that message's commit, or its reply, is what comes first."""
         return self._way.is_ready(outgoing)
 
     def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:

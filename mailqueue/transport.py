@@ -75,7 +75,7 @@ class Transport(Protocol):
         """Whether that message is under way, or its transaction open, with its content to come."""
 
     def is_ready(self, outgoing: Outgoing) -> bool:
-        """Whether that message has begun, or its commit is what comes first."""
+        """Whether that message's commit, or its reply, is what comes first."""
 
     def is_busy(self) -> bool:
         """Whether messages are under way, so that to close would leave them in doubt."""

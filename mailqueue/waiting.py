@@ -34,7 +34,7 @@ class Wakefulness:
 
     def __init__(self) -> None:
         self._passes = 0
-        self._vain = 0  # times in a row
+        self._to_pass = 1  # where the next one is vain
 
     def wait(self, connected: socket.socket | None) -> bool:
         """Whether there is something to read within a moment; otherwise it is to be slept for."""
@@ -48,9 +48,9 @@ class Wakefulness:
         until = time.perf_counter() + _MOMENT
         while not waiting.poll(0):
             if time.perf_counter() >= until:
-                self._passes = min(2**self._vain, _MOST_PASSED)
-                self._vain += 1
+                self._passes = self._to_pass
+                self._to_pass = min(2 * self._to_pass, _MOST_PASSED)
                 return False
             os.sched_yield()
-        self._vain = 0
+        self._to_pass = 1
         return True

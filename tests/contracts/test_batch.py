@@ -100,6 +100,18 @@ def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
     assert found == IDS
 
 
+def test_who_has_looked_at_a_message_that_lost_its_worker_asks_for_no_more(journal):
+    """It may go down with that, and would take along what it has claimed besides."""
+    lose(journal, IDS[2])
+    batch = batch_of(journal)
+    *_, before = islice(turns(batch), 2)
+    assert before.ahead() is None
+    assert before.following.claim.is_suspect
+    before.look_further()
+    before.collect()
+    assert batch.held.keys() == {*IDS[:3]}
+
+
 def test_a_message_comes_again_before_those_that_were_not_claimed_yet(journal):
     """Also where those were asked for already."""
     batch = batch_of(journal)

@@ -1,0 +1,160 @@
+"""What a worker has claimed, rendered and made ready in advance, and what comes otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from mailqueue import EmailMessage, get_connection
+from mailqueue.connection import close_connections
+from mailqueue.journal import Journal, Result, Settlement, State, now_on, open_journal
+from mailqueue.tasks import deliver
+from mailqueue.worker import Timer, stopping
+from tests.line import fate, letters, states
+from tests.scripted import ScriptedServer, Session
+from tests.support import wait_until
+
+pytestmark = pytest.mark.usefixtures("producer")
+
+
+@pytest.fixture(params=["PIPELINING", "PIPELINING CHUNKING"])
+def any_server(request: pytest.FixtureRequest, here: ScriptedServer) -> ScriptedServer:
+    """With CHUNKING and without it."""
+    here.features = tuple(request.param.split())
+    return here
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    """A server that this process, where tasks are run, delivers to."""
+    with ScriptedServer(features=("PIPELINING",)) as server:
+        monkeypatch.setenv("EMAIL_PORT", str(server.port))
+        yield server
+        close_connections()
+
+
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Which messages a timer has released, since their claims ran out."""
+    found: list[str] = []
+    monkeypatch.setattr(
+        "mailqueue.worker.publish_due", lambda _, due: found.extend(d.id for d in due) or []
+    )
+    timer = Timer(lambda: [open_journal()])
+    timer.start()
+    yield found
+    timer.stop()
+
+
+def run_task(messages: list[EmailMessage]) -> dict[str, int]:
+    return deliver("mailqueue", [{"id": message.mailqueue_id} for message in messages])
+
+
+def recipient_of(session: Session) -> str:
+    return session.mail.recipients[0] if session.mail.recipients else ""
+
+
+def outlast_all_leases(journal: Journal) -> None:
+    ends = max(record.due for record in journal.read(list(journal.ids(State.SENDING))))
+    wait_until(lambda: now_on(journal._client) > ends, 10)
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 11])
+def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, released, monkeypatch):
+    """Its first line came at once, the rest takes longer than any lease."""
+    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)  # so that all come "at once"
+    journal = open_journal()
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot" and recipient_of(session) == f"to{number}@example.com":
+            session.socket.sendall(b"250-wait\r\n")
+            outlast_all_leases(journal)
+
+    here.script = script
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 20}
+    assert released == []
+
+
+@pytest.mark.parametrize("number", [2, 3, 4, 11])
+def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
+    number, here, released, monkeypatch
+):
+    """The server takes its time for the RSET behind that one; the one before it is on record."""
+    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
+    journal = open_journal()
+    before: list[str] = []
+
+    def script(session: Session, phase: str, command: str) -> str | None:
+        if phase == "RCPT" and f"<to{number}@" in command:
+            return "550 no such user"
+        if phase == "DATA" and not session.mail.recipients:
+            return "503 no recipients"
+        if phase == "RSET":
+            before.append(fate(messages[number - 1])["state"])
+            outlast_all_leases(journal)
+        return None
+
+    here.script = script
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 19, "failed": 1}
+    assert released == []
+    assert before == ["sent"]
+
+
+def test_a_message_that_comes_back_goes_to_those_who_are_still_to_get_it(any_server, redis_url):
+    """It was rendered for all before another worker took it over and served the others."""
+    first, late = "to3@example.com", "late@example.com"
+    journal = open_journal()
+    messages = letters(4)
+    messages[3].to = [first, late]
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot" and recipient_of(session) == "to2@example.com":
+            take_over(journal, messages[3].mailqueue_id, {first: Result(State.SENT, "250 ok")})
+
+    any_server.script = script
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 3, "stale": 1}
+    wait_until(lambda: journal.release() or states()["queued"], 10)
+    assert run_task(messages[3:]) == {"sent": 1}
+    assert any_server.accepted[-1].recipients == [late]
+    reached = [address for mail in any_server.accepted for address in mail.recipients]
+    assert reached == ["to0@example.com", "to1@example.com", "to2@example.com", late]
+
+
+def take_over(journal: Journal, id_: str, results: dict[str, Result]) -> None:
+    """Have another worker claim a message whose lease is over, and serve some of its recipients."""
+    client: redis.Redis = journal._client
+    client.hset(f"mailqueue:{{mailqueue}}:message:{id_}", "due", 1)
+    client.zadd("mailqueue:{mailqueue}:due", {id_: 1})
+    journal.release()
+    ((claim,), _) = journal.claim([(id_, "")])
+    assert journal.settle(claim, Settlement(State.RETRYING, "450 later", results, 0.001))
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3])
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more(
+    number, moment, here, monkeypatch
+):
+    """Also where more was made ready already."""
+    monkeypatch.setattr("mailqueue.waiting._MOMENT", moment)
+
+    def script(session: Session, phase: str, command: str) -> None:
+        if phase == "dot" and recipient_of(session) == f"to{number}@example.com":
+            stopping.set()
+
+    here.script = script
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    try:
+        assert run_task(messages) == {"sent": number + 2}
+    finally:
+        stopping.clear()
+    assert len(here.accepted) == number + 2
+    assert states() == {"sent": number + 2, "queued": 18 - number}
