@@ -16,7 +16,7 @@ from .errors import JournalUnavailable
 from .journal import Claim, Journal, Result
 from .rendering import Outgoing
 
-# So many at most wait, claimed, for those before them: what a dying worker leaves to its lease.
+# So many wait together, claimed, for those before them: what a dying worker leaves to its lease.
 _CLAIM_AT_ONCE = 8
 # With fewer than these the next ones are asked for: the answer is there before they are needed.
 _FEW = 3

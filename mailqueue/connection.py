@@ -123,7 +123,7 @@ class Connection:
             return self._attempt(turn)
 
     def _attempt(self, turn: Turn) -> Outcome:
-        transport = self._ready_transport(turn.outgoing)
+        transport = self._ready_transport(turn)
         try:
             return transport.deliver(turn, room=self._room())
         except StaleClaim:
@@ -142,13 +142,16 @@ class Connection:
         in_doubt = self._lost is not None and self._lost.is_busy()  # and not to be sent again
         return 1 if in_doubt or self._is_old() else self._limits.max_messages - self._messages
 
-    def _ready_transport(self, outgoing: Outgoing) -> Transport:
-        begun = self._of(outgoing)
+    def _ready_transport(self, turn: Turn) -> Transport:
+        begun = self._of(turn.outgoing)
         if begun is not None:
             return begun
         if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
             self.close()
         if self._transport is None:
+            # That may take long: no result waits for it, and no claim that nobody knows of.
+            turn.commit(0)
+            turn.collect()
             self._transport = self._opened_transport()
             self._opened = self._used = self._clock()
             self._messages = 0

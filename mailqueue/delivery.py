@@ -207,7 +207,8 @@ class Delivery:
         """Whether whatever is done next after that message records its result as well."""
         # Looked for only where it has been looked for already: the result comes first.
         following = vars(message).get("following")
-        if following is None:
+        # One that has taken a worker down may do so again, as soon as it is rebuilt.
+        if following is None or following.claim.is_suspect:
             return False
         try:
             is_ready = self._connection.is_ready(following.outgoing)

@@ -168,15 +168,13 @@ class ByData:
 
     def _use_time(self, end: _End, turn: Turn, room: int) -> None:
         """While the server takes its own, make ready all that can be of the next message."""
+        following = turn.ahead() if room > 1 else None  # None also where the worker is to stop
+        if following is not None:
+            if end.upcoming is None:
+                self._session.goes_along(following.outgoing)  # which renders it
+            else:
+                self._ready = self._prepared(following, room - 1, end.upcoming.envelope.data)
         turn.collect()
-        following = turn.ahead() if room > 1 else None
-        if following is None:
-            return
-        if end.upcoming is None:
-            self._session.goes_along(following.outgoing)  # which renders it
-        else:
-            self._ready = self._prepared(following, room - 1, end.upcoming.envelope.data)
-            following.collect()
 
     def _take_up(self, upcoming: Transaction | None) -> None:
         """Read the replies to the envelope that was written along with the dot, if they came too.

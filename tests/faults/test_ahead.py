@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
 
-from mailqueue import EmailMessage, get_connection
+from mailqueue import EmailMessage, get_connection, payload
+from mailqueue.blobs import Blob
 from mailqueue.connection import close_connections
-from mailqueue.journal import Journal, Result, Settlement, State, now_on, open_journal
+from mailqueue.journal import Journal, Policy, Result, Settlement, State, now_on, open_journal
 from mailqueue.tasks import deliver
-from mailqueue.worker import Timer, stopping
+from mailqueue.worker import stopping
 from tests.line import fate, letters, states
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
@@ -35,19 +38,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
         close_connections()
 
 
-@pytest.fixture
-def released(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Which messages a timer has released, since their claims ran out."""
-    found: list[str] = []
-    monkeypatch.setattr(
-        "mailqueue.worker.publish_due", lambda _, due: found.extend(d.id for d in due) or []
-    )
-    timer = Timer(lambda: [open_journal()])
-    timer.start()
-    yield found
-    timer.stop()
-
-
 def run_task(messages: list[EmailMessage]) -> dict[str, int]:
     return deliver("mailqueue", [{"id": message.mailqueue_id} for message in messages])
 
@@ -56,21 +46,24 @@ def recipient_of(session: Session) -> str:
     return session.mail.recipients[0] if session.mail.recipients else ""
 
 
-def outlast_all_leases(journal: Journal) -> None:
+def outlast_all_leases() -> list[str]:
+    """Wait until all leases have run out, but for those that are prolonged; return which have."""
+    journal = open_journal()
     ends = max(record.due for record in journal.read(list(journal.ids(State.SENDING))))
     wait_until(lambda: now_on(journal._client) > ends, 10)
+    return [due.id for due in journal.release()]
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 11])
-def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, released, monkeypatch):
+def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, monkeypatch):
     """Its first line came at once, the rest takes longer than any lease."""
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)  # so that all come "at once"
-    journal = open_journal()
+    released: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> None:
         if phase == "dot" and recipient_of(session) == f"to{number}@example.com":
             session.socket.sendall(b"250-wait\r\n")
-            outlast_all_leases(journal)
+            released.extend(outlast_all_leases())
 
     here.script = script
     messages = letters(20)
@@ -81,12 +74,12 @@ def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, released, m
 
 @pytest.mark.parametrize("number", [2, 3, 4, 11])
 def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
-    number, here, released, monkeypatch
+    number, here, monkeypatch
 ):
     """The server takes its time for the RSET behind that one; the one before it is on record."""
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
-    journal = open_journal()
     before: list[str] = []
+    released: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> str | None:
         if phase == "RCPT" and f"<to{number}@" in command:
@@ -95,7 +88,7 @@ def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
             return "503 no recipients"
         if phase == "RSET":
             before.append(fate(messages[number - 1])["state"])
-            outlast_all_leases(journal)
+            released.extend(outlast_all_leases())
         return None
 
     here.script = script
@@ -103,6 +96,28 @@ def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
     get_connection().send_messages(messages)
     assert run_task(messages) == {"sent": 19, "failed": 1}
     assert released == []
+    assert before == ["sent"]
+
+
+def test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record(here, monkeypatch):
+    """To rebuild it may be what takes a worker down."""
+    messages = letters(5)
+    get_connection().send_messages(messages)
+    suspect = messages[3].mailqueue_id
+    journal = open_journal()
+    hasty = Journal(journal._client, journal.queue, Policy(lease=0, regrace=0))
+    assert len(hasty.claim([(suspect, "")])[0]) == 1
+    assert [due.id for due in hasty.release()] == [suspect]
+    before: list[str] = []
+    loads = payload.loads
+
+    def loaded(text: str, blob: Callable[[str], str | Blob] | None = None) -> EmailMessage:
+        if suspect in text:
+            before.append(fate(messages[2])["state"])
+        return loads(text, blob)
+
+    monkeypatch.setattr("mailqueue.payload.loads", loaded)
+    assert run_task(messages) == {"sent": 5}
     assert before == ["sent"]
 
 
@@ -127,6 +142,33 @@ def test_a_message_that_comes_back_goes_to_those_who_are_still_to_get_it(any_ser
     assert reached == ["to0@example.com", "to1@example.com", "to2@example.com", late]
 
 
+@pytest.mark.parametrize("number", [2, 3, 4, 11])
+def test_no_claim_runs_out_and_no_result_waits_while_a_connection_is_opened(
+    number, here, monkeypatch
+):
+    """The server has closed behind its 354; the next one takes its time for a greeting."""
+    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
+    monkeypatch.setattr("mailqueue.pipelining._TOGETHER", 5.0)
+    before: list[str] = []
+    released: list[str] = []
+
+    def script(session: Session, phase: str, command: str) -> None:
+        is_it = recipient_of(session) == f"to{number}@example.com"
+        if phase == "DATA" and session.number == 1 and is_it:
+            session.socket.send(b"354 go on\r\n", socket.MSG_MORE)  # along with the end
+            session.socket.shutdown(socket.SHUT_RDWR)
+        if phase == "connect" and session.number == 2:
+            before.append(fate(messages[number - 1])["state"])
+            released.extend(outlast_all_leases())
+
+    here.script = script
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 20}
+    assert released == []
+    assert before == ["sent"]
+
+
 def take_over(journal: Journal, id_: str, results: dict[str, Result]) -> None:
     """Have another worker claim a message whose lease is over, and serve some of its recipients."""
     client: redis.Redis = journal._client
@@ -144,9 +186,11 @@ def test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more(
 ):
     """Also where more was made ready already."""
     monkeypatch.setattr("mailqueue.waiting._MOMENT", moment)
+    monkeypatch.setattr("mailqueue.pipelining._TOGETHER", 5.0)
 
     def script(session: Session, phase: str, command: str) -> None:
         if phase == "dot" and recipient_of(session) == f"to{number}@example.com":
+            time.sleep(0.05 if moment == 0.0 else 0.0)  # a slow server: more is made ready
             stopping.set()
 
     here.script = script

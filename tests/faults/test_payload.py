@@ -83,13 +83,15 @@ def test_a_body_is_correct_on_the_wire_and_the_same_afterwards(body, features, s
     assert (mail.sender, mail.recipients) == ("news@example.com", ["to0@example.com"])
 
 
-@pytest.mark.parametrize("place", ["subject", "body", "to", "from_email", "header", "file name"])
+@pytest.mark.parametrize(
+    "place", ["subject", "body", "to", "cc", "bcc", "from_email", "header", "file name"]
+)
 def test_a_lone_surrogate_is_refused_at_send(place):
     """It is half a character, and has no form on the wire: ValueError, and nothing is accepted."""
     (message,) = letters(1)
     match place:
-        case "to":
-            message.to = ["a\ud800@example.com"]
+        case "to" | "cc" | "bcc":
+            setattr(message, place, ["a\ud800@example.com"])
         case "from_email":
             message.from_email = "a\ud800@example.com"
         case "header":
