@@ -239,8 +239,9 @@ def test_a_connection_in_a_pause_is_not_opened(client):
 
     connection = Connection(never, Limits(1, 1, 1), breaker=breaker(client))
     assert connection.is_paused()
+    turn = SimpleNamespace(outgoing=None, commit=lambda _: [], collect=lambda: None)
     with pytest.raises(Paused, match="535 no"):
-        connection.deliver(SimpleNamespace(outgoing=None))
+        connection.deliver(turn)
     assert 0 < connection.pause <= 1
     assert troubles(client, Sealer())[0].failures == 1
 
