@@ -87,11 +87,12 @@ class Sampler:
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
-        while True:
-            self.worker = max(self.worker, self.running.worker_memory())
-            self.server = max(self.server, self.running.server_memory())
-            if self._over.wait(_SAMPLE):
-                return
+        while not self._over.wait(_SAMPLE):
+            self._look()
+
+    def _look(self) -> None:
+        self.worker = max(self.worker, self.running.worker_memory())
+        self.server = max(self.server, self.running.server_memory())
 
     def __enter__(self) -> Sampler:
         self._thread.start()
@@ -100,6 +101,7 @@ class Sampler:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
+        self._look()  # what took less than a pause was not seen yet
 
 
 class Race:

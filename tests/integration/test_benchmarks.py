@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from email import policy
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -20,7 +21,7 @@ from benchmarks.chart import chart
 from benchmarks.messages import SENDER, SHAPES, recipient
 from benchmarks.oracle import Received, Verdict, judge
 from benchmarks.process import Program
-from benchmarks.race import OwnSink, collected, run
+from benchmarks.race import OwnSink, Sampler, collected, run
 from benchmarks.result import Measurement, Results
 from benchmarks.scenario import OWN_SINK, Scenario
 from benchmarks.table import tables
@@ -57,6 +58,15 @@ def test_ours_and_the_bare_loop_are_measured(tmp_path: Path) -> None:
     assert [target.what for target in targets(results)] == [
         "list: mailqueue / bare smtplib, messages/s"
     ]
+
+
+def test_memory_of_what_is_over_at_once_is_seen() -> None:
+    """A run that takes less than the pause between two looks is looked at when it ends."""
+    held = [0]
+    running = SimpleNamespace(worker_memory=lambda: held[0], server_memory=lambda: held[0] * 2)
+    with Sampler(running) as sampler:  # type: ignore[arg-type]
+        held[0] = 100
+    assert (sampler.worker, sampler.server) == (100, 200)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
