@@ -90,9 +90,13 @@ class Dialogue:
 
         Raises OSError, also as GarbledReply.
         """
-        if self.answers_at_once():
-            with suppress(TimeoutError):
-                return self.read(within)
+        if not self.answers_at_once():
+            return None
+        if not (self._received or self._lost or isinstance(self._socket, ssl.SSLSocket)):
+            # It is there, so this doesn't wait, and needs no time-out of its own.
+            self._take(self._socket.recv(65536))
+        with suppress(TimeoutError):
+            return self.read(within)
         return None
 
     def has_answered(self, count: int) -> bool:

@@ -17,6 +17,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
+from . import quickjson
 from .addresses import envelope_address, refuse_line_ends
 from .blobs import Blob, BlobCollector
 from .conf import django_settings, settings
@@ -33,8 +34,6 @@ _WORTH_COMPRESSING = 2048  # characters
 # How a payload begins that isn't sealed, and where it says that it is compressed.
 _PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
 _INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
-# Kept: with separators of one's own, json.dumps() makes an encoder for each call.
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
 # What the fields above and the machinery of message classes account for; the rest of a message's
@@ -81,11 +80,11 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
         _refuse_unbuildable(message, blobs.threshold)
         found = _dump_fields(message, blobs)
     try:
-        text = _encode({"v": VERSION, "id": id_} | found)
+        text = quickjson.dumps({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
     text = _compressed(text, id_)
-    size = len(text) + sum(map(len, blobs.used.values()))
+    size = len(text.encode()) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
     if size > limit:
         raise PayloadError(
@@ -114,7 +113,7 @@ def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
 
 def parsed(text: str) -> dict[str, Any]:
     """Return a payload's fields, decompressed. Raises PayloadError for another version."""
-    found = json.loads(text)
+    found = quickjson.loads(text)
     if not isinstance(found, dict):
         raise PayloadError(f"the payload is a JSON {type(found).__name__}, not an object")
     if found.get("v") != VERSION:
@@ -128,7 +127,7 @@ def parsed(text: str) -> dict[str, Any]:
     inflated = inflater.decompress(b64decode(found["zlib"]), _INFLATED_LIMIT)
     if not inflater.eof:
         raise PayloadError("the payload is compressed and truncated, or larger than any message")
-    inner: dict[str, Any] = json.loads(inflated.decode())
+    inner: dict[str, Any] = quickjson.loads(inflated.decode())
     return inner
 
 
@@ -136,10 +135,11 @@ def _compressed(text: str, id_: str) -> str:
     """The payload compressed, where that saves at least a third."""
     if len(text) < _WORTH_COMPRESSING:
         return text
-    packed = b64encode(zlib.compress(text.encode(), 1)).decode("ascii")
-    if len(packed) > len(text) * 2 / 3:
+    plain = text.encode("utf-8")
+    packed = b64encode(zlib.compress(plain, 1)).decode("ascii")
+    if len(packed) > len(plain) * 2 / 3:
         return text
-    return _encode({"v": VERSION, "id": id_, "zlib": packed})
+    return quickjson.dumps({"v": VERSION, "id": id_, "zlib": packed})
 
 
 def is_packed(text: str) -> bool:
@@ -237,11 +237,11 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
         "body": _text(message.body),
         "from_email": _sender(message),
         "headers": _dump_headers(message.extra_headers or {}),
-        "encoding": message.encoding,
+        "encoding": _word(message, "encoding"),
         "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
     found |= {name: [str(a) for a in getattr(message, name) or () if a] for name in _LISTS}
-    found |= {name: getattr(message, name) for name in _SHAPE if hasattr(message, name)}
+    found |= {name: _word(message, name) for name in _SHAPE if hasattr(message, name)}
     if getattr(message, "mailqueue_class", None):
         found["class"] = _named_class(message)
     if multiple:
@@ -256,6 +256,15 @@ def _text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).decode()
     return "" if value is None else str(value)
+
+
+def _word(message: Any, name: str) -> str | None:
+    """What ``message()`` takes as it is."""
+    value: str | None = getattr(message, name)
+    if not isinstance(value, str | None):
+        kind = type(value).__name__
+        raise PayloadError(f"the message's {name} can't be queued: it must be text, not {kind}")
+    return value
 
 
 def _sender(message: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any, TypeAlias
 
 import redis
 
+from .. import quickjson
 from ..blobs import sha256
 from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
 from ..sealing import Sealer
@@ -102,7 +102,7 @@ class Journal:
         policy = self.policy
         arguments: list[str | int] = [_ms(policy.grace), _ms(policy.same_within), room]
         for entry in entries:
-            summary = self.sealer.seal(json.dumps(entry.summary))
+            summary = self.sealer.seal(quickjson.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
             arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
             # The key may tell something of a person, and names of keys can't be sealed.
@@ -249,7 +249,7 @@ class Journal:
         line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
         delay = -1 if settlement.delay is None else _ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
-        return [*arguments, seal(dump_results(settlement.results)), seal(json.dumps(line))]
+        return [*arguments, seal(dump_results(settlement.results)), seal(quickjson.dumps(line))]
 
     def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from .. import quickjson
 from ..errors import PayloadError
 from ..sealing import KeyMissing
 from .record import Attempt, Record, Result, State
@@ -51,12 +51,12 @@ def read_record(
 
 def read_results(text: str) -> dict[str, Result]:
     """Turn the stored results of recipients into values."""
-    return {a: Result(State(r["state"]), r["reply"]) for a, r in json.loads(text).items()}
+    return {a: Result(State(r["state"]), r["reply"]) for a, r in quickjson.loads(text).items()}
 
 
 def dump_results(results: Mapping[str, Result]) -> str:
     """Turn results of recipients into the text to be stored."""
-    return json.dumps({a: {"state": r.state, "reply": r.reply} for a, r in results.items()})
+    return quickjson.dumps({a: {"state": r.state, "reply": r.reply} for a, r in results.items()})
 
 
 def _history(row: Mapping[str, str], opened: Callable[[str], str]) -> list[Attempt]:
@@ -67,7 +67,7 @@ def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
     number = _number(name.removeprefix(_LOG))
     at, _, line = text.partition(" ")
     try:
-        found = json.loads(opened(line))
+        found = quickjson.loads(opened(line))
         state, reply, worker = State(found["state"]), found["reply"], found.get("worker", "")
     except _UNREADABLE as error:
         state, reply, worker = State.RETRYING, _instead(error), ""
@@ -76,7 +76,7 @@ def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
 
 def _summary(text: str, opened: Callable[[str], str]) -> tuple[str, str, tuple[str, ...]]:
     try:
-        found = json.loads(opened(text))
+        found = quickjson.loads(opened(text))
         return found["subject"], found["from"], tuple(found["to"])
     except _UNREADABLE as error:
         instead = _instead(error)
