@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from . import faultpoint
 from .outcome import Outcome, Reply, ServerTrouble, StaleClaim, Verdict
@@ -104,7 +103,12 @@ class ByData:
             return transaction.outcome(refusal.verdict, str(refusal))
         if ready is not None and not _still_holds(ready, turn, room):
             ready = None
-        end = cache(lambda: ready or self._prepared(turn, room, data))
+
+        def end() -> _End:
+            nonlocal ready
+            ready = ready or self._prepared(turn, room, data)
+            return ready
+
         if not turn.commit(meanwhile=end)[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
