@@ -20,8 +20,9 @@ from .rendering import Outgoing
 _CLAIM_AT_ONCE = 8
 # With fewer than these the next ones are asked for: the answer is there before they are needed.
 _FEW = 3
-# Seconds after which a task takes no more than it names: other queues wait for the same worker.
-_TAKES_FOR = 5.0
+# Seconds after which a task takes no more than it names, and then leaves to another task what it
+# names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
+_TAKES_FOR, _LASTS = 5.0, 10.0
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
 
 
@@ -37,7 +38,7 @@ class Batch:
     """The items of a task that are still to be sent, one turn after the other.
 
     After them come messages of its queue that no task names, as many as there is ``room`` for. If
-    it ends with ``left`` above 0, so many still need a task.
+    it ends with ``left`` above 0, so many still need a task; so do those of the items in ``rest``.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Batch:
         self._claimed: deque[ClaimedMessage] = deque()
         self.left = 0
         self._room = room
+        self._ends_at: float | None = None
         self._takes_until: float | None = None
         self._asked: Callable[[], bool] | None = None  # for more, whose answer was not read yet
 
@@ -66,6 +68,11 @@ class Batch:
             if not (self._collect() or self._ask()()):
                 return None
         return self._claimed.popleft()
+
+    @property
+    def rest(self) -> list[str]:
+        """The ids of those items that it hasn't come to."""
+        return [item.id for item in self._waiting]
 
     def look_further(self) -> None:
         """Ask for more where few are claimed, to ``collect`` the answer before anything takes long.
@@ -101,7 +108,11 @@ class Batch:
         return self._claim() if self._waiting else self._take()
 
     def _claim(self) -> Callable[[], bool]:
-        """Claim some. Those that aren't this worker's to send are passed over."""
+        """Claim some, while there is time. Those that aren't this worker's are passed over."""
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + _LASTS
+        elif time.monotonic() >= self._ends_at:
+            return lambda: False
         items = [self._waiting.popleft() for _ in range(min(_CLAIM_AT_ONCE, len(self._waiting)))]
         texts = {item.id: item.payload for item in items}
         looked_at = 0

@@ -129,7 +129,7 @@ class QueueSettings(_Section):
     USING = Setting(None, parse_optional_text)
     CELERY_APP = Setting("", parse_text)
     QUEUE = Setting("mailqueue", parse_name)
-    BATCH_SIZE = Setting(100, parse_positive)
+    BATCH_SIZE = Setting(250, parse_positive)
     INLINE_LIMIT = Setting(0, parse_size)
     BLOB_THRESHOLD = Setting(32 * 1024, parse_size)
     MAX_MESSAGE_SIZE = Setting(25 * 1024**2, parse_size)

@@ -49,8 +49,9 @@ class Delivery:
         self._stopping = stopping
         self._chance = chance
         self._pause = pause
-        # How many messages that no task names still wait in the queue.
+        # How many messages that no task names still wait in the queue, and which items do.
         self.left = 0
+        self.rest: list[str] = []
         # The newest results, where the next messages' commit will take them to the journal.
         self._unrecorded: list[Settled] = []
         # What is on record, and whether it came in time, until there is time to tell the log.
@@ -81,7 +82,7 @@ class Delivery:
                     break
                 tally[state] += 1
                 message = message.following or batch.late()
-        self.left = batch.left
+        self.left, self.rest = batch.left, batch.rest
         return tally
 
     @contextmanager

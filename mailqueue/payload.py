@@ -260,7 +260,7 @@ def _text(value: Any) -> str:
 
 def _word(message: Any, name: str) -> str | None:
     """What ``message()`` takes as it is."""
-    value: str | None = getattr(message, name)
+    value: Any = getattr(message, name)
     if not isinstance(value, str | None):
         kind = type(value).__name__
         raise PayloadError(f"the message's {name} can't be queued: it must be text, not {kind}")

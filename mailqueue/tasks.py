@@ -50,6 +50,9 @@ def _deliver(journal: Journal, items: Sequence[Item]) -> dict[str, int]:
     if connection.pause:
         # The timer publishes tasks for them again as soon as the mailer may be tried.
         journal.put_back([item.id for item in items])
+    elif delivery.rest:
+        # There was no time for them, or the worker is to stop: the timer publishes another task.
+        journal.put_back(delivery.rest)
     elif delivery.left:
         publish(journal.queue, [])
     return tally

@@ -27,9 +27,11 @@ from ..urls import journal_url
 from .base import BaseEmailBackend
 
 _log = logging.getLogger(__name__)
-# Messages that are serialized and accepted together: at most so many, and so much. More would keep
-# the workers waiting, at first for something to do, then for the journal.
-_AT_ONCE, _BYTES_AT_ONCE = 100, 32 * 1024**2
+# Messages that are serialized and accepted together: so many at first, and never more than so much.
+# With more the workers would wait for something to do, or some of them would get nothing.
+_AT_FIRST, _BYTES_AT_ONCE = 100, 32 * 1024**2
+# Then a part of what was accepted before, up to BATCH_SIZE: what a task costs to begin is shared.
+_PART_OF_BEFORE = 4
 # So few at once may join a task that waits; more get tasks of their own, for several workers.
 _JOIN = 10
 _SECONDS_LEFT_ALONE = 5.0
@@ -60,12 +62,13 @@ class EmailBackend(BaseEmailBackend):
         """Accept the messages; return how many. Those without recipients are passed over.
 
         A generator is taken in portions, so that any number of messages passes through in bounded
-        memory. Each portion, of up to 100 messages or 32 MiB, is accepted whole or, where one of
-        its messages can't be queued, not at all. When it returns, the journal holds them all, and
-        each has its id as ``mailqueue_id``. When the journal can't take them, ``ON_OUTAGE`` says
-        what comes next: raise JournalUnavailable or EnqueueUnknown within about
-        ``ENQUEUE_TIMEOUT`` (with ``fail_silently``, return how many were accepted before), keep
-        them in the spool, or deliver them at once, which raises what the delivery backend raises.
+        memory. Each portion, of 100 messages at first and later of up to ``BATCH_SIZE``, or of 32
+        MiB, is accepted whole or, where one of its messages can't be queued, not at all. When it
+        returns, the journal holds them all, and each has its id as ``mailqueue_id``. When the
+        journal can't take them, ``ON_OUTAGE`` says what comes next: raise JournalUnavailable or
+        EnqueueUnknown within about ``ENQUEUE_TIMEOUT`` (with ``fail_silently``, return how many
+        were accepted before), keep them in the spool, or deliver them at once, which raises what
+        the delivery backend raises.
         """
         with settings.MAILQUEUE.steady():
             return self._send_all(email_messages or ())
@@ -230,7 +233,9 @@ def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int
 def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
     """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
     addressed = (message for message in messages if message.recipients())
+    before = 0
     while True:
+        at_once = max(_AT_FIRST, min(before // _PART_OF_BEFORE, settings.MAILQUEUE.BATCH_SIZE))
         blobs = BlobCollector(settings.MAILQUEUE.BLOB_THRESHOLD)
         portion: list[_Outgoing] = []
         # What the message objects hold, each thing once: they are kept until they get their ids.
@@ -241,11 +246,12 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
             new = [content for content in _contents(message) if id(content) not in held]
             held.update({id(content): content for content in new})
             size += len(portion[-1].entry.payload) + sum(map(_weight, new))
-            if len(portion) == _AT_ONCE or size + blobs.size > _BYTES_AT_ONCE:
+            if len(portion) == at_once or size + blobs.size > _BYTES_AT_ONCE:
                 break
         if not portion:
             return
         yield portion
+        before += len(portion)
         portion.clear()  # the caller has the list until it gets the next one
 
 

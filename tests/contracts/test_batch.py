@@ -132,6 +132,24 @@ def test_a_worker_that_is_to_stop_asks_for_no_more(journal):
     assert journal.counts()[State.SENDING] == 8
 
 
+def test_a_task_that_takes_too_long_leaves_the_rest_to_another(journal, monkeypatch):
+    """It begins something, however long that took, and finishes what it has claimed."""
+    monkeypatch.setattr("mailqueue.batch._LASTS", 0)
+    batch = batch_of(journal, room=9)
+    assert names_of(turns(batch)) == IDS[:8]
+    assert batch.rest == IDS[8:]
+    assert journal.put_back(batch.rest) == 22
+    assert sorted(due.id for due in journal.release()) == sorted(IDS[8:])
+
+
+def test_a_task_that_comes_to_its_end_leaves_no_rest(journal):
+    """Nor does what others have claimed meanwhile."""
+    journal.claim([(IDS[-1], "")])
+    batch = batch_of(journal)
+    assert names_of(turns(batch)) == IDS[:-1]
+    assert batch.rest == []
+
+
 def test_a_task_without_room_is_joined_by_nobody_once_it_has_begun(journal):
     """It names as many as it may deliver, and says what is left for others."""
     assert journal.accept([new("named"), new("too")], room=9)[0].needs_task

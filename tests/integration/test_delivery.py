@@ -404,8 +404,8 @@ def test_a_loop_of_sends_costs_a_task_for_many(start_worker, smtp_server, redis_
     for address in addresses:
         assert letter(address).send() == 1
     with redis.Redis.from_url(redis_url) as broker:
-        # One for each hundred, and one for each second that this took.
-        assert 3 <= broker.llen(TASKS) <= 30
+        # One for each 250, and one for each second that this took.
+        assert 2 <= broker.llen(TASKS) <= 30
     worker = start_worker()
     wait_until(lambda: len(smtp_server.received) >= 300, 30, worker.explain)
     assert sorted(m.recipients[0] for m in smtp_server.received) == sorted(addresses)
@@ -637,7 +637,7 @@ def test_a_message_that_is_too_large_is_an_error_that_says_so(monkeypatch):
 
 
 def test_any_number_of_messages_passes_through_from_a_generator(redis_url):
-    """They are accepted in portions while they are made, not after all of them are."""
+    """They are accepted in portions while they are made: five of 100, 125, 156, 195, and so on."""
     accepted_before_last: list[int] = []
 
     def letters():
@@ -647,7 +647,7 @@ def test_any_number_of_messages_passes_through_from_a_generator(redis_url):
             yield letter(f"to{n}@example.com")
 
     assert get_connection().send_messages(letters()) == 1200
-    assert accepted_before_last == [1100]
+    assert accepted_before_last == [976]
 
 
 def test_an_attachment_that_changes_between_two_messages_is_each_ones_own(
