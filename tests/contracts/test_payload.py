@@ -125,8 +125,9 @@ def test_a_name_that_does_not_lead_to_the_class_is_an_error(path):
 
 @pytest.mark.parametrize(
     "value",
-    [None, True, 17, 1.5, "text", [1, [2]], {"a": {"b": None}}, datetime(2026, 11, 21, 9, 30),
-     datetime(2026, 11, 21, 9, 30, tzinfo=UTC), date(2026, 11, 21), timedelta(minutes=90),
+    [None, True, 17, 2**70, 1.5, "text", "half a \ud83d", [1, [2]], {"a": {"b": None}},
+     datetime(2026, 11, 21, 9, 30), datetime(2026, 11, 21, 9, 30, tzinfo=UTC),
+     date(2026, 11, 21), timedelta(minutes=90),
      Decimal("17.50"), (1, "two"), {"$date": "not one of ours"}, {"$object": {"$tuple": 1}}],
     ids=repr,
 )  # fmt: skip
@@ -144,6 +145,16 @@ def test_what_can_not_be_carried_is_an_error_that_names_the_attribute(value):
     message = letter()
     message.metadata = value
     with pytest.raises(PayloadError, match="the attribute 'metadata' can't be queued"):
+        payload.dumps(message, "id")
+
+
+@pytest.mark.parametrize("name", ["content_subtype", "mixed_subtype"])
+def test_a_word_that_is_none_is_an_error_that_names_it(name):
+    """It would be another one when it is read."""
+    message = letter()
+    message.attach("a.txt", "A", "text/plain")
+    setattr(message, name, b"plain")
+    with pytest.raises(PayloadError, match=f"the message's {name} can't be queued: .* not bytes"):
         payload.dumps(message, "id")
 
 
