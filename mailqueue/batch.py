@@ -147,7 +147,8 @@ class Batch:
         def taken() -> bool:
             claims, self.left = taking()
             if self._takes_until is None:
-                self._takes_until = time.monotonic() + _TAKES_FOR
+                # Where none has joined by now, those that come have a task of their own.
+                self._takes_until = time.monotonic() + (_TAKES_FOR if claims else 0)
             self._room -= len(claims)
             self._add(claims, {})
             return bool(claims)

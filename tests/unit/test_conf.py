@@ -341,9 +341,9 @@ def test_a_later_block_sees_what_has_changed(monkeypatch):
 
     keys = ["one"]
     configure(MAILQUEUE={"SECRET_KEYS": keys})
-    assert seen() == seen() == (100, ["one"])
+    assert seen() == seen() == (250, ["one"])
     keys.append("two")
-    assert seen() == (100, ["one", "two"])
+    assert seen() == (250, ["one", "two"])
     monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "7")
     assert seen() == (7, ["one", "two"])
     with settings.overridden(MAILQUEUE={"BATCH_SIZE": 8}):
@@ -377,7 +377,7 @@ def test_a_value_that_is_computed_is_looked_up_in_each_block():
         with settings.MAILQUEUE.steady():
             seen.append(settings.MAILQUEUE.BATCH_SIZE)
             seen.append(settings.MAILQUEUE.QUEUE)
-    assert seen[::2] == [100, 100]
+    assert seen[::2] == [250, 250]
     assert seen[1] != seen[3]
 
 
