@@ -32,6 +32,9 @@ TASK = "mailqueue.deliver"
 _AMQP_PRIORITIES = {Priority.HIGH: 9, Priority.NORMAL: 5, Priority.LOW: 1}
 _REDIS_PRIORITIES = {Priority.HIGH: 0, Priority.NORMAL: 3, Priority.LOW: 6}
 _WORTH_COMPRESSING = 4096  # characters
+# What is due at once, such as what a slow task has left, goes to so many tasks, that no worker is
+# without one; but what a task costs is shared by so many messages.
+_TASKS_FOR_DUE, _WORTH_A_TASK = 16, 10
 _CONNECTIONS = 10  # at most, to the broker from one process
 _SECONDS_LEFT_ALONE = 5.0
 _log = logging.getLogger(__name__)
@@ -41,10 +44,12 @@ def publish(
     queue: str,
     messages: Sequence[tuple[str, str]],
     priority: Priority = Priority.NORMAL,
+    at_most: int | None = None,
 ) -> bool:
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
-    For no messages it is one task, which takes those of the queue that none names.
+    A task names up to ``BATCH_SIZE``, or ``at_most`` so many where that is less. For no messages it
+    is one task, which takes those of the queue that none names.
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
     task was published for. It takes no longer than about half of ``ENQUEUE_TIMEOUT``, and raises
     nothing: the messages are accepted by now, and an error would make the caller send them again.
@@ -54,7 +59,8 @@ def publish(
     try:
         # Half: the journal may have taken its time before.
         broker = _broker(producer_app(), settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2, os.getpid())
-        return broker.is_there and broker.publish(queue, messages, priority)
+        batches = _batches(messages, at_most)
+        return broker.is_there and broker.publish(queue, batches, priority)
     except Exception as error:  # noqa: BLE001 - see above
         report(_log, "no task was published, a worker's timer will do it: %s", error)
         return False
@@ -74,11 +80,13 @@ class _Broker:
         """Whether it hasn't failed a moment ago."""
         return time.monotonic() >= self._not_before
 
-    def publish(self, queue: str, messages: Sequence[tuple[str, str]], priority: Priority) -> bool:
-        """Publish tasks for the messages. Raises whatever kombu and its transports raise."""
+    def publish(
+        self, queue: str, batches: Iterable[Sequence[tuple[str, str]]], priority: Priority
+    ) -> bool:
+        """Publish a task for each batch. Raises whatever kombu and its transports raise."""
         try:
             with self._producers.acquire(block=True, timeout=self._timeout) as producer:
-                for batch in _batches(messages):
+                for batch in batches:
                     _publish_batch(self._app, producer, queue, batch, priority)
         except Exception:
             self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE
@@ -189,12 +197,17 @@ def _compression(messages: Sequence[Mapping[str, str]]) -> str | None:
 
 
 def _named(id_: str, payload: str) -> dict[str, str]:
-    inline = payload and len(payload) <= settings.MAILQUEUE.INLINE_LIMIT
+    limit = settings.MAILQUEUE.INLINE_LIMIT
+    inline = payload and limit and len(payload.encode()) <= limit
     return {"id": id_, "payload": payload} if inline else {"id": id_}
 
 
-def _batches(messages: Sequence[tuple[str, str]]) -> Iterator[Sequence[tuple[str, str]]]:
+def _batches(
+    messages: Sequence[tuple[str, str]], at_most: int | None
+) -> Iterator[Sequence[tuple[str, str]]]:
     size = settings.MAILQUEUE.BATCH_SIZE
+    if at_most is not None:
+        size = min(size, at_most)
     return (messages[start : start + size] for start in range(0, max(len(messages), 1), size))
 
 
@@ -232,6 +245,11 @@ def _own_app(url: str) -> Celery:
     return app
 
 
+def _share(count: int) -> int:
+    """How many of so many messages that are due a task gets."""
+    return max(_WORTH_A_TASK, -(-count // _TASKS_FOR_DUE))
+
+
 def publish_due(queue: str, due: Iterable[Due]) -> list[str]:
     """Publish tasks for messages whose payload stays in the journal, one for each suspect.
 
@@ -244,6 +262,6 @@ def publish_due(queue: str, due: Iterable[Due]) -> list[str]:
     return [
         id_
         for (priority, _), messages in tasks.items()
-        if not publish(queue, messages, Priority(priority))
+        if not publish(queue, messages, Priority(priority), _share(len(messages)))
         for id_, _ in messages
     ]

@@ -17,8 +17,9 @@ import redis
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 from mailqueue.connection import close_connections
 from mailqueue.errors import PayloadError
-from mailqueue.journal import State, now_on, open_journal
+from mailqueue.journal import Due, State, now_on, open_journal
 from mailqueue.monitor import report
+from mailqueue.publisher import publish, publish_due
 from mailqueue.rendering import rendered_bytes
 from mailqueue.tasks import deliver
 from tests.support import wait_until
@@ -409,6 +410,29 @@ def test_a_loop_of_sends_costs_a_task_for_many(start_worker, smtp_server, redis_
     worker = start_worker()
     wait_until(lambda: len(smtp_server.received) >= 300, 30, worker.explain)
     assert sorted(m.recipients[0] for m in smtp_server.received) == sorted(addresses)
+
+
+@pytest.mark.parametrize(("due", "each"), [(5, 5), (100, 10), (480, 30), (1000, 63)])
+def test_what_is_due_at_once_is_shared_by_many_tasks(due, each, redis_url):
+    """Such as what slow tasks have left: one worker would have all of it, and others nothing."""
+    ids = [f"m{n}" for n in range(due)]
+    assert publish_due("mailqueue", [Due(id_, "normal", False) for id_ in ids]) == []
+    with redis.Redis.from_url(redis_url) as broker:
+        tasks = [b64decode(json.loads(task)["body"]) for task in broker.lrange(TASKS, 0, -1)]
+    named = [[message["id"] for message in json.loads(task)[1]["messages"]] for task in tasks]
+    assert sorted(id_ for task in named for id_ in task) == sorted(ids)
+    assert max(map(len, named)) == each
+    assert len(named) <= 16
+
+
+def test_inline_is_what_takes_so_many_bytes(redis_url, monkeypatch):
+    """Whatever script it is written in."""
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", "2000")
+    assert publish("mailqueue", [("m", "\u4e2d" * 666), ("n", "\u4e2d" * 667)])
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange(TASKS, 0, -1)
+    messages = json.loads(b64decode(json.loads(task)["body"]))[1]["messages"]
+    assert messages == [{"id": "m", "payload": "\u4e2d" * 666}, {"id": "n"}]
 
 
 @pytest.fixture
