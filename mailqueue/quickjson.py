@@ -1,8 +1,8 @@
 """JSON as Python's own module writes and reads it, several times as fast.
 
-msgspec knows more types than JSON has (dates, sets), and writes NaN as null: it is for values that
-consist of dictionaries, lists, texts and numbers. What it refuses, Python's module decides: texts
-with half a character, say, or errors' words.
+msgspec knows more types than JSON has (dates, sets), and writes NaN and infinity as null: it is for
+values that consist of dictionaries, lists, texts and numbers. What it refuses, Python's module
+decides: texts with half a character, say, or errors' words.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ LAYERS = {
     """,
     "queue": """
         backends.queue blobs celery contents fastpath journal mimepart options payload publisher
-        reporting sealing shape spool urls values waiting
+        quickjson reporting sealing shape spool urls values waiting
     """,
     "sending": """
         batch breaker chunking connection delivery hearing dialogue faultpoint housekeeper outcome
