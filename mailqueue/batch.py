@@ -23,6 +23,12 @@ _FEW = 3
 # Seconds after which a task takes no more than it names, and then leaves to another task what it
 # names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
 _TAKES_FOR, _LASTS = 5.0, 10.0
+# A task costs some milliseconds to begin, and as much to whoever publishes it. One that messages
+# have joined waits so long for more, and looks so often, until it is so old: a second would be too
+# much, after which producers believe in no waiting task any more.
+_LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.005, 0.001, 0.5
+# Where fewer came than were asked for there are no more, and this much later there are several.
+_GATHERS = 0.002
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
 
 
@@ -37,8 +43,9 @@ class Item:
 class Batch:
     """The items of a task that are still to be sent, one turn after the other.
 
-    After them come messages of its queue that no task names, as many as there is ``room`` for. If
-    it ends with ``left`` above 0, so many still need a task; so do those of the items in ``rest``.
+    After them come messages that joined a task of its queue, as many as there is ``room`` for. If
+    it ends with ``left`` above 0, up to so many still need a task; so do those of the items in
+    ``rest``.
     """
 
     def __init__(
@@ -60,6 +67,8 @@ class Batch:
         self._room = room
         self._ends_at: float | None = None
         self._takes_until: float | None = None
+        self._lingers_until = 0.0
+        self._gathers_until = 0.0
         self._asked: Callable[[], bool] | None = None  # for more, whose answer was not read yet
 
     def next(self) -> ClaimedMessage | None:
@@ -81,6 +90,8 @@ class Batch:
         """
         if self._asked is not None or len(self._claimed) >= _FEW or self.stopping():
             return
+        if time.monotonic() < self._gathers_until:  # unless it has nothing else to do
+            return
         # What may kill the worker must take no others with it.
         if not any(claim.is_suspect for claim in self.held.values()):
             with suppress(JournalUnavailable):  # it shows when more are needed
@@ -96,8 +107,16 @@ class Batch:
         return asked is not None and asked()
 
     def late(self) -> ClaimedMessage | None:
-        """The next message, where it came back only after the last had been looked at."""
-        return self.next() if self._waiting or self._claimed else None
+        """The next message, where it came back, or joined, after the last had been looked at."""
+        if self._waiting or self._claimed:
+            return self.next()
+        until = min(self._lingers_until, time.monotonic() + _LINGERS)
+        while self._room and time.monotonic() < until and not self.stopping():
+            time.sleep(_LOOKS_EVERY)
+            message = self.next()
+            if message is not None:
+                return message
+        return None
 
     def again(self, claim: Claim) -> None:
         """Claim that message once more, after those that are claimed already."""
@@ -135,7 +154,7 @@ class Batch:
         return claimed
 
     def _take(self) -> Callable[[], bool]:
-        """Claim some that no task names, as long as there is room and time for them."""
+        """Claim some that joined a task, as long as there is room and time for them."""
         until = self._takes_until
         # The first time without room for any, too: from now on nobody is to join this task.
         ends = until is not None and (not self._room or time.monotonic() >= until)
@@ -146,9 +165,12 @@ class Batch:
 
         def taken() -> bool:
             claims, self.left = taking()
+            now = time.monotonic()
             if self._takes_until is None:
                 # Where none has joined by now, those that come have a task of their own.
-                self._takes_until = time.monotonic() + (_TAKES_FOR if claims else 0)
+                self._takes_until = now + (_TAKES_FOR if claims else 0)
+                self._lingers_until = now + (_LINGERS_UNTIL if claims else 0)
+            self._gathers_until = now + (_GATHERS if len(claims) < _CLAIM_AT_ONCE else 0)
             self._room -= len(claims)
             self._add(claims, {})
             return bool(claims)

@@ -49,7 +49,7 @@ class Delivery:
         self._stopping = stopping
         self._chance = chance
         self._pause = pause
-        # How many messages that no task names still wait in the queue, and which items do.
+        # How many messages that joined a task still wait in the queue, and which items do.
         self.left = 0
         self.rest: list[str] = []
         # The newest results, where the next messages' commit will take them to the journal.
@@ -64,7 +64,7 @@ class Delivery:
     def run(self, items: Iterable[Item], room: int = 0) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
 
-        After them come messages that no task names, as many as there is ``room`` for. Items that
+        After them come messages that joined a task, as many as there is ``room`` for. Items that
         are not this worker's to send (sent already, claimed by another, unknown) are passed over.
         When the worker is to stop or the server is in trouble, the rest stays queued.
         """

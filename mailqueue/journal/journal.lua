@@ -33,7 +33,7 @@
 --                             too, for which earlier versions had another
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
---   <p>:joined:<priority>   list   ids of messages that no task names: one that was waiting takes them
+--   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none
 --   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
 --                             at most: which message it names first, how many have joined it
 --   <p>:fence          counter of fencing tokens
@@ -131,7 +131,6 @@ if operation == 'accept' then
       return false
     end
     redis.call('HINCRBY', task, 'joined', 1)
-    redis.call('RPUSH', p .. ':joined:' .. priority, id)
     return true
   end
 
@@ -168,8 +167,12 @@ if operation == 'accept' then
       end
       dues[2 * new + 1], dues[2 * new + 2] = due, id
       new = new + 1
-      -- Where one of them needs a task, that names those after it too.
-      if send_at <= now and not named[priority] then named[priority] = not joins(id, priority) end
+      if send_at <= now then
+        -- Where one of them needs a task, that names those after it too.
+        if not named[priority] then named[priority] = not joins(id, priority) end
+        -- Also what a new task names: one that runs may come to it before that begins.
+        if room > 0 then redis.call('RPUSH', p .. ':joined:' .. priority, id) end
+      end
       answer[#answer + 1] = id
       answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
     end

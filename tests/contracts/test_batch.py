@@ -156,8 +156,59 @@ def test_a_task_without_room_is_joined_by_nobody_once_it_has_begun(journal):
     assert journal.accept([new("joined")], room=9) == [("joined", False)]
     batch = batch_of(journal, ["named", "too"])
     assert names_of(turns(batch)) == ["named", "too"]
-    assert batch.left == 1
+    assert batch.left == 3  # with its own two: only who takes them sees that they are on their way
     assert journal.accept([new("late")], room=9) == [("late", True)]
+
+
+@pytest.fixture
+def joined(journal) -> Batch:
+    """A task that names a message, and that others have joined."""
+    for id_ in ["named", "second", "third"]:
+        journal.accept([new(id_)], room=9)
+    return batch_of(journal, ["named"], room=9)
+
+
+def test_a_task_that_messages_have_joined_waits_a_moment_for_more(journal, joined, monkeypatch):
+    """Each of them would need a task otherwise."""
+    late = iter(["late", "later"])
+
+    def sleep(_: float) -> None:
+        for id_ in islice(late, 1):
+            journal.accept([new(id_)], room=9)
+
+    monkeypatch.setattr("mailqueue.batch.time.sleep", sleep)
+    assert names_of(turns(joined)) == ["named", "second", "third", "late", "later"]
+
+
+@pytest.mark.parametrize("reason", ["nobody has joined", "it is old", "no room", "it is to stop"])
+def test_a_task_waits_for_no_more(reason, journal, monkeypatch):
+    """Where none will come to it, or it was long enough at work."""
+    names = ["named"] if reason == "nobody has joined" else ["named", "joined"]
+    for id_ in names:
+        journal.accept([new(id_)], room=9)
+    if reason == "it is old":
+        monkeypatch.setattr("mailqueue.batch._LINGERS_UNTIL", 0)
+    monkeypatch.setattr("mailqueue.batch.time.sleep", lambda _: pytest.fail("it waits"))
+    batch = batch_of(journal, ["named"], room=1 if reason == "no room" else 9)
+    found = []
+    for message in turns(batch):
+        found.append(message.claim.id)
+        if reason == "it is to stop" and found == names:
+            monkeypatch.setattr(batch, "stopping", lambda: True)
+    assert found == names
+
+
+def test_a_task_whose_journal_had_no_more_asks_a_little_later(journal, joined, monkeypatch):
+    """By then several have come, which cost no more than one; at its end it asks at once."""
+    monkeypatch.setattr("mailqueue.batch._GATHERS", 60)
+    messages = turns(joined)
+    found = names_of(islice(messages, 2))
+    journal.accept([new("fourth")], room=9)
+    third = next(messages)
+    third.look_further()
+    third.collect()
+    assert joined.held.keys() == {"named", "second", "third"}
+    assert [*found, third.claim.id, *names_of(messages)] == ["named", "second", "third", "fourth"]
 
 
 @pytest.mark.parametrize("turn", range(1, 12))
