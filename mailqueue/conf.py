@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, overload
 
 from .errors import ImproperlyConfigured
 from .notation import (
@@ -63,12 +63,13 @@ class Setting(Generic[T]):
     def __get__(self, section: _Section | None, owner: type[_Section]) -> Setting[T] | T:
         if section is None:
             return self
-        steady = section.steady_values()
-        if steady is not None and self.name in steady:
-            return cast(T, steady[self.name])
-        value = self._looked_up(section)
-        if steady is not None:
-            steady[self.name] = value
+        steady = _steady.get()
+        if steady is None:
+            return self._looked_up(section)
+        kept = steady.values[section.kind]
+        if self.name not in kept:
+            kept[self.name] = self._looked_up(section)
+        value: T = kept[self.name]
         return value
 
     def _looked_up(self, section: _Section) -> T:
@@ -88,16 +89,13 @@ class _Section:
     """What the settings and the ``MAILQUEUE`` dictionary share: a look-up in the three sources."""
 
     none_is_default = False
+    kind = ""  # what sets its values apart from the other's
 
     def look_up(self, name: str) -> tuple[object, str]:
         raise NotImplementedError
 
     def title(self, name: str) -> str:
         return name
-
-    def steady_values(self) -> dict[str, object] | None:
-        """What was looked up before and still holds, where anything does."""
-        raise NotImplementedError
 
     @classmethod
     @cache
@@ -113,8 +111,7 @@ class _Steady:
     dictionaries: Sequence[tuple[Mapping[str, object], str]]
     environment: Mapping[Any, Any]
     fingerprint: bytes | None = None
-    values: dict[str, object] = field(default_factory=dict)
-    mail_values: dict[str, object] = field(default_factory=dict)
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
 
 
 _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
@@ -123,6 +120,7 @@ _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=Non
 class QueueSettings(_Section):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
+    kind = "queue"
     BROKER_URL = Setting("", parse_text, secret=True)
     JOURNAL_URL = Setting("", parse_text, secret=True)
     BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
@@ -190,20 +188,20 @@ class QueueSettings(_Section):
     def steady(self) -> Iterator[None]:
         """Look each setting up only once in this block, in this thread.
 
-        What an earlier block found of these settings still holds, unless a source has changed. Of
-        Django's mail settings nobody can tell that.
+        What an earlier block found still holds, unless a source has changed. Of Django's own
+        settings, other than ``MAILQUEUE``, nobody can tell that.
         """
         found = self._as_they_are()
-        token = _steady.set(
-            _Steady(found.dictionaries, found.environment, found.fingerprint, found.values)
-        )
+        if django_settings() is not None:
+            found = replace(found, values=found.values | {"mail": {}})
+        token = _steady.set(found)
         try:
             yield
         finally:
             _steady.reset(token)
 
     def _as_they_are(self) -> _Steady:
-        fingerprint = _fingerprint(self._parent.dictionaries("MAILQUEUE"))
+        fingerprint = _fingerprint(self._parent.sources())
         newest, environment = self._newest, _environment()
         if newest and newest.fingerprint == fingerprint and newest.environment == environment:
             return newest
@@ -211,13 +209,10 @@ class QueueSettings(_Section):
         if fingerprint is None:
             return found
         # Copies, which don't change with the sources.
-        found = _Steady(marshal.loads(fingerprint), dict(environment), fingerprint)  # noqa: S302
+        copies = marshal.loads(fingerprint)  # noqa: S302
+        found = _Steady(copies["MAILQUEUE"], dict(environment), fingerprint)
         self._newest = found
         return found
-
-    def steady_values(self) -> dict[str, object] | None:
-        steady = _steady.get()
-        return None if steady is None else steady.values
 
     def forget_environment(self) -> None:
         """Look for unknown variables again at the next look-up."""
@@ -246,6 +241,7 @@ class Settings(_Section):
     """
 
     none_is_default = True
+    kind = "mail"
 
     EMAIL_BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
     EMAIL_HOST = Setting("localhost", parse_text)
@@ -328,10 +324,6 @@ class Settings(_Section):
             for name in section.names():
                 getattr(section, name)
 
-    def steady_values(self) -> dict[str, object] | None:
-        steady = _steady.get()
-        return None if steady is None else steady.mail_values
-
     def look_up(self, name: str) -> tuple[object, str]:
         django = django_settings()
         if django is not None:
@@ -341,6 +333,10 @@ class Settings(_Section):
         text = _variable(name)
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {name}"
+
+    def sources(self) -> dict[str, Any]:
+        """All that is set, but for the environment and for what is Django's own."""
+        return self._configured | {"MAILQUEUE": self.dictionaries("MAILQUEUE")}
 
     def dictionaries(self, name: str) -> list[tuple[Mapping[str, object], str]]:
         """The dictionaries of that name, first source first."""

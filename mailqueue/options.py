@@ -6,10 +6,9 @@ In the manner of Anymail: ``message.send_at = …`` before ``message.send()``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .conf import QueueSettings
 from .errors import PayloadError
@@ -25,8 +24,7 @@ class Priority(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """The wishes for one message. Times are aware."""
 
     send_at: datetime | None = None

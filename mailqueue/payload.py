@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import time
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from copy import copy
 from email import message_from_bytes, policy
 from email.message import Message
 from email.utils import formatdate
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -300,7 +302,12 @@ def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _date() -> str:
-    return formatdate(localtime=settings.EMAIL_USE_LOCALTIME)
+    return _date_of(int(time.time()), settings.EMAIL_USE_LOCALTIME)
+
+
+@lru_cache(maxsize=1)
+def _date_of(second: int, localtime: bool) -> str:
+    return formatdate(second, localtime=localtime)
 
 
 def _dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:

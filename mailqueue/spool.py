@@ -242,7 +242,8 @@ def current_spool() -> Spool:
 
 
 def _dump_entry(entry: Entry) -> dict[str, Any]:
-    return asdict(entry) | {
+    return entry._asdict() | {
+        "blobs": dict(entry.blobs),
         "send_at": entry.send_at and entry.send_at.isoformat(),
         "expires_at": entry.expires_at and entry.expires_at.isoformat(),
     }

@@ -7,10 +7,9 @@ import secrets
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import payload
 from ..blobs import BlobCollector
@@ -150,8 +149,7 @@ class _LeftAlone(JournalUnavailable):
     """The journal was not asked, since it was away a moment ago."""
 
 
-@dataclass(frozen=True)
-class _Outgoing:
+class _Outgoing(NamedTuple):
     """A message on its way into the journal."""
 
     message: Any
@@ -243,9 +241,11 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
         size = 0
         for message in addressed:
             portion.append(_prepared(message, blobs))
-            new = [content for content in _contents(message) if id(content) not in held]
-            held.update({id(content): content for content in new})
-            size += len(portion[-1].entry.payload) + sum(map(_weight, new))
+            size += len(portion[-1].entry.payload)
+            for content in _contents(message):
+                if id(content) not in held:
+                    held[id(content)] = content
+                    size += _weight(content)
             if len(portion) == at_once or size + blobs.size > _BYTES_AT_ONCE:
                 break
         if not portion:
@@ -266,6 +266,8 @@ def _contents(message: Any) -> Iterator[object]:
 
 def _weight(content: object) -> int:
     """About how many bytes of memory a content takes."""
+    if type(content) is str:
+        return sys.getsizeof(content)
     if isinstance(content, Message):
         return sum(sys.getsizeof(part.get_payload()) for part in content.walk())
     if isinstance(content, memoryview):

@@ -17,16 +17,17 @@ def open_journal(queue: str | None = None) -> Journal:
     """Return the journal of that queue, by default of the queue in the settings."""
     options = settings.MAILQUEUE
     doubt = _DOUBT if options.IN_DOUBT == "retry" else None
-    policy = Policy(lease=options.LEASE, doubt=doubt)
     keys = tuple(options.SECRET_KEYS)
     client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
-    return _journal(client, queue or options.QUEUE, policy, keys)
+    return _journal(client, queue or options.QUEUE, options.LEASE, doubt, keys)
 
 
 @cache
-def _journal(client: Client, queue: str, policy: Policy, keys: tuple[str, ...]) -> Journal:
+def _journal(
+    client: Client, queue: str, lease: float, doubt: float | None, keys: tuple[str, ...]
+) -> Journal:
     # Kept, because a journal's first use costs two more round trips than the later ones.
-    return Journal(client, queue, policy, sealer_for(keys))
+    return Journal(client, queue, Policy(lease=lease, doubt=doubt), sealer_for(keys))
 
 
 def open_journals() -> list[Journal]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -42,8 +43,7 @@ class Result:
     reply: str
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A message as ``accept`` takes it; ``blobs`` are its large attachments by their SHA-256."""
 
     id: str
@@ -53,7 +53,7 @@ class Entry:
     send_at: datetime | None = None
     expires_at: datetime | None = None
     idempotency_key: str | None = None
-    blobs: Mapping[str, str] = field(default_factory=dict)
+    blobs: Mapping[str, str] = MappingProxyType({})
     priority: str = "normal"
 
 
