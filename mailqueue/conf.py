@@ -192,7 +192,7 @@ class QueueSettings(_Section):
         settings, other than ``MAILQUEUE``, nobody can tell that.
         """
         found = self._as_they_are()
-        if django_settings() is not None:
+        if len(found.dictionaries) > 1:  # Django's is among them
             found = replace(found, values=found.values | {"mail": {}})
         token = _steady.set(found)
         try:
