@@ -35,7 +35,7 @@
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none
 --   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
---                             at most: which message it names first, how many have joined it
+--                             at most: which message it names first, how many it has with those that joined
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
@@ -125,13 +125,11 @@ if operation == 'accept' then
   local function joins(id, priority)
     if room < 1 then return false end
     local task = p .. ':task:' .. priority
-    if tonumber(redis.call('HGET', task, 'joined') or room) >= room then
-      redis.call('HSET', task, 'names', id, 'joined', 0)
-      redis.call('PEXPIRE', task, 1000)
-      return false
-    end
-    redis.call('HINCRBY', task, 'joined', 1)
-    return true
+    local has = redis.call('HINCRBY', task, 'has', 1)
+    if has > 1 and has <= room + 1 then return true end
+    redis.call('HSET', task, 'names', id, 'has', 1)
+    redis.call('PEXPIRE', task, 1000)
+    return false
   end
 
   for i = 5, #ARGV, 9 do
