@@ -351,6 +351,40 @@ def test_a_later_block_sees_what_has_changed(monkeypatch):
     assert seen() == (7, ["one", "two"])
 
 
+def test_a_later_block_sees_mail_settings_that_have_changed(monkeypatch):
+    """Those too last from block to block, until any of the sources is another."""
+
+    def seen():
+        with settings.MAILQUEUE.steady():
+            return settings.EMAIL_HOST, settings.DEFAULT_CHARSET, settings.ADMINS
+
+    admins = ["a@example.com"]
+    configure(EMAIL_HOST="one", ADMINS=admins)
+    assert seen() == seen() == ("one", "utf-8", ["a@example.com"])
+    admins.append("b@example.com")
+    monkeypatch.setenv("DEFAULT_CHARSET", "latin-1")
+    assert seen() == ("one", "latin-1", ["a@example.com", "b@example.com"])
+    with settings.overridden(EMAIL_HOST="two"):
+        assert seen()[0] == "two"
+    assert seen()[0] == "one"
+
+
+def test_of_djangos_mail_settings_nothing_lasts():
+    """Nobody could tell whether they have changed, and Django has them at hand."""
+    code = (
+        "def seen():\n"
+        "    with settings.MAILQUEUE.steady():\n"
+        "        return [settings.EMAIL_HOST, settings.MAILQUEUE.QUEUE]\n"
+        "result = [seen()]\n"
+        "django.EMAIL_HOST = 'two'\n"
+        "result.append(seen())\n"
+        "django.MAILQUEUE['QUEUE'] = 'other'\n"
+        "result.append(seen())\n"
+    )
+    result = in_django({"EMAIL_HOST": "one", "MAILQUEUE": {"QUEUE": "queue"}}, code)
+    assert result == [["one", "queue"], ["two", "queue"], ["two", "other"]]
+
+
 class _Changing(str):
     """A text that is another each time, as a lazy one may be; it compares as equal to any."""
 
