@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,11 +24,11 @@ _FEW = 3
 # Seconds after which a task takes no more than it names, and then leaves to another task what it
 # names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
 _TAKES_FOR, _LASTS = 5.0, 10.0
-# A task costs some milliseconds to begin, and as much to whoever publishes it. One that messages
-# have joined waits so long for more, and looks so often, until it is so old: a second would be too
-# much, after which producers believe in no waiting task any more.
+# A task costs some milliseconds to begin, and as many to whoever publishes it. So one that others
+# have joined waits for more when all are sent: so many seconds, looking so often, until it is so
+# old. After a second, producers no longer believe in the task that waits behind it.
 _LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.005, 0.001, 0.5
-# Where fewer came than were asked for there are no more, and this much later there are several.
+# Where fewer came than were asked for there are no more; so many seconds later there are several.
 _GATHERS = 0.002
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
 
@@ -66,8 +67,7 @@ class Batch:
         self.left = 0
         self._room = room
         self._ends_at: float | None = None
-        self._takes_until: float | None = None
-        self._lingers_until = 0.0
+        self._takes_since: float | None = None
         self._gathers_until = 0.0
         self._asked: Callable[[], bool] | None = None  # for more, whose answer was not read yet
 
@@ -110,7 +110,8 @@ class Batch:
         """The next message, where it came back, or joined, after the last had been looked at."""
         if self._waiting or self._claimed:
             return self.next()
-        until = min(self._lingers_until, time.monotonic() + _LINGERS)
+        since = self._takes_since or -math.inf
+        until = min(since + _LINGERS_UNTIL, time.monotonic() + _LINGERS)
         while self._room and time.monotonic() < until and not self.stopping():
             time.sleep(_LOOKS_EVERY)
             message = self.next()
@@ -155,21 +156,20 @@ class Batch:
 
     def _take(self) -> Callable[[], bool]:
         """Claim some that joined a task, as long as there is room and time for them."""
-        until = self._takes_until
+        since = self._takes_since
         # The first time without room for any, too: from now on nobody is to join this task.
-        ends = until is not None and (not self._room or time.monotonic() >= until)
+        ends = since is not None and (not self._room or time.monotonic() >= since + _TAKES_FOR)
         if ends or self.stopping():
             return lambda: False
-        begins = self._first if until is None else ""
+        begins = self._first if since is None else ""
         taking = self.journal.begin_take(min(self._room, _CLAIM_AT_ONCE), begins=begins)
 
         def taken() -> bool:
             claims, self.left = taking()
             now = time.monotonic()
-            if self._takes_until is None:
+            if self._takes_since is None:
                 # Where none has joined by now, those that come have a task of their own.
-                self._takes_until = now + (_TAKES_FOR if claims else 0)
-                self._lingers_until = now + (_LINGERS_UNTIL if claims else 0)
+                self._takes_since = now if claims else -math.inf
             self._gathers_until = now + (_GATHERS if len(claims) < _CLAIM_AT_ONCE else 0)
             self._room -= len(claims)
             self._add(claims, {})
