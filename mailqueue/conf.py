@@ -6,7 +6,7 @@ import marshal
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
@@ -117,6 +117,19 @@ class _Steady:
 _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
 
 
+class _Block:
+    """What ``QueueSettings.steady`` returns; a generator would take as long as all it does."""
+
+    def __init__(self, found: _Steady) -> None:
+        self._found = found
+
+    def __enter__(self) -> None:
+        self._token = _steady.set(self._found)
+
+    def __exit__(self, *_: object) -> None:
+        _steady.reset(self._token)
+
+
 class QueueSettings(_Section):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
@@ -184,21 +197,20 @@ class QueueSettings(_Section):
                 f"the keys are {', '.join(sorted(self.names()))}"
             )
 
-    @contextmanager
-    def steady(self) -> Iterator[None]:
+    def steady(self) -> AbstractContextManager[None]:
         """Look each setting up only once in this block, in this thread.
 
         What an earlier block found still holds, unless a source has changed. Of Django's own
-        settings, other than ``MAILQUEUE``, nobody can tell that.
+        settings, other than ``MAILQUEUE``, nobody can tell that. A block within another is a part
+        of it.
         """
+        outer = _steady.get()
+        if outer is not None:
+            return _Block(outer)
         found = self._as_they_are()
         if len(found.dictionaries) > 1:  # Django's is among them
             found = replace(found, values=found.values | {"mail": {}})
-        token = _steady.set(found)
-        try:
-            yield
-        finally:
-            _steady.reset(token)
+        return _Block(found)
 
     def _as_they_are(self) -> _Steady:
         fingerprint = _fingerprint(self._parent.sources())

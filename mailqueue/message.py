@@ -163,7 +163,8 @@ class EmailMessage:
             # Before anything is opened or refused: an empty list of recipients is no error.
             return 0
         refuse_combination(using=using, connection=self.connection, fail_silently=fail_silently)
-        return self._backend(fail_silently, using).send_messages([self]) or 0
+        with settings.MAILQUEUE.steady():
+            return self._backend(fail_silently, using).send_messages([self]) or 0
 
     def attach(
         self, filename: Any = None, content: Any = None, mimetype: str | None = None
