@@ -25,9 +25,9 @@ _FEW = 3
 # names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
 _TAKES_FOR, _LASTS = 5.0, 10.0
 # A task costs some milliseconds to begin, and as many to whoever publishes it. So one that others
-# have joined waits for more when all are sent: so many seconds, looking so often, until it is so
-# old. After a second, producers no longer believe in the task that waits behind it.
-_LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.005, 0.001, 0.5
+# have joined waits for more when all are sent: so many seconds, looking so often. What else waits
+# for the same worker, such as another queue's mail, has its turn when the task is so old.
+_LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.005, 0.001, 0.1
 # Where fewer came than were asked for there are no more; so many seconds later there are several.
 _GATHERS = 0.002
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
