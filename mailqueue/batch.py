@@ -24,10 +24,11 @@ _FEW = 3
 # Seconds after which a task takes no more than it names, and then leaves to another task what it
 # names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
 _TAKES_FOR, _LASTS = 5.0, 10.0
-# A task costs some milliseconds to begin, and as many to whoever publishes it. So one that others
-# have joined waits for more when all are sent: so many seconds, looking so often. What else waits
-# for the same worker, such as another queue's mail, has its turn when the task is so old.
-_LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.005, 0.001, 0.1
+# A task costs some milliseconds to begin, and one to whoever publishes it. So that of one `send()`
+# which others have joined waits for more when all are sent: so many seconds, looking so often. What
+# else waits for the same worker, such as other queues' mail, has its turn so long after it began to
+# take what joined. Of other tasks there may be many, and then none of them must take its time.
+_LINGERS, _LOOKS_EVERY, _LINGERS_UNTIL = 0.003, 0.001, 0.05
 # Where fewer came than were asked for there are no more; so many seconds later there are several.
 _GATHERS = 0.002
 _blobs = BlobCache()  # one for the process: the next batch has the same brochure
@@ -44,9 +45,9 @@ class Item:
 class Batch:
     """The items of a task that are still to be sent, one turn after the other.
 
-    After them come messages that joined a task of its queue, as many as there is ``room`` for. If
-    it ends with ``left`` above 0, up to so many still need a task; so do those of the items in
-    ``rest``.
+    After them come messages of its queue that joined a task, or that another one names, as many as
+    there is ``room`` for. If it ends with ``left`` above 0, up to so many still need a task; so do
+    those of the items in ``rest``.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Batch:
         self.held: dict[str, Claim] = {}  # claimed, and neither settled nor given back
         self._waiting = deque({item.id: item for item in items}.values())
         self._first = self._waiting[0].id if self._waiting else ""
+        self._lingers = len(self._waiting) == 1
         self._claimed: deque[ClaimedMessage] = deque()
         self.left = 0
         self._room = room
@@ -112,7 +114,7 @@ class Batch:
             return self.next()
         since = self._takes_since or -math.inf
         until = min(since + _LINGERS_UNTIL, time.monotonic() + _LINGERS)
-        while self._room and time.monotonic() < until and not self.stopping():
+        while self._lingers and self._room and time.monotonic() < until and not self.stopping():
             time.sleep(_LOOKS_EVERY)
             message = self.next()
             if message is not None:

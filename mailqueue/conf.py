@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -108,7 +108,7 @@ class _Section:
 class _Steady:
     """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
 
-    dictionaries: Sequence[tuple[Mapping[str, object], str]]
+    sources: Mapping[str, Any]
     environment: Mapping[Any, Any]
     fingerprint: bytes | None = None
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
@@ -169,8 +169,8 @@ class QueueSettings(_Section):
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        steady = _steady.get() or _Steady(self._dictionaries(), _environment())
-        for mapping, source in steady.dictionaries:
+        steady = _steady.get() or _Steady(self._sources(), _environment())
+        for mapping, source in steady.sources["MAILQUEUE"]:
             if name in mapping:
                 return mapping[name], source
         if not self._environment_checked:
@@ -180,9 +180,9 @@ class QueueSettings(_Section):
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {variable}"
 
-    def _dictionaries(self) -> Sequence[tuple[Mapping[str, object], str]]:
-        found = self._parent.dictionaries("MAILQUEUE")
-        for mapping, source in found:
+    def _sources(self) -> Mapping[str, Any]:
+        found = self._parent.sources()
+        for mapping, source in found["MAILQUEUE"]:
             self.check_names(mapping, source)
         return found
 
@@ -208,21 +208,36 @@ class QueueSettings(_Section):
         if outer is not None:
             return _Block(outer)
         found = self._as_they_are()
-        if len(found.dictionaries) > 1:  # Django's is among them
+        if len(found.sources["MAILQUEUE"]) > 1:  # Django's is among them
             found = replace(found, values=found.values | {"mail": {}})
         return _Block(found)
+
+    def loosely(self, things: Iterable[T]) -> Iterator[T]:
+        """Those things, each made as if outside of the block, where that is made by others' code.
+
+        It may override settings, or compute what they are.
+        """
+        iterator = iter(things)
+        while True:
+            token = _steady.set(None)
+            try:
+                thing = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                _steady.reset(token)
+            yield thing
 
     def _as_they_are(self) -> _Steady:
         fingerprint = _fingerprint(self._parent.sources())
         newest, environment = self._newest, _environment()
         if newest and newest.fingerprint == fingerprint and newest.environment == environment:
             return newest
-        found = _Steady(self._dictionaries(), environment)
+        found = _Steady(self._sources(), environment)
         if fingerprint is None:
             return found
         # Copies, which don't change with the sources.
-        copies = marshal.loads(fingerprint)  # noqa: S302
-        found = _Steady(copies["MAILQUEUE"], dict(environment), fingerprint)
+        found = _Steady(marshal.loads(fingerprint), dict(environment), fingerprint)  # noqa: S302
         self._newest = found
         return found
 
@@ -340,24 +355,25 @@ class Settings(_Section):
         django = django_settings()
         if django is not None:
             return getattr(django, name, _MISSING), "Django's settings"
-        if name in self._configured:
-            return self._configured[name], "configure()"
-        text = _variable(name)
+        steady = _steady.get()
+        configured = self._configured if steady is None else steady.sources
+        if name in configured:
+            return configured[name], "configure()"
+        text = _variable(name, None if steady is None else steady.environment)
         raw = _MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {name}"
 
     def sources(self) -> dict[str, Any]:
-        """All that is set, but for the environment and for what is Django's own."""
-        return self._configured | {"MAILQUEUE": self.dictionaries("MAILQUEUE")}
+        """What is set, but for the environment and what is Django's own.
 
-    def dictionaries(self, name: str) -> list[tuple[Mapping[str, object], str]]:
-        """The dictionaries of that name, first source first."""
+        Of ``MAILQUEUE`` these are several dictionaries, the first source first.
+        """
         found = []
         django = django_settings()
         if django is not None:
-            found.append((getattr(django, name, {}), "Django's settings"))
-        found.append((self._configured.get(name, {}), "configure()"))
-        return found
+            found.append((getattr(django, "MAILQUEUE", {}), "Django's settings"))
+        found.append((self._configured.get("MAILQUEUE", {}), "configure()"))
+        return self._configured | {"MAILQUEUE": found}
 
 
 def django_settings() -> Any | None:

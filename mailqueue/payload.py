@@ -302,12 +302,13 @@ def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _date() -> str:
-    return _date_of(int(time.time()), settings.EMAIL_USE_LOCALTIME)
+    # Which time zone is the local one may change.
+    return formatdate(localtime=True) if settings.EMAIL_USE_LOCALTIME else _utc(int(time.time()))
 
 
 @lru_cache(maxsize=1)
-def _date_of(second: int, localtime: bool) -> str:
-    return formatdate(second, localtime=localtime)
+def _utc(second: int) -> str:
+    return formatdate(second)
 
 
 def _dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def publish(
     """Publish tasks for messages, each an id and its payload ('' to leave it in the journal).
 
     A task names up to ``BATCH_SIZE``, or ``at_most`` so many where that is less. For no messages it
-    is one task, which takes those of the queue that none names.
+    is one task, which takes what joined others.
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
     task was published for. It takes no longer than about half of ``ENQUEUE_TIMEOUT``, and raises
     nothing: the messages are accepted by now, and an error would make the caller send them again.

@@ -33,7 +33,7 @@ from .worker import stopping
 def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Deliver the messages that the task names, then others of its queue up to ``BATCH_SIZE``.
 
-    The others are those that a producer left to a task that was waiting. The task may be lost,
+    The others are those that joined a task, or that one behind it names. The task may be lost,
     late, doubled or forged: the journal says what may be sent, and holds the digest of what was
     accepted. Returns how many messages came to which state.
     """

@@ -186,8 +186,8 @@ class _Outgoing(NamedTuple):
 def _accepted(queue: str, group: Sequence[_Outgoing]) -> list[Accepted]:
     options = settings.MAILQUEUE
     fsync = options.DURABILITY == "fsync"
-    # A task takes as many as BATCH_SIZE, one of which it names.
-    room = options.BATCH_SIZE - 1 if len(group) <= _JOIN else 0
+    # A task takes as many as BATCH_SIZE, with those that it names.
+    room = max(options.BATCH_SIZE - len(group), 0) if len(group) <= _JOIN else 0
     try:
         _refuse_in_outage()
         return open_journal(queue).accept([o.entry for o in group], fsync=fsync, room=room)
@@ -230,7 +230,8 @@ def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int
 
 def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
     """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
-    addressed = (message for message in messages if message.recipients())
+    given = settings.MAILQUEUE.loosely(messages)
+    addressed = (message for message in given if message.recipients())
     before = 0
     while True:
         at_once = max(_AT_FIRST, min(before // _PART_OF_BEFORE, settings.MAILQUEUE.BATCH_SIZE))

@@ -438,9 +438,10 @@ if operation == 'claim' then
   return claimed(looked_at, lease)
 end
 
--- The messages that joined a task, oldest first, high priority before low: as many as the limit says,
--- each claimed as by `claim`. The task that names that message first (if not '') waits no more. -> how
--- many are left for which no other is known to wait, then the claims
+-- Of the messages for whichever task has room, oldest first, high priority before low, as many as the
+-- limit says, each claimed as by `claim`. The task that names that message first (if not '') waits no
+-- more. -> how many are left for which no other is known to wait, with some that are claimed by their
+-- ids; then the claims
 if operation == 'take' then
   local lease, limit, names = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
   local looked_at, left = 0, 0

@@ -188,8 +188,9 @@ class Journal:
     def take(self, limit: int, *, begins: str = "") -> tuple[list[Claim], int]:
         """Claim messages that joined a task; return them, and how many need another one.
 
-        The task that ``begins`` with that message waits no more: those that come now need another.
-        What is left is the next task's, where one is known to wait.
+        Among them are those that a small send has a new task name. The task that ``begins`` with
+        that message waits no more: those that come now need another. What is left is the next
+        task's, where one is known to wait; some of the number may have been claimed by their ids.
         """
         return self.begin_take(limit, begins=begins)()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from urllib.parse import urlsplit
 
@@ -160,55 +160,94 @@ def test_a_task_without_room_is_joined_by_nobody_once_it_has_begun(journal):
     assert journal.accept([new("late")], room=9) == [("late", True)]
 
 
+class Clock:
+    """A time that passes in naps only; ``each_nap`` is what happens in one."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.naps = 0
+        self.each_nap: Callable[[], object] = lambda: None
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.naps += 1
+        self.each_nap()
+
+
 @pytest.fixture
-def joined(journal) -> Batch:
-    """A task that names a message, and that others have joined."""
-    for id_ in ["named", "second", "third"]:
-        journal.accept([new(id_)], room=9)
-    return batch_of(journal, ["named"], room=9)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("mailqueue.batch.time", clock)
+    return clock
 
 
-def test_a_task_that_messages_have_joined_waits_a_moment_for_more(journal, joined, monkeypatch):
+def sent(journal: Journal, ids: Iterable[str]) -> None:
+    """As by one `send()` after the other, which join a task if one waits."""
+    for id_ in ids:
+        journal.accept([new(id_)], room=99)
+
+
+def test_a_task_that_messages_have_joined_waits_a_moment_for_more(journal, clock):
     """Each of them would need a task otherwise."""
-    late = iter(["late", "later"])
-
-    def sleep(_: float) -> None:
-        for id_ in islice(late, 1):
-            journal.accept([new(id_)], room=9)
-
-    monkeypatch.setattr("mailqueue.batch.time.sleep", sleep)
-    assert names_of(turns(joined)) == ["named", "second", "third", "late", "later"]
+    sent(journal, ["named", "joined"])
+    late = ["late", "later"]
+    clock.each_nap = lambda: sent(journal, [late.pop(0)] if late else [])
+    assert names_of(turns(batch_of(journal, ["named"], 99))) == ["named", "joined", "late", "later"]
+    assert 2 + 2 <= clock.naps <= 2 + 4
 
 
-@pytest.mark.parametrize("reason", ["nobody has joined", "it is old", "no room", "it is to stop"])
-def test_a_task_waits_for_no_more(reason, journal, monkeypatch):
-    """Where none will come to it, or it was long enough at work."""
-    names = ["named"] if reason == "nobody has joined" else ["named", "joined"]
-    for id_ in names:
-        journal.accept([new(id_)], room=9)
-    if reason == "it is old":
-        monkeypatch.setattr("mailqueue.batch._LINGERS_UNTIL", 0)
-    monkeypatch.setattr("mailqueue.batch.time.sleep", lambda _: pytest.fail("it waits"))
-    batch = batch_of(journal, ["named"], room=1 if reason == "no room" else 9)
+def test_a_task_waits_for_more_until_it_is_old(journal, clock):
+    """Other queues' mail may wait for the same worker."""
+    sent(journal, ["named", "joined"])
+    clock.each_nap = lambda: sent(journal, [f"late{clock.naps}"])
+    found = names_of(turns(batch_of(journal, ["named"], 99)))
+    assert found[:4] == ["named", "joined", "late1", "late2"]
+    assert len(found) == 2 + clock.naps
+    assert 1.05 <= clock.now <= 1.052
+
+
+@pytest.mark.parametrize(
+    "reason", ["nobody has joined", "it names several", "no room", "it is to stop"]
+)
+def test_a_task_waits_for_no_more(reason, journal, clock):
+    """Where none will come to it, or where there is no end of such tasks."""
+    sent(journal, ["named"] if reason == "nobody has joined" else ["named", "joined"])
+    items = ["named", "also"] if reason == "it names several" else ["named"]
+    batch = batch_of(journal, items, 1 if reason == "no room" else 99)
     found = []
     for message in turns(batch):
         found.append(message.claim.id)
-        if reason == "it is to stop" and found == names:
-            monkeypatch.setattr(batch, "stopping", lambda: True)
-    assert found == names
+        if reason == "it is to stop" and len(found) == 2:
+            batch.stopping = lambda: True
+    assert found == (["named"] if reason == "nobody has joined" else ["named", "joined"])
+    assert clock.naps == 0
 
 
-def test_a_task_whose_journal_had_no_more_asks_a_little_later(journal, joined, monkeypatch):
+def test_a_task_whose_journal_had_no_more_asks_a_little_later(journal, clock):
     """By then several have come, which cost no more than one; at its end it asks at once."""
-    monkeypatch.setattr("mailqueue.batch._GATHERS", 60)
-    messages = turns(joined)
-    found = names_of(islice(messages, 2))
-    journal.accept([new("fourth")], room=9)
-    third = next(messages)
+    sent(journal, ["named", "second", "third"])
+    batch = batch_of(journal, ["named"], 99)
+    *_, third = islice(turns(batch), 3)
+    sent(journal, ["fourth"])
     third.look_further()
     third.collect()
-    assert joined.held.keys() == {"named", "second", "third"}
-    assert [*found, third.claim.id, *names_of(messages)] == ["named", "second", "third", "fourth"]
+    assert batch.held.keys() == {"named", "second", "third"}
+    clock.now += 0.003
+    third.look_further()
+    third.collect()
+    assert batch.held.keys() == {"named", "second", "third", "fourth"}
+
+
+def test_a_task_whose_journal_had_more_asks_on(journal, clock):
+    """Without a pause, as soon as few are left."""
+    sent(journal, ["named", *(f"joined{n}" for n in range(20))])
+    batch = batch_of(journal, ["named"], 99)
+    *_, last = islice(turns(batch), 8)
+    last.collect()
+    assert len(batch.held) == 1 + 2 * 8
 
 
 @pytest.mark.parametrize("turn", range(1, 12))

@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zlib
 from base64 import b64encode
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from email.charset import Charset
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mailqueue import EmailMessage, EmailMultiAlternatives, payload
+from mailqueue import EmailMessage, EmailMultiAlternatives, configure, payload
 from mailqueue.errors import PayloadError
 from mailqueue.rendering import rendered_bytes
 from tests.contracts import samples
@@ -164,6 +166,33 @@ def test_an_attachment_that_can_not_be_carried_is_named():
     message.attachments.append(("a.txt", object(), "text/plain"))
     with pytest.raises((PayloadError, TypeError, ValueError, AttributeError)):
         payload.dumps(message, "id")
+
+
+def date_of(message: EmailMessage) -> str:
+    found: str = json.loads(payload.dumps(message, "id"))["headers"]["Date"]
+    return found
+
+
+def test_the_date_is_that_of_the_second(monkeypatch):
+    """Each message has its own, in UTC."""
+    now = [0.0]
+    monkeypatch.setattr("mailqueue.payload.time", SimpleNamespace(time=lambda: now[0]))
+    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:00:00 -0000"
+    now[0] = 60.5
+    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:01:00 -0000"
+
+
+def test_the_date_is_in_the_local_zone_of_the_moment(monkeypatch):
+    """Where EMAIL_USE_LOCALTIME says so; the zone may be another a moment later."""
+    configure(EMAIL_USE_LOCALTIME=True)
+    try:
+        for zone, offset in {"Asia/Tokyo": "+0900", "America/Lima": "-0500"}.items():
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert date_of(EmailMessage()).endswith(f" {offset}")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 FOREIGN_MESSAGE = """

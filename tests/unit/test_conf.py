@@ -369,6 +369,34 @@ def test_a_later_block_sees_mail_settings_that_have_changed(monkeypatch):
     assert seen()[0] == "one"
 
 
+def test_what_changes_for_a_part_of_a_block_is_kept_by_nobody(monkeypatch):
+    """The block sees none of it, and so it can't be taken for what holds afterwards."""
+    configure(EMAIL_HOST="one")
+    with (
+        settings.MAILQUEUE.steady(),
+        settings.overridden(EMAIL_HOST="two"),
+        monkeypatch.context() as patched,
+    ):
+        patched.setenv("EMAIL_USE_LOCALTIME", "yes")
+        assert (settings.EMAIL_HOST, settings.EMAIL_USE_LOCALTIME) == ("one", False)
+    with settings.MAILQUEUE.steady():
+        assert (settings.EMAIL_HOST, settings.EMAIL_USE_LOCALTIME) == ("one", False)
+
+
+def test_who_makes_the_messages_of_a_block_sees_the_settings_as_they_are():
+    """A generator may override them for each message."""
+
+    def hosts():
+        for host in ("two", "three"):
+            with settings.overridden(EMAIL_HOST=host):
+                yield settings.EMAIL_HOST
+
+    configure(EMAIL_HOST="one")
+    with settings.MAILQUEUE.steady():
+        seen = [(host, settings.EMAIL_HOST) for host in settings.MAILQUEUE.loosely(hosts())]
+    assert seen == [("two", "one"), ("three", "one")]
+
+
 def test_of_djangos_mail_settings_nothing_lasts():
     """Nobody could tell whether they have changed, and Django has them at hand."""
     code = (
