@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -16,6 +16,9 @@ from .waiting import Wakefulness, is_readable
 _LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
 _MOST_LINES = 100  # in one reply
 _PART = 256 * 1024  # bytes of a long content that are written at a time
+# Seconds before a reply is expected in which others' turn is over; and at most so many for it.
+_EARLY, _LONGEST_DOZE = 0.003, 1.0
+_FORGETS = 4  # replies in which it gets used to a server that has become slower
 _REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
 
 
@@ -26,8 +29,13 @@ class GarbledReply(ConnectionError):
 class Dialogue:
     """A connected socket, with what was received over it and not yet read."""
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(
+        self, connected: socket.socket, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._socket = connected
+        self._clock = clock
+        self._written: float | None = None  # when, where nothing was received since
+        self._answers_in = 0.0  # seconds after something was written, as far as it is known
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
@@ -41,10 +49,11 @@ class Dialogue:
         self._set_timeout(timeout)
         if isinstance(self._socket, ssl.SSLSocket):  # which encrypts from one buffer only
             self._socket.sendall(parts[0] if len(parts) == 1 else b"".join(parts))
-            return
-        left = [memoryview(part) for part in parts]
-        while left:
-            left = _after(self._socket.sendmsg(left), left)
+        else:
+            left = [memoryview(part) for part in parts]
+            while left:
+                left = _after(self._socket.sendmsg(left), left)
+        self._written = self._clock()
 
     def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
         """Send it in parts, with so many seconds for each; False: the server spoke first."""
@@ -80,6 +89,17 @@ class Dialogue:
         if self._received or self._pending():
             return True
         return is_readable(self._socket, within)
+
+    def doze(self) -> None:
+        """Sleep until shortly before what was written is answered, where that takes its time.
+
+        The system may have the other side, or who forwards to it, wait for this processor; that one
+        is on its way sooner. And whoever works just before a reply comes is quicker with it, too:
+        a processor has forgotten by then what was done when the wait began.
+        """
+        seconds = min(self._answers_in - _EARLY, _LONGEST_DOZE)
+        if seconds > _EARLY:
+            self.has_unread(seconds)
 
     def answers_at_once(self) -> bool:
         """Whether the server says something so soon that there is no time for anything else."""
@@ -163,6 +183,12 @@ class Dialogue:
         if not found:
             raise ConnectionError("the server closed the connection")
         self._received += found
+        if self._written is not None:
+            took, self._written = self._clock() - self._written, None
+            if took < self._answers_in or not self._answers_in:
+                self._answers_in = took
+            else:
+                self._answers_in += (took - self._answers_in) / _FORGETS
 
 
 def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:
