@@ -21,9 +21,9 @@ from .rendering import Outgoing
 _CLAIM_AT_ONCE = 8
 # With fewer than these the next ones are asked for: the answer is there before they are needed.
 _FEW = 3
-# Seconds after which a task takes no more than it names, and then leaves to another task what it
-# names and hasn't begun: other queues, and more urgent mail, wait for the same worker.
-_TAKES_FOR, _LASTS = 5.0, 10.0
+# Seconds after which a task claims no more, and leaves to another one what it hasn't begun: other
+# queues, and more urgent mail, wait for the same worker.
+_LASTS = 10.0
 # A task costs some milliseconds to begin, and one to whoever publishes it. So that of one `send()`
 # which others have joined waits for more when all are sent: so many seconds, looking so often. What
 # else waits for the same worker, such as other queues' mail, has its turn so long after it began to
@@ -68,7 +68,7 @@ class Batch:
         self._claimed: deque[ClaimedMessage] = deque()
         self.left = 0
         self._room = room
-        self._ends_at: float | None = None
+        self._ends_at = math.inf
         self._takes_since: float | None = None
         self._gathers_until = 0.0
         self._asked: Callable[[], bool] | None = None  # for more, whose answer was not read yet
@@ -131,9 +131,7 @@ class Batch:
 
     def _claim(self) -> Callable[[], bool]:
         """Claim some, while there is time. Those that aren't this worker's are passed over."""
-        if self._ends_at is None:
-            self._ends_at = time.monotonic() + _LASTS
-        elif time.monotonic() >= self._ends_at:
+        if self._is_over():
             return lambda: False
         items = [self._waiting.popleft() for _ in range(min(_CLAIM_AT_ONCE, len(self._waiting)))]
         texts = {item.id: item.payload for item in items}
@@ -160,7 +158,7 @@ class Batch:
         """Claim some that joined a task, as long as there is room and time for them."""
         since = self._takes_since
         # The first time without room for any, too: from now on nobody is to join this task.
-        ends = since is not None and (not self._room or time.monotonic() >= since + _TAKES_FOR)
+        ends = since is not None and (not self._room or self._is_over())
         if ends or self.stopping():
             return lambda: False
         begins = self._first if since is None else ""
@@ -178,6 +176,13 @@ class Batch:
             return bool(claims)
 
         return taken
+
+    def _is_over(self) -> bool:
+        """Whether the task has had its time, which begins when this is asked first."""
+        now = time.monotonic()
+        is_over = now >= self._ends_at
+        self._ends_at = min(self._ends_at, now + _LASTS)
+        return is_over
 
     def _add(self, claims: Iterable[Claim], texts: Mapping[str, str]) -> None:
         self.held.update({claim.id: claim for claim in claims})

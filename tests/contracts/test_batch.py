@@ -142,6 +142,15 @@ def test_a_task_that_takes_too_long_leaves_the_rest_to_another(journal, monkeypa
     assert sorted(due.id for due in journal.release()) == sorted(IDS[8:])
 
 
+def test_a_task_that_takes_too_long_takes_no_more_of_those_that_joined(journal, monkeypatch):
+    """One limit holds for all that it claims."""
+    monkeypatch.setattr("mailqueue.batch._LASTS", 0)
+    journal.accept([new(f"joined{n}") for n in range(10)], room=20)
+    batch = batch_of(journal, ["m0"], room=20)
+    assert names_of(turns(batch)) == ["m0", *(f"joined{n}" for n in range(8))]
+    assert [claim.id for claim in journal.take(9)[0]] == ["joined8", "joined9"]
+
+
 def test_a_task_that_comes_to_its_end_leaves_no_rest(journal):
     """Nor does what others have claimed meanwhile."""
     journal.claim([(IDS[-1], "")])
