@@ -44,6 +44,9 @@ def decide(
     recipients, ``tries`` the attempts including this one, ``age`` the seconds since the message was
     accepted, ``chance`` a number from 0 to 1 that picks the jitter.
     """
+    served = _served(outcome, earlier, recipients)
+    if served is not None:
+        return served
     delay = _delay(tries, age, policy, chance)
     verdicts = [answer.verdict for answer in outcome.answers.values()]
     # The server took some recipients and wants the others in a next transaction.
@@ -63,6 +66,23 @@ def decide(
     if any(recipient not in results for recipient in recipients):
         return Settlement(State.RETRYING, reply, results, delay)
     return Settlement(_final_state(results), reply, results)
+
+
+def _served(
+    outcome: Outcome, earlier: Mapping[str, Result], recipients: Sequence[str]
+) -> Settlement | None:
+    """The decision about nearly all messages: nobody was tried before, and all have it now.
+
+    It needs nothing of what follows for the others; a server far away waits for it.
+    """
+    if earlier or len(outcome.answers) != len(recipients):
+        return None
+    results = {}
+    for recipient, (verdict, reply) in outcome.answers.items():
+        if verdict is not Verdict.ACCEPTED:
+            return None
+        results[recipient] = Result(State.SENT, reply)
+    return Settlement(State.SENT, reply, results) if results else None
 
 
 def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float | None:

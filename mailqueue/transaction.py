@@ -79,8 +79,7 @@ class Transaction:
     def is_wanted(self) -> bool:
         """Whether the server will take the message for anybody."""
         replies = self.replies[: len(self.envelope.spellings) + 1]
-        to_mail, to_rcpt = replies[:1], replies[1:]
-        return all(map(_accepts, to_mail)) and any(map(_accepts, to_rcpt))
+        return bool(replies) and _accepts(replies[0]) and any(map(_accepts, replies[1:]))
 
     def outcome(self, verdict: Verdict, reply: str) -> Outcome:
         """The outcome where the recipients that were accepted share an answer."""
