@@ -73,7 +73,7 @@ def _served(
 ) -> Settlement | None:
     """The decision about nearly all messages: nobody was tried before, and all have it now.
 
-    It needs nothing of what follows for the others; a server far away waits for it.
+    The next message waits for it, so nothing is computed here that only the others need.
     """
     if earlier or len(outcome.answers) != len(recipients):
         return None
