@@ -158,7 +158,8 @@ class Batch:
         """Claim some that joined a task, as long as there is room and time for them."""
         since = self._takes_since
         # The first time without room for any, too: from now on nobody is to join this task.
-        ends = since is not None and (not self._room or self._is_over())
+        found_none = since == -math.inf
+        ends = since is not None and (found_none or not self._room or self._is_over())
         if ends or self.stopping():
             return lambda: False
         begins = self._first if since is None else ""

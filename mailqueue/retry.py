@@ -75,14 +75,16 @@ def _served(
 
     The next message waits for it, so nothing is computed here that only the others need.
     """
-    if earlier or len(outcome.answers) != len(recipients):
+    answers = outcome.answers
+    if earlier or not recipients or len(answers) != len(recipients):
         return None
     results = {}
-    for recipient, (verdict, reply) in outcome.answers.items():
-        if verdict is not Verdict.ACCEPTED:
+    for recipient in recipients:
+        answer = answers.get(recipient)
+        if answer is None or answer.verdict is not Verdict.ACCEPTED:
             return None
-        results[recipient] = Result(State.SENT, reply)
-    return Settlement(State.SENT, reply, results) if results else None
+        results[recipient] = Result(State.SENT, answer.reply)
+    return Settlement(State.SENT, answers[recipients[0]].reply, results)
 
 
 def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float | None:

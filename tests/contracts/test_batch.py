@@ -151,6 +151,18 @@ def test_a_task_that_takes_too_long_takes_no_more_of_those_that_joined(journal, 
     assert [claim.id for claim in journal.take(9)[0]] == ["joined8", "joined9"]
 
 
+def test_a_task_that_nobody_joined_leaves_those_that_come_to_their_own_task(journal):
+    """It has looked once; else it would go on with others' as long as some come."""
+    batch = batch_of(journal, ["m0"], room=20)
+    messages = turns(batch)
+    assert next(messages).claim.id == "m0"
+    batch.collect()
+    assert batch.next() is None
+    assert journal.accept([new("late")], room=20)[0].needs_task
+    assert batch.next() is None
+    assert journal.counts()[State.SENDING] == 1
+
+
 def test_a_task_that_comes_to_its_end_leaves_no_rest(journal):
     """Nor does what others have claimed meanwhile."""
     journal.claim([(IDS[-1], "")])
