@@ -16,7 +16,7 @@ from .waiting import Wakefulness, is_readable
 _LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
 _MOST_LINES = 100  # in one reply
 _PART = 256 * 1024  # bytes of a long content that are written at a time
-# Seconds before a reply is expected in which others' turn is over; and at most so many for it.
+# A doze ends so many seconds before a reply is expected, at least; and it takes so many at most.
 _EARLY, _LONGEST_DOZE = 0.003, 1.0
 _FORGETS = 4  # replies in which it gets used to a server that has become slower
 _REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
@@ -36,6 +36,8 @@ class Dialogue:
         self._clock = clock
         self._written: float | None = None  # when, where nothing was received since
         self._answers_in = 0.0  # seconds after something was written, as far as it is known
+        self._early = _EARLY  # twice what was to be done after the last doze took
+        self._awake_since: float | None = None
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
@@ -76,6 +78,9 @@ class Dialogue:
 
         After a TimeoutError the same reply can be waited for again.
         """
+        if self._awake_since is not None:
+            took, self._awake_since = self._clock() - self._awake_since, None
+            self._early = max(_EARLY, 2 * took)
         found = self._reply()
         if found is None:
             deadline = time.monotonic() + timeout
@@ -97,13 +102,17 @@ class Dialogue:
         is on its way sooner. And whoever works just before a reply comes is quicker with it, too:
         a processor has forgotten by then what was done when the wait began.
         """
-        seconds = min(self._answers_in - _EARLY, _LONGEST_DOZE)
+        seconds = min(self._answers_in - self._early, _LONGEST_DOZE)
         if seconds > _EARLY:
             self.has_unread(seconds)
+        self._awake_since = self._clock() if self._answers_in > 2 * _EARLY else None
 
     def answers_at_once(self) -> bool:
         """Whether the server says something so soon that there is no time for anything else."""
-        return bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
+        at_once = bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
+        if at_once and self._awake_since is not None:
+            self._early, self._awake_since = 2 * self._early, None  # it has dozed for too long
+        return at_once
 
     def read_at_once(self, within: float) -> Reply | None:
         """The next reply, if it begins at once and its end comes within so many seconds.

@@ -75,6 +75,26 @@ def test_a_doze_ends_shortly_before_the_reply_is_expected(replies, seconds, serv
     assert dozes == pytest.approx(seconds, abs=1e-6)
 
 
+def test_a_doze_leaves_twice_the_time_that_is_needed_after_it(server, dozes):
+    """Where there was too little, or much was done, the next one ends sooner."""
+    server.answers(after=0.1)
+    server.is_asked()
+    server.theirs.sendall(b"250 Ok\r\n")
+    is_readable(server.mine, within=5)
+    server.now += 0.1
+    server.dialogue.doze()
+    assert server.dialogue.read_at_once(5).code == 250  # before anything could be done
+    server.is_asked()
+    server.dialogue.doze()
+    server.now += 0.02  # what was to be done
+    server.theirs.sendall(b"250 Ok\r\n")
+    server.now += 0.08
+    server.dialogue.read(5)
+    server.is_asked()
+    server.dialogue.doze()
+    assert dozes == pytest.approx([0.097, 0.094], abs=1e-6)
+
+
 def test_a_doze_ends_with_a_reply_that_comes_sooner(server, monkeypatch):
     """It would last for ten minutes."""
     monkeypatch.setattr(dialogue, "_LONGEST_DOZE", 600.0)
