@@ -6,19 +6,16 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
 from .outcome import Reply, printable
-from .waiting import Wakefulness, is_readable
+from .waiting import Expectation, Wakefulness, is_readable
 
 _LONGEST_LINE = 4096  # bytes; RFC 5321 4.5.3.1.5 allows 512, some servers need more
 _MOST_LINES = 100  # in one reply
 _PART = 256 * 1024  # bytes of a long content that are written at a time
-# A doze ends so many seconds before a reply is expected, at least; and it takes so many at most.
-_EARLY, _LONGEST_DOZE = 0.003, 1.0
-_FORGETS = 4  # replies in which it gets used to a server that has become slower
 _REPLY_LINE = re.compile(rb"([2-5][0-9][0-9])([ -]?)(.*)", re.DOTALL)
 
 
@@ -29,15 +26,9 @@ class GarbledReply(ConnectionError):
 class Dialogue:
     """A connected socket, with what was received over it and not yet read."""
 
-    def __init__(
-        self, connected: socket.socket, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, connected: socket.socket, expectation: Expectation | None = None) -> None:
         self._socket = connected
-        self._clock = clock
-        self._written: float | None = None  # when, where nothing was received since
-        self._answers_in = 0.0  # seconds after something was written, as far as it is known
-        self._early = _EARLY  # twice what was to be done after the last doze took
-        self._awake_since: float | None = None
+        self._expectation = expectation or Expectation()
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
@@ -55,7 +46,7 @@ class Dialogue:
             left = [memoryview(part) for part in parts]
             while left:
                 left = _after(self._socket.sendmsg(left), left)
-        self._written = self._clock()
+        self._expectation.asked()
 
     def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
         """Send it in parts, with so many seconds for each; False: the server spoke first."""
@@ -78,9 +69,7 @@ class Dialogue:
 
         After a TimeoutError the same reply can be waited for again.
         """
-        if self._awake_since is not None:
-            took, self._awake_since = self._clock() - self._awake_since, None
-            self._early = max(_EARLY, 2 * took)
+        self._expectation.is_met(in_time=True)
         found = self._reply()
         if found is None:
             deadline = time.monotonic() + timeout
@@ -95,6 +84,11 @@ class Dialogue:
             return True
         return is_readable(self._socket, within)
 
+    @property
+    def is_far(self) -> bool:
+        """Whether the server, as far as it is known, takes its time."""
+        return self._expectation.is_far
+
     def doze(self) -> None:
         """Sleep until shortly before what was written is answered, where that takes its time.
 
@@ -102,16 +96,16 @@ class Dialogue:
         is on its way sooner. And whoever works just before a reply comes is quicker with it, too:
         a processor has forgotten by then what was done when the wait began.
         """
-        seconds = min(self._answers_in - self._early, _LONGEST_DOZE)
-        if seconds > _EARLY:
+        seconds = self._expectation.to_spare()
+        if seconds:
             self.has_unread(seconds)
-        self._awake_since = self._clock() if self._answers_in > 2 * _EARLY else None
+        self._expectation.is_back()
 
     def answers_at_once(self) -> bool:
         """Whether the server says something so soon that there is no time for anything else."""
         at_once = bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
-        if at_once and self._awake_since is not None:
-            self._early, self._awake_since = 2 * self._early, None  # it has dozed for too long
+        if at_once:
+            self._expectation.is_met(in_time=False)
         return at_once
 
     def read_at_once(self, within: float) -> Reply | None:
@@ -192,12 +186,7 @@ class Dialogue:
         if not found:
             raise ConnectionError("the server closed the connection")
         self._received += found
-        if self._written is not None:
-            took, self._written = self._clock() - self._written, None
-            if took < self._answers_in or not self._answers_in:
-                self._answers_in = took
-            else:
-                self._answers_in += (took - self._answers_in) / _FORGETS
+        self._expectation.answered()
 
 
 def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:

@@ -1,4 +1,4 @@
-"""Waiting for a server that answers sooner than one falls asleep and is woken."""
+"""Waiting for a server: one that answers sooner than one is woken, and one that is far away."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 
 _MOMENT = 0.0002  # seconds
 _MOST_PASSED = 16  # waits
+# Who waits for a reply that takes its time is back so many seconds before it is expected, at least,
+# and is away for so many at most.
+_EARLY, _LONGEST = 0.003, 1.0
+_FORGETS = 4  # replies in which it gets used to a server that has become slower
 # Not those of gevent or eventlet, where a greenlet that stays awake keeps all others waiting.
 _KINDS = {"socket", "ssl"}
 
@@ -54,3 +59,49 @@ class Wakefulness:
             os.sched_yield()
         self._to_pass = 1
         return True
+
+
+class Expectation:
+    """When a server's reply is expected, and how long before that there is something to do."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._asked: float | None = None  # when, where it has said nothing since
+        self._answers_in = 0.0  # seconds, as far as it is known
+        self._early = _EARLY  # twice as long as it took to do what was to be done
+        self._back: float | None = None  # since when that is being done
+
+    @property
+    def is_far(self) -> bool:
+        """Whether there is time for anything else."""
+        return self._answers_in > 2 * _EARLY
+
+    def asked(self) -> None:
+        """Say that something was written."""
+        self._asked = self._clock()
+
+    def answered(self) -> None:
+        """Say that something was received: quicker than known is so from now on, slower perhaps."""
+        if self._asked is None:
+            return
+        took, self._asked = self._clock() - self._asked, None
+        if took < self._answers_in or not self._answers_in:
+            self._answers_in = took
+        else:
+            self._answers_in += (took - self._answers_in) / _FORGETS
+
+    def to_spare(self) -> float:
+        """The seconds for which one may be away now; 0 where that isn't worth while."""
+        seconds = min(self._answers_in - self._early, _LONGEST)
+        return seconds if seconds > _EARLY else 0
+
+    def is_back(self) -> None:
+        """Say that one does from now on what there is to do until the reply comes."""
+        self._back = self._clock() if self.is_far else None
+
+    def is_met(self, *, in_time: bool) -> None:
+        """Say that all was done ``in_time``, and the reply is waited for; or that it is there."""
+        if self._back is None:
+            return
+        took, self._back = self._clock() - self._back, None
+        self._early = max(_EARLY, 2 * took) if in_time else 2 * self._early

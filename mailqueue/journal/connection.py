@@ -173,15 +173,12 @@ class Script:
 
     def _take(self) -> Any:
         """A connection that nobody else can get until it is kept or dropped."""
-        kept = self._kept
-        while kept:
-            try:
-                found = kept.pop()
-            except IndexError:  # another thread has taken it since
-                break
-            if found.is_usable():
-                return found.connection
-            self._drop(found.connection)
+        with suppress(IndexError):
+            while True:
+                kept = self._kept.pop()
+                if kept.is_usable():
+                    return kept.connection
+                self._drop(kept.connection)
         return self._client.connection_pool.get_connection()
 
     def _drop(self, connection: Any) -> None:

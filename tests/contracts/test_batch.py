@@ -151,6 +151,19 @@ def test_a_task_that_takes_too_long_takes_no_more_of_those_that_joined(journal, 
     assert [claim.id for claim in journal.take(9)[0]] == ["joined8", "joined9"]
 
 
+def test_a_task_ends_however_often_it_asks(journal, monkeypatch):
+    """Its time begins with its first claim, and each one after that takes some of it."""
+    now = [1000.0]
+    monkeypatch.setattr("mailqueue.batch.time.monotonic", lambda: now[0])
+    batch = batch_of(journal)
+    found = []
+    for message in turns(batch):
+        found.append(message.claim.id)
+        now[0] += 0.6
+    assert len(found) < 30
+    assert batch.rest == IDS[len(found) :]
+
+
 def test_a_task_that_nobody_joined_leaves_those_that_come_to_their_own_task(journal):
     """It has looked once; else it would go on with others' as long as some come."""
     batch = batch_of(journal, ["m0"], room=20)

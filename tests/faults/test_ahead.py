@@ -12,6 +12,7 @@ import redis
 from mailqueue import EmailMessage, get_connection, payload
 from mailqueue.blobs import Blob
 from mailqueue.connection import close_connections
+from mailqueue.dialogue import Dialogue
 from mailqueue.journal import Journal, Policy, Result, Settlement, State, now_on, open_journal
 from mailqueue.tasks import deliver
 from mailqueue.worker import stopping
@@ -52,6 +53,39 @@ def outlast_all_leases() -> list[str]:
     ends = max(record.due for record in journal.read(list(journal.ids(State.SENDING))))
     wait_until(lambda: now_on(journal._client) > ends, 10)
     return [due.id for due in journal.release()]
+
+
+@pytest.fixture
+def dozes(monkeypatch: pytest.MonkeyPatch) -> list[Dialogue]:
+    """The dialogue of each doze; every server is far away."""
+    monkeypatch.setattr("mailqueue.waiting._EARLY", 0.0)
+    found: list[Dialogue] = []
+    doze = Dialogue.doze
+
+    def noted(dialogue: Dialogue) -> None:
+        found.append(dialogue)
+        doze(dialogue)
+
+    monkeypatch.setattr(Dialogue, "doze", noted)
+    return found
+
+
+def test_a_worker_dozes_once_for_each_message_of_a_server_that_is_far_away(any_server, dozes):
+    """It knows that after the first reply."""
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 20}
+    assert 18 <= len(dozes) <= 20
+
+
+def test_a_worker_with_several_messages_under_way_does_not_doze(here, dozes, monkeypatch):
+    """What comes next may be the reply to an earlier one."""
+    monkeypatch.setenv("MAILQUEUE_IN_FLIGHT", "10")
+    here.features = ("PIPELINING", "CHUNKING")
+    messages = letters(20)
+    get_connection().send_messages(messages)
+    assert run_task(messages) == {"sent": 20}
+    assert dozes == []
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 11])

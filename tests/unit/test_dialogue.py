@@ -9,26 +9,32 @@ import pytest
 
 from mailqueue import dialogue
 from mailqueue.dialogue import Dialogue
-from mailqueue.waiting import is_readable
+from mailqueue.waiting import Expectation, is_readable
+
+FAR = 0.05  # seconds
 
 
 class Server:
-    """The other end, whose replies take as long as it says, by a clock of its own."""
+    """The other end; replies take as long as it says, by the clock of the expectation only."""
 
     def __init__(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.mine = socket.create_connection(listener.getsockname())
             self.theirs, _ = listener.accept()
         self.now = 1000.0
-        self.dialogue = Dialogue(self.mine, clock=lambda: self.now)
+        self.dialogue = Dialogue(self.mine, Expectation(clock=lambda: self.now))
 
     def is_asked(self) -> None:
         self.dialogue.write(b"NOOP\r\n", timeout=5)
 
     def answers(self, after: float) -> None:
-        self.is_asked()
         self.now += after
         self.theirs.sendall(b"250 Ok\r\n")
+        assert is_readable(self.mine, within=5)
+
+    def is_known_to_answer(self, after: float) -> None:
+        self.is_asked()
+        self.answers(after)
         assert self.dialogue.read(5).code == 250
 
 
@@ -40,75 +46,76 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def dozes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each doze, none of which is slept."""
-    found: list[float] = []
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, bool]]:
+    """For how many seconds it looked for a reply, and whether one was there then."""
+    found: list[tuple[float, bool]] = []
 
     def note(connected: socket.socket, within: float = 0) -> bool:
-        found.append(within)
-        return is_readable(connected)
+        found.append((within, is_readable(connected, within)))
+        return found[-1][1]
 
     monkeypatch.setattr(dialogue, "is_readable", note)
     return found
 
 
-@pytest.mark.parametrize(
-    ("replies", "seconds"),
-    [
-        ([], []),  # nothing is known yet
-        ([0.0002], []),
-        ([0.0059], []),  # there is not enough time for it
-        ([0.02], [0.017]),
-        ([0.02, 0.1], [0.037]),  # slower: perhaps for once
-        ([0.02, *[0.1] * 40], [0.097]),
-        ([0.1, 0.02], [0.017]),  # quicker: from now on
-        ([30.0], [1.0]),  # what can be done meanwhile isn't put off for ever
-    ],
-)
-def test_a_doze_ends_shortly_before_the_reply_is_expected(replies, seconds, server, dozes):
-    """Three milliseconds, since that was how long the replies before took."""
-    for after in replies:
-        server.answers(after)
-    server.is_asked()
-    dozes.clear()
-    server.dialogue.doze()
-    assert dozes == pytest.approx(seconds, abs=1e-6)
-
-
-def test_a_doze_leaves_twice_the_time_that_is_needed_after_it(server, dozes):
-    """Where there was too little, or much was done, the next one ends sooner."""
-    server.answers(after=0.1)
-    server.is_asked()
-    server.theirs.sendall(b"250 Ok\r\n")
-    is_readable(server.mine, within=5)
-    server.now += 0.1
-    server.dialogue.doze()
-    assert server.dialogue.read_at_once(5).code == 250  # before anything could be done
+def test_a_doze_ends_without_a_reply(server, looks):
+    """What has to be done until then is done, and the reply is waited for as ever."""
+    server.is_known_to_answer(FAR)
     server.is_asked()
     server.dialogue.doze()
-    server.now += 0.02  # what was to be done
-    server.theirs.sendall(b"250 Ok\r\n")
-    server.now += 0.08
-    server.dialogue.read(5)
-    server.is_asked()
-    server.dialogue.doze()
-    assert dozes == pytest.approx([0.097, 0.094], abs=1e-6)
-
-
-def test_a_doze_ends_with_a_reply_that_comes_sooner(server, monkeypatch):
-    """It would last for ten minutes."""
-    monkeypatch.setattr(dialogue, "_LONGEST_DOZE", 600.0)
-    server.answers(after=600)
-    server.is_asked()
-    server.theirs.sendall(b"250 Ok\r\n")
-    server.dialogue.doze()
-    assert server.dialogue.has_unread()
+    assert looks == [(pytest.approx(FAR - 0.003), False)]
+    server.answers(FAR)
     assert server.dialogue.read(5).code == 250
 
 
-def test_a_doze_ends_without_a_reply(server):
-    """What has to be done until then is done, and the reply is waited for as ever."""
-    server.answers(after=0.05)
+def test_a_doze_ends_with_a_reply_that_comes_sooner(server, looks, monkeypatch):
+    """It would last for ten minutes."""
+    monkeypatch.setattr("mailqueue.waiting._LONGEST", 600.0)
+    server.is_known_to_answer(700)
+    server.is_asked()
+    server.answers(FAR)
+    server.dialogue.doze()
+    assert looks == [(600, True)]
+    assert server.dialogue.read(5).code == 250
+
+
+def test_nobody_dozes_where_the_server_is_near(server, looks):
+    """Its reply is looked for at once."""
+    server.is_known_to_answer(0.0002)
     server.is_asked()
     server.dialogue.doze()
-    assert not server.dialogue.has_unread()
+    assert looks == []
+
+
+def test_a_reply_that_is_there_before_anything_is_done_makes_the_next_doze_shorter(server, looks):
+    """And that one the one after it."""
+    server.is_known_to_answer(FAR)
+    for early in (0.003, 0.006, 0.012):
+        server.is_asked()
+        server.dialogue.doze()
+        server.answers(FAR)
+        assert server.dialogue.read_at_once(5).code == 250
+        assert looks.pop()[0] == pytest.approx(FAR - early)
+
+
+def test_what_is_to_be_done_after_a_doze_makes_the_next_one_shorter(server, looks):
+    """Here it takes so long that there is no time for one."""
+    server.is_known_to_answer(FAR)
+    server.is_asked()
+    server.dialogue.doze()
+    server.answers(FAR)  # which is how long it takes, by the clock
+    assert server.dialogue.read(5).code == 250
+    server.is_asked()
+    looks.clear()
+    server.dialogue.doze()
+    assert looks == []
+
+
+def test_two_replies_to_one_write_are_no_news_of_the_second(server, looks):
+    """Only the first says how long the server takes."""
+    server.is_known_to_answer(FAR)
+    server.answers(40 * FAR)
+    assert server.dialogue.read(5).code == 250
+    server.is_asked()
+    server.dialogue.doze()
+    assert looks == [(pytest.approx(FAR - 0.003), False)]

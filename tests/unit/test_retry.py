@@ -26,6 +26,32 @@ def decided(answers, *, tries=1, age=0.0, earlier=(), policy=POLICY, chance=0.5)
 
 
 @pytest.mark.parametrize(
+    ("answered", "earlier", "recipients", "state", "settled"),
+    [
+        (["a", "b"], [],         ["a", "b"],      State.SENT,     ["a", "b"]),
+        (["a"],      [],         ["a", "b"],      State.RETRYING, ["a"]),  # b was not asked for
+        (["a", "x"], [],         ["a", "b"],      State.RETRYING, ["a", "x"]),
+        (["a", "x"], [],         ["a"],           State.SENT,     ["a", "x"]),
+        (["b"],      ["a"],      ["a", "b"],      State.PARTIAL,  ["a", "b"]),  # a had failed
+        (["b", "c"], ["a"],      ["b", "c"],      State.PARTIAL,  ["a", "b", "c"]),
+    ],
+)  # fmt: skip
+def test_each_recipient_has_to_be_served(answered, earlier, recipients, state, settled):
+    """Nobody counts for another, and what was on record before stays there."""
+    found = decide(
+        Outcome({recipient: Answer(OK, "250 Ok") for recipient in answered}),
+        {recipient: Result(State.FAILED, "550 No") for recipient in earlier},
+        recipients,
+        tries=1,
+        age=0.0,
+        policy=POLICY,
+        chance=0.5,
+    )
+    assert found.state is state
+    assert sorted(found.results) == settled
+
+
+@pytest.mark.parametrize(
     ("answers", "tries", "age", "earlier", "state", "delay"),
     [
         # one recipient

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailqueue.waiting import Wakefulness, is_readable
+from mailqueue.waiting import Expectation, Wakefulness, is_readable
 
 
 @pytest.fixture
@@ -119,3 +119,51 @@ def test_a_connection_of_any_number_can_be_looked_at(ends):
             assert is_readable(far, within=5)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+class Clock:
+    """Shows the time that a test says."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("replies", "seconds"),
+    [
+        ([], 0),  # nothing is known yet
+        ([0.0002], 0),
+        ([0.0059], 0),  # there is not enough time for it
+        ([0.02], 0.017),
+        ([0.02, 0.1], 0.037),  # slower: perhaps for once
+        ([0.02, *[0.1] * 40], 0.097),
+        ([0.1, 0.02], 0.017),  # quicker: from now on
+        ([30.0], 1.0),  # what can be done meanwhile isn't put off for ever
+    ],
+)
+def test_one_is_back_shortly_before_a_reply_is_expected(replies, seconds):
+    """The replies before tell when that is."""
+    clock = Clock()
+    expectation = Expectation(clock)
+    for after in replies:
+        expectation.asked()
+        clock.now += after
+        expectation.answered()
+    assert expectation.to_spare() == pytest.approx(seconds, abs=1e-6)
+    assert expectation.is_far is (seconds > 0)
+
+
+@pytest.mark.parametrize(("work", "early"), [(0.0, 0.003), (0.001, 0.003), (0.02, 0.04)])
+def test_one_is_back_twice_as_early_as_was_needed_the_last_time(work, early):
+    """Three milliseconds at least."""
+    clock = Clock()
+    expectation = Expectation(clock)
+    expectation.asked()
+    clock.now += 0.1
+    expectation.answered()
+    expectation.is_back()
+    clock.now += work
+    expectation.is_met(in_time=True)
+    assert expectation.to_spare() == pytest.approx(0.1 - early)
