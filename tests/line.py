@@ -124,13 +124,15 @@ def copies(server: ScriptedServer) -> list[int]:
     return list(Counter(mail.message_id for mail in server.accepted).values())
 
 
-def journal_calls(redis_url: str, count: int) -> int:
+def journal_calls(redis_url: str, server: ScriptedServer, count: int) -> int:
     """Send so many messages, after one for a start; how often the journal was asked for them."""
     send(1)
     wait_for({"sent": 1})
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
         before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
         send(count)
+        # To look at the states is to ask the journal, too.
+        wait_until(lambda: len(server.accepted) == count + 1, 30)
         wait_for({"sent": count + 1})
         after: int = client.info("commandstats")["cmdstat_evalsha"]["calls"]
     return after - before

@@ -153,12 +153,12 @@ def test_ten_messages_are_under_way_and_no_more(window):
 def test_the_journal_is_asked_seldom(window, redis_url):
     """The results of some messages and the commits of the next are one round trip."""
     # 224, were each message asked for.
-    assert journal_calls(redis_url, 200) <= 120
+    assert journal_calls(redis_url, window, 200) <= 120
 
 
 def test_one_message_at_a_time_asks_the_journal_once_for_each(server, redis_url):
     """The result of a message and the commit of the next are one round trip."""
-    assert journal_calls(redis_url, 200) <= 200 + 25 + 30
+    assert journal_calls(redis_url, server, 200) <= 200 + 25 + 30
 
 
 def test_a_result_is_on_record_before_the_next_commit(server):

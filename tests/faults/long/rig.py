@@ -38,11 +38,12 @@ class Report:
     library: str
     rounds: int
     kills: int
+    in_doubt: int | None  # messages between end and recorded reply at a kill; None: it doesn't tell
     ended: int  # workers that ended by themselves, and were started again
     accepted: int
     lost: int
     copies: int
-    uncertain: int | None  # None: the library doesn't tell
+    uncertain: int | None  # likewise
     unsettled: int | None  # likewise
     seconds: float
 
@@ -63,6 +64,7 @@ class Rig:
     processes: int = 2
     workers: list[Worker] = field(default_factory=list)
     kills: int = 0
+    in_doubt: set[tuple[str, int]] = field(default_factory=set)  # with the number of the attempt
 
     @contextmanager
     def running(self) -> Iterator[Rig]:
@@ -136,6 +138,10 @@ class Rig:
         """Kill it, process group and all."""
         worker.kill()
         self.kills += 1
+        if self.library == OURS:
+            journal = self._opened()
+            committing = journal.read(list(journal.ids(State.COMMITTING)))
+            self.in_doubt |= {(record.id, record.attempts) for record in committing}
 
     def a_moment(self, longest: float = 1.7) -> None:
         """Let any time pass: what is tested is that no moment is a bad one."""
@@ -170,6 +176,7 @@ class Rig:
             library=self.library,
             rounds=rounds,
             kills=self.kills,
+            in_doubt=len(self.in_doubt) if ours else None,
             ended=ended,
             accepted=len(accepted),
             lost=len(accepted - received.keys()),
