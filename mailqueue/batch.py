@@ -86,7 +86,7 @@ class Batch:
         return [item.id for item in self._waiting]
 
     def look_further(self) -> None:
-        """Ask for more where few are claimed, to ``collect`` the answer before anything takes long.
+        """Ask for more where few are claimed, to ``collect`` the answer a second later at most.
 
         The leases of what nobody has read yet are not prolonged.
         """

@@ -84,11 +84,6 @@ class Dialogue:
             return True
         return is_readable(self._socket, within)
 
-    @property
-    def is_far(self) -> bool:
-        """Whether the server, as far as it is known, takes its time."""
-        return self._expectation.is_far
-
     def doze(self) -> None:
         """Sleep until shortly before what was written is answered, where that takes its time.
 
@@ -103,7 +98,7 @@ class Dialogue:
 
     def answers_at_once(self) -> bool:
         """Whether the server says something so soon that there is no time for anything else."""
-        at_once = bool(self._received or self._pending()) or self._wakefulness.wait(self._socket)
+        at_once = self.has_unread() or self._wakefulness.wait(self._socket)
         if at_once:
             self._expectation.is_met(in_time=False)
         return at_once

@@ -151,9 +151,7 @@ class ByData:
         try:
             session.dialogue.write(*end.parts, timeout=session.seconds(Phase.DOT))
             faultpoint.passed("dot")
-            if session.dialogue.is_far:
-                turn.collect()
-                session.dialogue.doze()
+            session.dialogue.doze()
             if end.newest is not None:
                 end.newest.ahead()  # which rebuilds one more
             reply = session.dialogue.read_at_once(_TOGETHER)

@@ -14,6 +14,8 @@ _MOST_PASSED = 16  # waits
 # and is away for so many at most.
 _EARLY, _LONGEST = 0.003, 1.0
 _FORGETS = 4  # replies in which it gets used to a server that has become slower
+# Work that takes long may come with each eighth message only: what is left of the time for it then.
+_REMEMBERS = 15 / 16
 # Not those of gevent or eventlet, where a greenlet that stays awake keeps all others waiting.
 _KINDS = {"socket", "ssl"}
 
@@ -68,13 +70,8 @@ class Expectation:
         self._clock = clock
         self._asked: float | None = None  # when, where it has said nothing since
         self._answers_in = 0.0  # seconds, as far as it is known
-        self._early = _EARLY  # twice as long as it took to do what was to be done
+        self._early = _EARLY  # twice as long as what was to be done took lately, at most
         self._back: float | None = None  # since when that is being done
-
-    @property
-    def is_far(self) -> bool:
-        """Whether there is time for anything else."""
-        return self._answers_in > 2 * _EARLY
 
     def asked(self) -> None:
         """Say that something was written."""
@@ -91,17 +88,23 @@ class Expectation:
             self._answers_in += (took - self._answers_in) / _FORGETS
 
     def to_spare(self) -> float:
-        """The seconds for which one may be away now; 0 where that isn't worth while."""
+        """The seconds for which one may be away now; 0 where that isn't worth while.
+
+        Whole milliseconds, since of others `poll` makes one more.
+        """
         seconds = min(self._answers_in - self._early, _LONGEST)
-        return seconds if seconds > _EARLY else 0
+        return int(seconds * 1000) / 1000 if seconds > _EARLY else 0
 
     def is_back(self) -> None:
         """Say that one does from now on what there is to do until the reply comes."""
-        self._back = self._clock() if self.is_far else None
+        self._back = self._clock()
 
     def is_met(self, *, in_time: bool) -> None:
         """Say that all was done ``in_time``, and the reply is waited for; or that it is there."""
         if self._back is None:
             return
         took, self._back = self._clock() - self._back, None
-        self._early = max(_EARLY, 2 * took) if in_time else 2 * self._early
+        needs = max(2 * took, _REMEMBERS * self._early)
+        if not in_time:
+            needs = min(2 * self._early, self._answers_in)
+        self._early = max(_EARLY, needs)

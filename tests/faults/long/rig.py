@@ -135,7 +135,7 @@ class Rig:
             self.start_worker()
 
     def kill_worker(self, worker: Worker) -> None:
-        """Kill it, process group and all."""
+        """Kill it, process group and all; no other one is to be at work."""
         worker.kill()
         self.kills += 1
         if self.library == OURS:
