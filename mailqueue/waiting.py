@@ -104,7 +104,8 @@ class Expectation:
         if self._back is None:
             return
         took, self._back = self._clock() - self._back, None
-        needs = max(2 * took, _REMEMBERS * self._early)
-        if not in_time:
+        if in_time:
+            needs = max(2 * took, _REMEMBERS * self._early)
+        else:
             needs = min(2 * self._early, self._answers_in)
         self._early = max(_EARLY, needs)

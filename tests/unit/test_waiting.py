@@ -130,6 +130,17 @@ class Clock:
         return self.now
 
 
+def known_to_answer(*replies: float) -> tuple[Clock, Expectation]:
+    """What is expected of a server whose replies have taken so many seconds, and the clock."""
+    clock = Clock()
+    expectation = Expectation(clock)
+    for seconds in replies:
+        expectation.asked()
+        clock.now += seconds
+        expectation.answered()
+    return clock, expectation
+
+
 @pytest.mark.parametrize(
     ("replies", "seconds"),
     [
@@ -145,12 +156,7 @@ class Clock:
 )
 def test_one_is_back_shortly_before_a_reply_is_expected(replies, seconds):
     """The replies before tell when that is."""
-    clock = Clock()
-    expectation = Expectation(clock)
-    for after in replies:
-        expectation.asked()
-        clock.now += after
-        expectation.answered()
+    _, expectation = known_to_answer(*replies)
     # Whole milliseconds, rounded down: sleeping rounds up.
     assert seconds - 0.001 <= expectation.to_spare() <= seconds
 
@@ -168,11 +174,7 @@ def test_one_is_back_shortly_before_a_reply_is_expected(replies, seconds):
 )
 def test_one_is_back_twice_as_early_as_was_needed_lately(work, early):
     """Three milliseconds at least."""
-    clock = Clock()
-    expectation = Expectation(clock)
-    expectation.asked()
-    clock.now += 0.1
-    expectation.answered()
+    clock, expectation = known_to_answer(0.1)
     for seconds in work:
         expectation.is_back()
         clock.now += seconds
@@ -182,11 +184,7 @@ def test_one_is_back_twice_as_early_as_was_needed_lately(work, early):
 
 def test_who_was_never_in_time_is_soon_back_at_once_and_gets_over_it():
     """What is left for that is never more than the server takes."""
-    clock = Clock()
-    expectation = Expectation(clock)
-    expectation.asked()
-    clock.now += 0.1
-    expectation.answered()
+    _, expectation = known_to_answer(0.1)
     for _ in range(100):
         expectation.is_back()
         expectation.is_met(in_time=False)
