@@ -170,7 +170,7 @@ class Running:
         """Let the journal have messages, for which no task was published yet."""
         numbers = [next(_numbers) for _ in range(number)]
         texts = {f"{n:020}": payload.dumps(note(mailqueue, n), f"{n:020}") for n in numbers}
-        summary = payload.summary(note(mailqueue))
+        summary = payload.summary(note(mailqueue), note(mailqueue).recipients())
         self._journal.accept(
             [Entry(id_, text, payload.digest(text), summary) for id_, text in texts.items()]
         )

@@ -44,7 +44,9 @@ def in_the_producer(message: Any, *, building: bool) -> Callable[[], Any]:
     def dump() -> object:
         if building:
             payload._without_weight(message, blobs.threshold).message()
-        return payload.digest(payload.dumps(message, "id", blobs)), payload.summary(message)
+        recipients = message.recipients()
+        text = payload.dumps(message, "id", blobs, recipients)
+        return payload.digest(text), payload.summary(message, recipients)
 
     return dump
 

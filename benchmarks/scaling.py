@@ -114,8 +114,8 @@ def fill(home: Path, held: int) -> None:
     """Put messages into the journal, half to be sent in ten years, half sent."""
     journal = Journal(connect(journal_socket_url(home), 30.0), "mailqueue")
     one = "0" * 20
-    text = payload.dumps(note(mailqueue), one)
-    summary = payload.summary(note(mailqueue))
+    message = note(mailqueue)
+    text, summary = payload.dumps(message, one), payload.summary(message, message.recipients())
     for start in range(0, held, _AT_ONCE):
         is_sent = start % (2 * _AT_ONCE) == 0
         send_at = None if is_sent else datetime.now(UTC) + _FAR

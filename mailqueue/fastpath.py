@@ -121,15 +121,24 @@ def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = Fal
 def is_sound(message: Any) -> bool:
     """Whether it is certain that ``message()`` would build the message; False may be either."""
     try:
-        shape = shape_of(message)
-        return (
-            shape.charset.lower() in UTF8
-            and all(_is_sound_field(name, value, shape.family) for name, value in shape.fields)
-            and all(_is_sound_attachment(shape.family, given) for given in shape.attachments)
-            and all(map(_is_unicode, [shape.body, *(text for text, _ in shape.alternatives)]))
-        )
+        _refuse_unsound(shape_of(message))
     except _ERRORS:
         return False
+    return True
+
+
+def _refuse_unsound(shape: Shape) -> None:
+    if shape.charset.lower() not in UTF8:
+        raise Unusual("a charset that may lack a letter")
+    for name, value in shape.fields:
+        if not _is_sound_field(name, value, shape.family):
+            raise Unusual("a header that Python may be unable to read")
+    for given in shape.attachments:
+        if not _is_sound_attachment(given, shape.family):
+            raise Unusual("an attachment that may be no text, or none but text")
+    _refuse_surrogates(shape.body)
+    for text, _ in shape.alternatives:
+        _refuse_surrogates(text)
 
 
 def _is_sound_field(name: str, value: str, family: Family) -> bool:
@@ -142,7 +151,7 @@ def _is_sound_field(name: str, value: str, family: Family) -> bool:
     return family is Family.OURS and bool(_folded(name, value, _policy(False, True), False))
 
 
-def _is_sound_attachment(family: Family, given: Attachment) -> bool:
+def _is_sound_attachment(given: Attachment, family: Family) -> bool:
     if isinstance(given, MIMEPart):
         check_part(given)
         return given.get_payload() is not None  # it fails where 8 bit and text are mixed
@@ -151,12 +160,15 @@ def _is_sound_attachment(family: Family, given: Attachment) -> bool:
         return False
     if family is not Family.OURS and isinstance(content, str) != mimetype.startswith("text/"):
         return False
-    return isinstance(content, bytes) or _is_unicode(content)
+    if isinstance(content, str):
+        _refuse_surrogates(content)
+    return True
 
 
-def _is_unicode(text: str) -> bool:
-    """Whether it is free of surrogates; otherwise UnicodeEncodeError."""
-    return text.isascii() or bool(text.encode())
+def _refuse_surrogates(text: str) -> None:
+    """Raise UnicodeEncodeError for half a character."""
+    if not text.isascii():
+        text.encode()
 
 
 @lru_cache(maxsize=4)

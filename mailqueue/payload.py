@@ -28,7 +28,7 @@ from .errors import PayloadError
 from .fastpath import is_sound
 from .headers import header_text
 from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
-from .shape import builder_of
+from .shape import base_classes, builder_of
 from .values import from_json, to_json
 
 VERSION = 1
@@ -65,9 +65,15 @@ class RenderedMessage:
         return message_from_bytes(self._content, policy=policy.default.clone(refold_source="none"))
 
 
-def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
+def dumps(
+    message: Any,
+    id_: str,
+    blobs: BlobCollector | None = None,
+    recipients: Sequence[str] | None = None,
+) -> str:
     """Turn a message of ours or of Django's into a payload; large attachments go to ``blobs``.
 
+    ``recipients`` are the message's own, where the caller has them at hand.
     Message-ID and Date are fixed here, so that every attempt sends the same ones. Raises ValueError
     for a newline in a header or an address, and PayloadError (a ValueError too) for what can't be
     carried, naming it.
@@ -75,8 +81,13 @@ def dumps(message: Any, id_: str, blobs: BlobCollector | None = None) -> str:
     blobs = blobs if blobs is not None else BlobCollector(sys.maxsize)
     blobs.used = {}
     own = _builds_its_own(message)
-    _check_before_the_wire(message)
+    if recipients is None:
+        recipients = message.recipients()
+    for address in (message.from_email, *recipients):
+        if address:
+            envelope_address(address)  # raises what is wrong with it
     if own:
+        _refuse_line_ends(message)
         found = _dump_rendered(message, message.message())
     else:
         _refuse_unbuildable(message, blobs.threshold)
@@ -154,12 +165,12 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def summary(message: Any) -> dict[str, object]:
+def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:
     """Return what operators see of a message: subject, sender and recipients."""
     return {
         "subject": _text(message.subject),
         "from": _sender(message),
-        "to": [str(address) for address in message.recipients()],
+        "to": [str(address) for address in recipients],
     }
 
 
@@ -173,22 +184,14 @@ def _builds_its_own(message: Any) -> bool:
     return builder_of(kind) is None or not isinstance(message.encoding, str | None)
 
 
-def _base_classes() -> list[type]:
-    """The classes that a worker rebuilds, the special before the general."""
-    module = _django_mail()
-    django = [module.EmailMultiAlternatives, module.EmailMessage] if module else []
-    return [*django, EmailMultiAlternatives, EmailMessage]
-
-
-def _check_before_the_wire(message: Any) -> None:
-    """Raise ValueError for an address that SMTP can't carry, and for any kind of line end.
+def _refuse_line_ends(message: Any) -> None:
+    """Raise ValueError for any kind of line end in a header.
 
     Django's classes refuse LF and CR only, and parsers split headers at others too.
     """
-    for address in (message.from_email, *message.recipients()):
-        if address:
-            envelope_address(address)
     refuse_line_ends(str(message.subject), "Subject")
+    for address in getattr(message, "reply_to", None) or ():
+        refuse_line_ends(str(address), "Reply-To")
     for name, value in (message.extra_headers or {}).items():
         refuse_line_ends(str(name), "name")
         refuse_line_ends(header_text(str(name), value), str(name))
@@ -198,6 +201,7 @@ def _refuse_unbuildable(message: Any, threshold: int) -> None:
     """Raise what ``message()`` raises: bad headers are an error now, not in a worker."""
     # Building takes most of the producer's time. What is large can't be wrong, only slow.
     if not is_sound(message):
+        _refuse_line_ends(message)
         _without_weight(message, threshold).message()
 
 
@@ -242,8 +246,12 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
         "encoding": _word(message, "encoding"),
         "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
-    found |= {name: [str(a) for a in getattr(message, name) or () if a] for name in _LISTS}
-    found |= {name: _word(message, name) for name in _SHAPE if hasattr(message, name)}
+    for name in _LISTS:
+        addresses = getattr(message, name)
+        found[name] = [str(address) for address in addresses if address] if addresses else []
+    for name in _SHAPE:
+        if hasattr(message, name):
+            found[name] = _word(message, name)
     if getattr(message, "mailqueue_class", None):
         found["class"] = _named_class(message)
     if multiple:
@@ -293,7 +301,7 @@ def _import_class(path: str) -> Any:
 
 def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     found = {str(name): header_text(str(name), value) for name, value in headers.items()}
-    names = {name.lower() for name in found}
+    names = {*map(str.lower, found)}
     if "message-id" not in names:
         found["Message-ID"] = make_msgid()
     if "date" not in names:
@@ -336,19 +344,23 @@ def _is_unset(value: Any) -> bool:
     return isinstance(value, type) and value.__name__ == "UNSET"
 
 
-def _class_attributes(class_: type[Any]) -> dict[str, Any]:
+def _class_attributes(class_: Any) -> dict[str, Any]:
     """What a subclass says for all of its messages (``tags = ["news"]``), as far as JSON has it."""
     found: dict[str, Any] = {}
-    known = [object, *_base_classes()]
-    for parent in reversed(class_.__mro__):
-        if parent in known:
-            continue
+    for parent in _others_classes(class_):
         for name, value in vars(parent).items():
             if name in _ACCOUNTED_FOR or name.startswith("_") or hasattr(value, "__get__"):
                 continue
             with suppress(TypeError, ValueError, RecursionError):
                 found[name] = _dump_attribute(value)
     return found
+
+
+@lru_cache(maxsize=256)
+def _others_classes(class_: Any) -> list[Any]:
+    """The class and those that it derives from, the general first, but for ours and Django's."""
+    known = [object, *base_classes()]
+    return [parent for parent in reversed(class_.__mro__) if parent not in known]
 
 
 def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
 from email.headerregistry import BaseHeader, HeaderRegistry
 from email.message import MIMEPart
 from email.policy import EmailPolicy
@@ -87,7 +86,7 @@ def shape_of(message: Any) -> Shape:
         raise Unusual("somebody has put another message() in its place")
     shape = Shape(
         family,
-        list(_fields(message, family)),
+        _fields(message, family),
         _text(message.body or ""),
         f"text/{_subtype(message.content_subtype)}",
         [_alternative(*given) for given in getattr(message, "alternatives", None) or ()],
@@ -103,16 +102,18 @@ def shape_of(message: Any) -> Shape:
 @lru_cache(maxsize=256)
 def builder_of(kind: type[Any]) -> type[Any] | None:
     """The class of ours or of Django's that builds the messages of this class; None: it itself."""
-    for base in (*_django_classes(), EmailMultiAlternatives, EmailMessage):
+    for base in base_classes():
         if issubclass(kind, base):
             return None if _replaces_building(kind, base) else base
     return None
 
 
-def _django_classes() -> list[type[Any]]:
+def base_classes() -> list[type[Any]]:
+    """The classes of messages that a worker rebuilds, the special before the general."""
     # Not imported: who has a message of Django's has its module too.
     mail: Any = sys.modules.get("django.core.mail")
-    return [mail.EmailMultiAlternatives, mail.EmailMessage] if mail else []
+    django = [mail.EmailMultiAlternatives, mail.EmailMessage] if mail else []
+    return [*django, EmailMultiAlternatives, EmailMessage]
 
 
 def _replaces_building(kind: type[Any], base: type[Any]) -> bool:
@@ -213,46 +214,53 @@ def _single_part(part: MIMEPart) -> MIMEPart:
     return part
 
 
-def _fields(message: Any, family: Family) -> Iterator[tuple[str, str]]:
+def _fields(message: Any, family: Family) -> list[tuple[str, str]]:
     """The header fields in the order in which ``message()`` sets them."""
-    extra_headers = message.extra_headers or {}
+    given, others = _extra_fields(message.extra_headers or {}, family)
+    sender = given["From"] if "From" in given else _text(message.from_email)
+    fields = [("Subject", _text(message.subject)), ("From", sender)]
+    for name, attribute in _ADDRESS_LISTS.items():
+        addresses = getattr(message, attribute)
+        value = _addresses(addresses, family) if addresses else ""
+        value = given.get(name, value)
+        if value:
+            fields.append((name, value))
+    for address in message.bcc or ():
+        refuse_line_ends(_text(address or ""), "Bcc")
+    return fields + others
+
+
+def _extra_fields(
+    extra_headers: Any, family: Family
+) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """Those extra headers that take the place of an attribute, by its header; the others."""
+    if not extra_headers:
+        return {}, []
     if not all(type(name) is str for name in extra_headers):
         raise Unusual("a header whose name may be written in another way than it compares")
     replacing, others = _by_place(tuple(extra_headers))
-    given = {lower: _text(extra_headers[name]) for lower, name in replacing}
     if family is not Family.OURS and any(
-        _OF_ATTRIBUTES[lower] != name or not extra_headers[name] for lower, name in replacing
+        header != name or not extra_headers[name] for header, name in replacing
     ):
         raise Unusual("a header that Django writes though it is empty, or in another spelling")
-    yield "Subject", _text(message.subject)
-    yield "From", given["from"] if "from" in given else _text(message.from_email)
-    for name, attribute in _ADDRESS_LISTS.items():
-        addresses = _addresses(getattr(message, attribute), family)
-        value = given.get(name.lower(), addresses)
-        if value:
-            yield name, value
-    for address in message.bcc or ():
-        refuse_line_ends(_text(address or ""), "Bcc")
-    for name in others:
-        yield name, _text(extra_headers[name])
+    given = {header: _text(extra_headers[name]) for header, name in replacing}
+    return given, [(name, _text(extra_headers[name])) for name in others]
 
 
 @lru_cache(maxsize=256)  # nearly all messages of a program have the same ones
 def _by_place(names: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Those extra headers that take the place of an attribute, by their lower names; the others."""
+    """Those extra headers that take the place of an attribute, with its header; the others."""
     lower_names = [name.lower() for name in names]
     if len({*lower_names}) < len(names) or not _SPECIAL.isdisjoint(lower_names):
         raise Unusual("a header that stands there twice, or that isn't an extra one")
     if not all(_FIELD_NAME.fullmatch(name) for name in names):
         raise Unusual("a header with an odd name")
-    both = list(zip(lower_names, names, strict=True))
-    replacing = [(lower, name) for lower, name in both if lower in _OF_ATTRIBUTES]
-    return replacing, [name for lower, name in both if lower not in _OF_ATTRIBUTES]
+    headers = [(_OF_ATTRIBUTES.get(name.lower()), name) for name in names]
+    replacing = [(header, name) for header, name in headers if header]
+    return replacing, [name for header, name in headers if not header]
 
 
 def _addresses(addresses: Any, family: Family) -> str:
-    if not addresses:
-        return ""
     if not isinstance(addresses, (list, tuple)):
         raise Unusual("recipients that are no list")
     if family is not Family.OURS and not all(addresses):

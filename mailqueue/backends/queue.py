@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from email.message import Message
+from itertools import starmap
 from typing import Any, NamedTuple
 
 from .. import payload
@@ -92,7 +93,7 @@ class EmailBackend(BaseEmailBackend):
         for outgoing in portion:
             queue = outgoing.options.queue or self.queue or settings.MAILQUEUE.QUEUE
             by_queue.setdefault(queue, []).append(outgoing)
-        return sum(self._send_to(queue, group) for queue, group in by_queue.items())
+        return sum(starmap(self._send_to, by_queue.items()))
 
     def _send_to(self, queue: str, group: Sequence[_Outgoing]) -> int:
         start = time.monotonic()
@@ -230,39 +231,59 @@ def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int
 
 def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
     """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
-    given = settings.MAILQUEUE.loosely(messages)
-    addressed = (message for message in given if message.recipients())
     before = 0
-    while True:
-        at_once = max(_AT_FIRST, min(before // _PART_OF_BEFORE, settings.MAILQUEUE.BATCH_SIZE))
-        blobs = BlobCollector(settings.MAILQUEUE.BLOB_THRESHOLD)
-        portion: list[_Outgoing] = []
+    portion = _Portion(_AT_FIRST)
+    for message in settings.MAILQUEUE.loosely(messages):
+        recipients = message.recipients()
+        if not recipients:
+            continue
+        portion.add(message, recipients)
+        if portion.is_full:
+            yield portion.messages
+            before += len(portion.messages)
+            portion.messages.clear()  # the caller has the list until it gets the next one
+            at_once = min(before // _PART_OF_BEFORE, settings.MAILQUEUE.BATCH_SIZE)
+            portion = _Portion(max(_AT_FIRST, at_once))
+    if portion.messages:
+        yield portion.messages
+
+
+class _Portion:
+    """Messages that are accepted together, so many at most."""
+
+    def __init__(self, at_most: int) -> None:
+        self.messages: list[_Outgoing] = []
+        self._at_most = at_most
+        self._blobs = BlobCollector(settings.MAILQUEUE.BLOB_THRESHOLD)
         # What the message objects hold, each thing once: they are kept until they get their ids.
-        held: dict[int, object] = {}
-        size = 0
-        for message in addressed:
-            portion.append(_prepared(message, blobs))
-            size += len(portion[-1].entry.payload)
-            for content in _contents(message):
-                if id(content) not in held:
-                    held[id(content)] = content
-                    size += _weight(content)
-            if len(portion) == at_once or size + blobs.size > _BYTES_AT_ONCE:
-                break
-        if not portion:
-            return
-        yield portion
-        before += len(portion)
-        portion.clear()  # the caller has the list until it gets the next one
+        self._held: dict[int, object] = {}
+        self._size = 0
+
+    def add(self, message: Any, recipients: Sequence[str]) -> None:
+        """Serialize a message; what is wrong with it is an error now."""
+        outgoing = _prepared(message, recipients, self._blobs)
+        self.messages.append(outgoing)
+        self._size += len(outgoing.entry.payload)
+        for content in _contents(message):
+            if id(content) not in self._held:
+                self._held[id(content)] = content
+                self._size += _weight(content)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many as may be, or as much as fits into memory."""
+        size = self._size + self._blobs.size
+        return len(self.messages) == self._at_most or size > _BYTES_AT_ONCE
 
 
-def _contents(message: Any) -> Iterator[object]:
+def _contents(message: Any) -> list[object]:
     """What may be large in a message: its body, its alternatives, its attachments."""
-    yield getattr(message, "body", None)
+    found = [getattr(message, "body", None)]
     for alternative in getattr(message, "alternatives", None) or ():
-        yield alternative[0]
+        found.append(alternative[0])
     for part in getattr(message, "attachments", None) or ():
-        yield part if isinstance(part, Message) else part[1]
+        found.append(part if isinstance(part, Message) else part[1])
+    return found
 
 
 def _weight(content: object) -> int:
@@ -278,15 +299,15 @@ def _weight(content: object) -> int:
     return sys.getsizeof(content)
 
 
-def _prepared(message: Any, blobs: BlobCollector) -> _Outgoing:
+def _prepared(message: Any, recipients: Sequence[str], blobs: BlobCollector) -> _Outgoing:
     options = options_of(message)
-    id_, in_doubt = vars(message).pop("_mailqueue_pending", None) or (secrets.token_hex(10), False)
-    text = current_sealer().seal(payload.dumps(message, id_, blobs))
+    id_, in_doubt = vars(message).pop("_mailqueue_pending", None) or (os.urandom(10).hex(), False)
+    text = current_sealer().seal(payload.dumps(message, id_, blobs, recipients))
     entry = Entry(
         id=id_,
         payload=text,
         digest=payload.digest(text),
-        summary=payload.summary(message),
+        summary=payload.summary(message, recipients),
         send_at=options.send_at,
         expires_at=options.expires_at,
         idempotency_key=options.idempotency_key,

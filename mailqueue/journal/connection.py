@@ -173,12 +173,14 @@ class Script:
 
     def _take(self) -> Any:
         """A connection that nobody else can get until it is kept or dropped."""
-        with suppress(IndexError):
-            while True:
+        while self._kept:
+            try:
                 kept = self._kept.pop()
-                if kept.is_usable():
-                    return kept.connection
-                self._drop(kept.connection)
+            except IndexError:  # another thread has it
+                break
+            if kept.is_usable():
+                return kept.connection
+            self._drop(kept.connection)
         return self._client.connection_pool.get_connection()
 
     def _drop(self, connection: Any) -> None:

@@ -108,7 +108,7 @@ class Journal:
             # The key may tell something of a person, and names of keys can't be sealed.
             same = sha256(entry.idempotency_key) if entry.idempotency_key else ""
             arguments += [same, " ".join(entry.blobs), entry.priority]
-        ids = tuple(entry.id for entry in entries)
+        ids = tuple([entry.id for entry in entries])
         call = self._call_durably if fsync else self._call
         for _ in range(_TRIES_TO_STORE):
             answer = call("accept", arguments, ids)
