@@ -101,8 +101,9 @@ class Batch:
 
     def collect(self) -> None:
         """Learn what ``look_further`` has claimed."""
-        with suppress(JournalUnavailable):
-            self._collect()
+        if self._asked is not None:
+            with suppress(JournalUnavailable):
+                self._collect()
 
     def _collect(self) -> bool:
         asked, self._asked = self._asked, None

@@ -164,7 +164,7 @@ class ByChunks:
     def _write_ends(self, parts: list[bytes]) -> None:
         """Write what makes messages complete. Where it breaks off, replies can still be read."""
         try:
-            self._session.dialogue.write(*parts, timeout=self._session.seconds(Phase.DOT))
+            self._session.dialogue.write(*parts, timeout=self._session.seconds[Phase.DOT])
         except OSError as error:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()

@@ -274,7 +274,10 @@ class Delivery:
     def _report(self) -> None:
         """Tell the log what is on record."""
         unreported, self._unreported = self._unreported, []
+        tells_all = _log.isEnabledFor(logging.INFO)
         for settled, was_in_time in unreported:
+            if was_in_time and not tells_all:
+                continue
             # A logging handler of the project's may raise. That would be taken for an error of the
             # message at hand, which is the next one by now.
             with suppress(Exception):

@@ -113,9 +113,10 @@ class Dialogue:
         if not (self._received or self._lost or isinstance(self._socket, ssl.SSLSocket)):
             # It is there, so this doesn't wait, and needs no time-out of its own.
             self._take(self._socket.recv(65536))
-        with suppress(TimeoutError):
+        try:
             return self.read(within)
-        return None
+        except TimeoutError:
+            return None
 
     def has_answered(self, count: int) -> bool:
         """Whether so many replies are here."""

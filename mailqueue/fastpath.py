@@ -8,7 +8,7 @@ kept. Where a glance doesn't tell, ``message()`` decides: on every other shape, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.contentmanager import raw_data_manager
 from email.generator import BytesGenerator
 from email.message import EmailMessage as PythonMessage
@@ -179,7 +179,7 @@ def _policy(seven_bit: bool, utf8: bool) -> _Policy:
 # -- the whole
 
 
-def _pieces(shape: Shape, id_: str, policy: _Policy) -> Iterator[bytes]:
+def _pieces(shape: Shape, id_: str, policy: _Policy) -> list[bytes]:
     fields = _fields(shape, policy)
     whole = _whole(shape, id_, policy)
     version = b"MIME-Version: 1.0\r\n"
@@ -188,7 +188,7 @@ def _pieces(shape: Shape, id_: str, policy: _Policy) -> Iterator[bytes]:
     # What turns a body into a multipart moves the type behind the version.
     is_behind = shape.has_body and bool(shape.alternatives or shape.attachments)
     first = (version, whole.head) if is_behind else (whole.head, version)
-    yield from (*first, fields, b"\r\n", *whole.content)
+    return [*first, fields, b"\r\n", *whole.content]
 
 
 def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:

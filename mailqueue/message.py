@@ -149,9 +149,12 @@ class EmailMessage:
 
     def recipients(self) -> list[str]:
         """Everyone the message goes to: ``to``, ``cc`` and ``bcc``, without the empty ones."""
+        everyone: list[str] = []
         for name in ("to", "cc", "bcc"):
-            _refuse_string(getattr(self, name), name)
-        everyone = [*(self.to or ()), *(self.cc or ()), *(self.bcc or ())]
+            addresses = getattr(self, name)
+            if type(addresses) is not list:
+                _refuse_string(addresses, name)
+            everyone += addresses or ()
         return [address for address in everyone if address]
 
     def send(self, fail_silently: bool = False, *, using: str | None = None) -> int:
@@ -338,14 +341,13 @@ class EmailMultiAlternatives(EmailMessage):
 
 
 def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:
-    _refuse_string(addresses, name)
+    if type(addresses) is not list:
+        _refuse_string(addresses, name)
     return list(addresses or ())
 
 
 def _refuse_string(addresses: object, name: str) -> None:
     # A string would be taken for a list of addresses of one letter each.
-    if type(addresses) is list:
-        return
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses or (), Iterable):
         raise TypeError(f'"{name}" argument must be a list or tuple')
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from .errors import MailqueueError
@@ -27,7 +28,7 @@ class Reply:
     code: int
     text: str
 
-    @property
+    @cached_property  # a server says the same again and again
     def verdict(self) -> Verdict:
         """What the reply's first digit says; 252 accepts like any 2yz."""
         if 200 <= self.code < 300:

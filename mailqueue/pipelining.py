@@ -83,8 +83,8 @@ class ByData:
         session = self._session
         if is_open:
             # RFC 2920 3.1: the server takes a message for nobody, so it gets an empty one.
-            session.dialogue.write(b".\r\n", timeout=session.seconds(Phase.BODY))
-            session.dialogue.read(session.seconds(Phase.DOT))
+            session.dialogue.write(b".\r\n", timeout=session.seconds[Phase.BODY])
+            session.dialogue.read(session.seconds[Phase.DOT])
         else:
             session.rset()
         return transaction.outcome(Verdict.ACCEPTED, "")
@@ -149,7 +149,7 @@ class ByData:
         """Send what is left of the body, the dot, and the next envelope in one write."""
         session = self._session
         try:
-            session.dialogue.write(*end.parts, timeout=session.seconds(Phase.DOT))
+            session.dialogue.write(*end.parts, timeout=session.seconds[Phase.DOT])
             faultpoint.passed("dot")
             session.dialogue.doze()
             if end.newest is not None:
@@ -157,7 +157,7 @@ class ByData:
             reply = session.dialogue.read_at_once(_TOGETHER)
             if reply is None:
                 self._use_time(end, turn, room)
-                reply = session.dialogue.read(session.seconds(Phase.DOT))
+                reply = session.dialogue.read(session.seconds[Phase.DOT])
             faultpoint.passed("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
             session.drop()

@@ -62,7 +62,7 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     spellings: dict[str, list[str]] = {}
     for recipient in outgoing.recipients:
         spellings.setdefault(envelope_address(recipient), []).append(recipient)
-    utf8 = not all(address.isascii() for address in (sender, *spellings))
+    utf8 = not "".join((sender, *spellings)).isascii()
     data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
     return Envelope(sender, spellings, data, utf8)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import smtplib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from . import faultpoint
@@ -36,7 +36,11 @@ class Session:
         self._smtp: smtplib.SMTP = backend.connection
         if self._smtp.sock is None:
             raise ServerTrouble("the server closed the connection")
-        self._timeout = timeout
+        # How long to wait for the server in each phase.
+        self.seconds: Mapping[Phase, float] = {
+            phase: usual if timeout is None or phase is Phase.DOT else min(usual, timeout)
+            for phase, usual in PHASE_TIMEOUTS.items()
+        }
         # By the id, and only for the very same: a later attempt is for other recipients.
         self._rendered: dict[str, tuple[Outgoing, Envelope]] = {}
         self._most_rendered = 2 * ahead  # the rest is of messages that were given back
@@ -136,7 +140,7 @@ class Session:
                 return
             end = [tail] if commands[-1] is transaction.commands[-1] else []
             self.refuse_unasked()
-            self.dialogue.write(written(commands), *end, timeout=self.seconds(commands[0][0]))
+            self.dialogue.write(written(commands), *end, timeout=self.seconds[commands[0][0]])
             self.read_replies(transaction, commands)
 
     # -- the content
@@ -146,8 +150,8 @@ class Session:
         lost: OSError | None = None
         try:
             if head:
-                self.dialogue.write(head, timeout=self.seconds(Phase.BODY))
-            if self.dialogue.write_long(data, self.seconds(Phase.BODY)):
+                self.dialogue.write(head, timeout=self.seconds[Phase.BODY])
+            if self.dialogue.write_long(data, self.seconds[Phase.BODY]):
                 return None
         except OSError as error:
             lost = error
@@ -168,7 +172,7 @@ class Session:
     def rset(self) -> Reply:
         """Have the server forget the transaction that is open; return what it says."""
         self.refuse_unasked()
-        self.dialogue.write(b"RSET\r\n", timeout=self.seconds(Phase.RSET))
+        self.dialogue.write(b"RSET\r\n", timeout=self.seconds[Phase.RSET])
         return self.reply(Phase.RSET)
 
     def read_replies(
@@ -181,20 +185,13 @@ class Session:
 
     def reply(self, phase: Phase, within: float = math.inf) -> Reply:
         """Read the reply to a command; nonsense for a reply is the server's trouble."""
-        return checked(self.dialogue.read(min(self.seconds(phase), within)), phase)
+        return checked(self.dialogue.read(min(self.seconds[phase], within)), phase)
 
     def refuse_unasked(self, within: float = 0) -> None:
         """Replies that nobody asked for would be read as those to what is asked next."""
         if self.dialogue.has_unread(within):
             reply = self.dialogue.read(timeout=1)
             raise ServerTrouble(f"the server said something unasked: {reply}")
-
-    def seconds(self, phase: Phase) -> float:
-        """How long to wait for the server in that phase."""
-        timeout = PHASE_TIMEOUTS[phase]
-        if self._timeout is not None and phase is not Phase.DOT:
-            timeout = min(timeout, self._timeout)
-        return timeout
 
 
 def checked(reply: Reply, phase: Phase) -> Reply:

@@ -236,7 +236,7 @@ def _extra_fields(
     """Those extra headers that take the place of an attribute, by its header; the others."""
     if not extra_headers:
         return {}, []
-    if not all(type(name) is str for name in extra_headers):
+    if {*map(type, extra_headers)} != {str}:
         raise Unusual("a header whose name may be written in another way than it compares")
     replacing, others = _by_place(tuple(extra_headers))
     if family is not Family.OURS and any(

@@ -42,7 +42,7 @@ Command = tuple[Phase, str]
 
 def written(commands: Iterable[Command]) -> bytes:
     """The commands as they go over the wire."""
-    return "".join(f"{line}\r\n" for _, line in commands).encode("utf-8")
+    return "".join([f"{line}\r\n" for _, line in commands]).encode("utf-8")
 
 
 @dataclass
