@@ -1,9 +1,9 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
 from .connection import Client, Script, connect, errors_translated
-from .journal import NO_FSYNC, Journal, Policy, known_queues, now_on
+from .journal import Journal, Policy
 from .opening import open_journal, open_journals
-from .reading import readable
+from .reader import NO_FSYNC, known_queues, now_on
 from .record import (
     Accepted,
     Attempt,
@@ -17,6 +17,7 @@ from .record import (
     Settlement,
     State,
 )
+from .rows import readable
 
 __all__ = [
     "NO_FSYNC",

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.resources import files
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import redis
 
 from .. import quickjson
 from ..blobs import sha256
-from ..errors import EnqueueError, ImproperlyConfigured, JournalUnavailable
+from ..errors import EnqueueError, JournalUnavailable
 from ..sealing import Sealer
-from .connection import Client, Script, ensure_connected, errors_translated
-from .reading import WITHOUT_PAYLOAD, dump_results, read_record, read_results
-from .record import Accepted, Change, Claim, Due, Entry, Record, Result, Settled, Settlement, State
+from .connection import Client, ensure_connected, errors_translated
+from .reader import QUEUES, Reader, ms
+from .record import Accepted, Change, Claim, Due, Entry, Settled, Settlement, State
+from .rows import dump_results, read_results
 
-_SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
-_QUEUES = "mailqueue:queues"
-NO_FSYNC = (
-    "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
-    "an append-only file (`appendonly yes`)"
-)
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
 _TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 _CHANGE_AT_ONCE = 500  # likewise
 # What reads the answer of a claim: the claims, and the number that comes with them.
 Claiming: TypeAlias = Callable[[], tuple[list[Claim], int]]
-_IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
 
 
 @dataclass(frozen=True)
@@ -52,10 +45,10 @@ class Policy:
     max_lost: int = 5
 
 
-class Journal:
-    """The messages of one queue.
+class Journal(Reader):
+    """The messages of one queue, to be looked at and changed.
 
-    Each method is one atomic operation of ``journal.lua``, which documents keys and transitions.
+    Each change is one atomic operation of ``journal.lua``, which documents keys and transitions.
     All of them raise JournalUnavailable when the server can't be reached or refuses.
     """
 
@@ -66,12 +59,8 @@ class Journal:
         policy: Policy | None = None,
         sealer: Sealer | None = None,
     ) -> None:
-        self.queue = queue
-        self.sealer = sealer or Sealer()
-        self._client = client
+        super().__init__(client, queue, sealer)
         self.policy = policy or Policy()
-        self._prefix = f"mailqueue:{{{queue}}}"
-        self._script = Script(client, _SCRIPT)
         self._announced = False
 
     # -- the producer's side
@@ -100,7 +89,7 @@ class Journal:
     def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Accepted]:
         self._announce(fsync)
         policy = self.policy
-        arguments: list[str | int] = [_ms(policy.grace), _ms(policy.same_within), room]
+        arguments: list[str | int] = [ms(policy.grace), ms(policy.same_within), room]
         for entry in entries:
             summary = self.sealer.seal(quickjson.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
@@ -138,35 +127,8 @@ class Journal:
             return
         self.check(fsync=fsync)
         with errors_translated(self._client):
-            self._client.sadd(_QUEUES, self.queue)
+            self._client.sadd(QUEUES, self.queue)
         self._announced = True
-
-    def check(self, *, fsync: bool = False) -> None:
-        """Raise ImproperlyConfigured where the server would break what we promise.
-
-        It must evict nothing; for ``fsync`` it must keep an append-only file and know ``WAITAOF``
-        (Redis 7.2, Valkey), without which nobody learns when a message is on the disk.
-        """
-        server = self.server()
-        policy = server.get("maxmemory_policy", "noeviction")
-        if policy.startswith("allkeys"):
-            raise ImproperlyConfigured(
-                f"the journal's server may evict messages: its maxmemory-policy is {policy}; "
-                "set it to noeviction"
-            )
-        if fsync and not self.can_fsync():
-            raise ImproperlyConfigured(NO_FSYNC)
-
-    def can_fsync(self) -> bool:
-        """Whether the server keeps an append-only file, and can tell when it is on the disk."""
-        if not self.server().get("aof_enabled"):
-            return False
-        with errors_translated(self._client):
-            try:
-                self._client.waitaof(0, 0, 1)
-            except redis.ResponseError as error:
-                return "unknown command" not in str(error).lower()
-        return True
 
     # -- the worker's side
 
@@ -180,7 +142,7 @@ class Journal:
 
     def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Claiming:
         """The same, without a wait: what it returns is to be called for the answer."""
-        arguments: list[str | int] = [_ms(self.policy.lease), *self._recovery()]
+        arguments: list[str | int] = [ms(self.policy.lease), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
         return self._begin("claim", arguments)
@@ -196,7 +158,7 @@ class Journal:
 
     def begin_take(self, limit: int, *, begins: str = "") -> Claiming:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [_ms(self.policy.lease), limit, begins])
+        return self._begin("take", [ms(self.policy.lease), limit, begins])
 
     def _begin(self, operation: str, arguments: Sequence[str | int]) -> Claiming:
         asked = self._script.ask(self._prefix, [operation, *arguments])
@@ -207,14 +169,10 @@ class Journal:
 
         return claims
 
-    def results_of(self, claim: Claim) -> dict[str, Result]:
-        """The results of those recipients that earlier attempts have settled."""
-        return read_results(self.sealer.open(claim.results)) if claim.results != "{}" else {}
-
     def renew(self, claims: Iterable[Claim]) -> int:
         """Prolong the leases of claims that still hold; return how many did."""
         pairs = [part for claim in claims for part in (claim.id, claim.token)]
-        return int(self._call("renew", [_ms(self.policy.lease), *pairs])) if pairs else 0
+        return int(self._call("renew", [ms(self.policy.lease), *pairs])) if pairs else 0
 
     def advance(
         self,
@@ -227,7 +185,7 @@ class Journal:
         One round trip for both; ``meanwhile`` is called while the answer travels. Returns whether
         each result was recorded, and whether each dot may be sent; False: that claim is stale.
         """
-        arguments: list[str | int] = [_ms(self.policy.reply_wait), len(settled)]
+        arguments: list[str | int] = [ms(self.policy.reply_wait), len(settled)]
         for result in settled:
             arguments += self._settled(result)
         for claim in claims:
@@ -248,13 +206,13 @@ class Journal:
         claim, settlement = settled.claim, settled.settlement
         seal = self.sealer.seal
         line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
-        delay = -1 if settlement.delay is None else _ms(settlement.delay)
+        delay = -1 if settlement.delay is None else ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
         return [*arguments, seal(dump_results(settlement.results)), seal(quickjson.dumps(line))]
 
     def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
         """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
-        arguments: list[str | int] = [claim.id, claim.token, _ms(delay)]
+        arguments: list[str | int] = [claim.id, claim.token, ms(delay)]
         arguments += [reply and self.sealer.seal(reply)]
         return bool(self._call("give_back", arguments))
 
@@ -268,13 +226,13 @@ class Journal:
         Returns what to publish tasks for. With ``tick``, only the first of all the workers that
         ask within so many seconds gets any.
         """
-        arguments = [_ms(tick), limit, _ms(self.policy.regrace), *self._recovery()]
+        arguments = [ms(tick), limit, ms(self.policy.regrace), *self._recovery()]
         released = self._call("release", arguments)
         return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in released]
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""
-        return int(self._call("trim", [state, _ms(older_than), limit]))
+        return int(self._call("trim", [state, ms(older_than), limit]))
 
     def beat(self, worker: str) -> None:
         """Note that this worker's timer looks after the queue."""
@@ -282,31 +240,12 @@ class Journal:
 
     # -- the operator's side
 
-    def pulse(self, *, alive_within: float, overdue_by: float) -> tuple[list[str], int]:
-        """Tell the workers whose timers looked lately, and how many messages they overlooked.
-
-        That is: within so many seconds, and due for more than so many seconds.
-        """
-        workers, overdue = self._call("pulse", [_ms(alive_within), _ms(overdue_by)])
-        return [str(worker) for worker in workers], int(overdue)
-
-    def server(self) -> dict[str, Any]:
-        """What the server says of itself: version, persistence, eviction. Some say nothing."""
-        with errors_translated(self._client):
-            try:
-                found: dict[str, Any] = self._client.info()
-            except redis.ResponseError as error:
-                if "unknown command" in str(error).lower():
-                    return {}
-                raise
-        return found
-
     def retry(self, ids: Sequence[str]) -> list[str]:
         """Queue messages again that failed or wait for their next try; return which ones.
 
         Recipients who were served are not tried again.
         """
-        arguments: list[str | int] = [_ms(self.policy.grace)]
+        arguments: list[str | int] = [ms(self.policy.grace)]
         for id_, found in zip(ids, self._fields("results", ids), strict=True):
             seen = found or "{}"
             results = read_results(self.sealer.open(seen))
@@ -344,79 +283,13 @@ class Journal:
             for id_, changed, state in self._call(operation, ids[start : start + _CHANGE_AT_ONCE])
         ]
 
-    def counts(self) -> dict[State, int]:
-        """How many messages are in each state."""
-        found = self._call("counts", list(State))
-        return {state: int(count) for state, count in zip(State, found, strict=True)}
-
-    def totals(self) -> dict[str, int]:
-        """How many were ever accepted, and how often each final state was reached."""
-        with errors_translated(self._client):
-            found: Mapping[Any, Any] = self._client.hgetall(f"{self._prefix}:totals")
-        return {name: int(count) for name, count in found.items()}
-
-    def ids(self, state: State, *, newest_first: bool = False) -> Iterator[str]:
-        """The ids in that state, by the time when they entered it."""
-        if state in _IN_HAND:
-            yield from self._in_hand(state, newest_first)
-            return
-        start, page = 0, 500
-        while True:
-            with errors_translated(self._client):
-                key = f"{self._prefix}:state:{state}"
-                found = self._client.zrange(key, start, start + page - 1, desc=newest_first)
-            yield from map(str, found)
-            if len(found) < page:
-                return
-            start += page
-
-    def scan(self, state: State) -> Iterator[str]:
-        """The ids in that state, in no order; none is missed that stays in it meanwhile."""
-        if state in _IN_HAND:
-            yield from self._in_hand(state, newest_first=False)
-            return
-        with errors_translated(self._client):
-            for id_, _ in self._client.zscan_iter(f"{self._prefix}:state:{state}", count=500):
-                yield str(id_)
-
-    def read(self, ids: Sequence[str]) -> list[Record]:
-        """The records of those ids that exist."""
-        with errors_translated(self._client):
-            pipeline = self._client.pipeline(transaction=False)
-            for id_ in ids:
-                pipeline.hgetall(f"{self._prefix}:message:{id_}")
-            rows = pipeline.execute()
-        return [
-            read_record(id_, self.queue, row, self.sealer.open)
-            for id_, row in zip(ids, rows, strict=True)
-            if row
-        ]
-
-    def payload(self, id_: str) -> str | None:
-        """The payload as it was accepted, or None where it is gone."""
-        with errors_translated(self._client):
-            found = self._client.hmget(f"{self._prefix}:message:{id_}", ["state", "payload"])
-        state, payload = found
-        return None if payload is None or state in WITHOUT_PAYLOAD else str(payload)
-
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""
         with errors_translated(self._client):
             for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
                 self._client.delete(key)
 
-    def blob(self, name: str) -> str | None:
-        """A large attachment by its SHA-256, or None where it is gone."""
-        with errors_translated(self._client):
-            found = self._client.get(f"{self._prefix}:blob:{name}")
-        return None if found is None else self.sealer.open(str(found))
-
     # -- how it is done
-
-    def _in_hand(self, state: State, newest_first: bool) -> list[str]:
-        rows = [row for row in self._call("in_hand", []) if row[1] == state]
-        rows.sort(key=lambda row: int(row[2]), reverse=newest_first)
-        return [str(id_) for id_, _, _ in rows]
 
     def _read_claim(self, row: Sequence[Any]) -> Claim:
         id_, token, attempt, tries, age, results, payload, lost = row
@@ -431,21 +304,9 @@ class Journal:
             is_suspect=int(lost) > 0,
         )
 
-    def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
-        with errors_translated(self._client):
-            pipeline = self._client.pipeline(transaction=False)
-            for id_ in ids:
-                pipeline.hget(f"{self._prefix}:message:{id_}", name)
-            return list(pipeline.execute())
-
     def _recovery(self) -> list[int]:
         doubt = self.policy.doubt
-        return [self.policy.max_lost, -1 if doubt is None else _ms(doubt)]
-
-    def _call(
-        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()
-    ) -> Any:
-        return self._script.call(self._prefix, [operation, *arguments], unknown)
+        return [self.policy.max_lost, -1 if doubt is None else ms(doubt)]
 
     def _call_durably(
         self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]
@@ -460,7 +321,7 @@ class Journal:
         for _ in range(2):
             pipeline = self._client.pipeline(transaction=False)
             pipeline.evalsha(self._script.sha, 1, self._prefix, operation, *arguments)
-            pipeline.waitaof(1, 0, _ms(timeout * 0.9))
+            pipeline.waitaof(1, 0, ms(timeout * 0.9))
             answer, synced = pipeline.execute(raise_on_error=False)
             if not isinstance(answer, redis.exceptions.NoScriptError):
                 break
@@ -475,22 +336,5 @@ class Journal:
         return answer
 
 
-def known_queues(client: Client) -> set[str]:
-    """The queues that anything was ever accepted for."""
-    with errors_translated(client):
-        return {str(queue) for queue in client.smembers(_QUEUES)}
-
-
-def now_on(client: Client) -> datetime:
-    """The time on the server's clock, by which all due times are meant."""
-    with errors_translated(client):
-        seconds, microseconds = client.time()
-    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
-
-
 def _moment(time: datetime | None) -> int:
     return max(1, int(time.timestamp() * 1000)) if time else 0  # 0 is none
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

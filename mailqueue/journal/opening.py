@@ -9,7 +9,8 @@ from ..conf import settings
 from ..sealing import sealer_for
 from ..urls import journal_url
 from .connection import Client, connect
-from .journal import Journal, Policy, known_queues
+from .journal import Journal, Policy
+from .reader import known_queues
 
 _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since it probably arrived
 
