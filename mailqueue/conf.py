@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -67,11 +67,11 @@ class Setting(Generic[T]):
         if steady is None:
             return self._looked_up(section)
         kept = steady.values[section.kind]
-        try:
-            value: T = kept[self.name]
-        except KeyError:
+        value: Any = kept.get(self.name, _MISSING)
+        if value is _MISSING:
             value = kept[self.name] = self._looked_up(section)
-        return value
+        found: T = value
+        return found
 
     def _looked_up(self, section: _Section) -> T:
         raw, source = section.look_up(self.name)
@@ -113,7 +113,6 @@ class _Steady:
     environment: Mapping[Any, Any]
     fingerprint: bytes | None = None
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
-    made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
 _steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
@@ -213,20 +212,6 @@ class QueueSettings(_Section):
         if len(found.sources["MAILQUEUE"]) > 1:  # Django's is among them
             found = replace(found, values=found.values | {"mail": {}})
         return _Block(found)
-
-    def made(self, make: Callable[..., T], *arguments: Hashable) -> T:
-        """What ``make`` makes of the arguments and of these settings, once where they are steady.
-
-        Of others, such as Django's own, it must not depend.
-        """
-        steady = _steady.get()
-        if steady is None:
-            return make(*arguments)
-        key = (make, *arguments)
-        if key not in steady.made:
-            steady.made[key] = make(*arguments)
-        thing: T = steady.made[key]
-        return thing
 
     def loosely(self, things: Iterable[T]) -> Iterator[T]:
         """Those things, each made as if outside of the block, where that is made by others' code.

@@ -135,7 +135,7 @@ def _refuse_unsound(shape: Shape) -> None:
             raise Unusual("a header that Python may be unable to read")
     for given in shape.attachments:
         if not _is_sound_attachment(given, shape.family):
-            raise Unusual("an attachment that may be no text, or none but text")
+            raise Unusual("an attachment that Python or Django may refuse")
     _refuse_surrogates(shape.body)
     for text, _ in shape.alternatives:
         _refuse_surrogates(text)

@@ -32,8 +32,9 @@ from .mime import (
     split_type,
 )
 
-_ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
-_ATTRIBUTE_HEADERS = {"from", *(header.lower() for header in _ADDRESS_LISTS.values())}
+# The headers that list addresses, by the attributes that they stem from.
+ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
+_ATTRIBUTE_HEADERS = {"from", *(header.lower() for header in ADDRESS_LISTS.values())}
 
 
 class _DnsName:
@@ -154,7 +155,7 @@ class EmailMessage:
             addresses = getattr(self, name)
             if type(addresses) is not list:
                 _refuse_string(addresses, name)
-            everyone += addresses or ()
+            everyone.extend(addresses or ())
         return [address for address in everyone if address]
 
     def send(self, fail_silently: bool = False, *, using: str | None = None) -> int:
@@ -273,7 +274,7 @@ class EmailMessage:
         yield from ((n, v) for n, v in others if n.lower() not in _ATTRIBUTE_HEADERS)
 
     def _address_headers(self, given: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        for attribute, header in _ADDRESS_LISTS.items():
+        for attribute, header in ADDRESS_LISTS.items():
             addresses = getattr(self, attribute)
             _refuse_string(addresses, attribute)
             value = given.get(header.lower(), [address for address in addresses or () if address])

@@ -28,7 +28,7 @@ class Reply:
     code: int
     text: str
 
-    @cached_property  # a server says the same again and again
+    @cached_property  # a reply that comes again and again is the same object
     def verdict(self) -> Verdict:
         """What the reply's first digit says; 252 accepts like any 2yz."""
         if 200 <= self.code < 300:

@@ -27,7 +27,13 @@ from .contents import dump_attachment, dump_content, in_base64, load_attachment,
 from .errors import PayloadError
 from .fastpath import is_sound
 from .headers import header_text
-from .message import EmailAttachment, EmailMessage, EmailMultiAlternatives, make_msgid
+from .message import (
+    ADDRESS_LISTS,
+    EmailAttachment,
+    EmailMessage,
+    EmailMultiAlternatives,
+    make_msgid,
+)
 from .shape import base_classes, builder_of
 from .values import from_json, to_json
 
@@ -73,22 +79,22 @@ def dumps(
 ) -> str:
     """Turn a message of ours or of Django's into a payload; large attachments go to ``blobs``.
 
-    ``recipients`` are the message's own, where the caller has them at hand.
-    Message-ID and Date are fixed here, so that every attempt sends the same ones. Raises ValueError
-    for a newline in a header or an address, and PayloadError (a ValueError too) for what can't be
-    carried, naming it.
+    ``recipients`` is the list of the message's own, where the caller has it at hand. Message-ID and
+    Date are fixed here, so that every attempt sends the same ones. Raises ValueError for a newline
+    in a header or an address, and PayloadError (a ValueError too) for what can't be carried, naming
+    it.
     """
     blobs = blobs if blobs is not None else BlobCollector(sys.maxsize)
     blobs.used = {}
     own = _builds_its_own(message)
     if recipients is None:
-        recipients = message.recipients()
+        recipients = list(message.recipients())
     for address in (message.from_email, *recipients):
         if address:
             envelope_address(address)  # raises what is wrong with it
     if own:
         _refuse_line_ends(message)
-        found = _dump_rendered(message, message.message())
+        found = _dump_rendered(message, message.message(), recipients)
     else:
         _refuse_unbuildable(message, blobs.threshold)
         found = _dump_fields(message, blobs)
@@ -190,8 +196,11 @@ def _refuse_line_ends(message: Any) -> None:
     Django's classes refuse LF and CR only, and parsers split headers at others too.
     """
     refuse_line_ends(str(message.subject), "Subject")
-    for address in getattr(message, "reply_to", None) or ():
-        refuse_line_ends(str(address), "Reply-To")
+    for name, header in ADDRESS_LISTS.items():
+        addresses = getattr(message, name, None)
+        # An iterator can be read only once, and not here.
+        for address in addresses if isinstance(addresses, (list, tuple)) else ():
+            refuse_line_ends(str(address), header)
     for name, value in (message.extra_headers or {}).items():
         refuse_line_ends(str(name), "name")
         refuse_line_ends(header_text(str(name), value), str(name))
@@ -219,7 +228,7 @@ def _is_heavy(part: Any, threshold: int) -> bool:
     return isinstance(part, tuple) and isinstance(part[1], bytes) and len(part[1]) > threshold
 
 
-def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
+def _dump_rendered(message: Any, rendered: Message, recipients: Sequence[str]) -> dict[str, Any]:
     if "Message-ID" not in rendered:
         rendered["Message-ID"] = make_msgid()
     if "Date" not in rendered:
@@ -228,7 +237,7 @@ def _dump_rendered(message: Any, rendered: Message) -> dict[str, Any]:
         "kind": "rendered",
         "subject": _text(message.subject),
         "from_email": _sender(message),
-        "recipients": [str(address) for address in message.recipients()],
+        "recipients": [str(address) for address in recipients],
         "mime": in_base64(rendered.as_bytes()),
         # What its class needed to build it may have no form in JSON; the rest is for who sends it.
         "attributes": _dump_attributes(message, strict=False),

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .addresses import refuse_line_ends
 from .conf import settings
 from .headers import is_pythons
-from .message import EmailMessage, EmailMultiAlternatives
+from .message import ADDRESS_LISTS, EmailMessage, EmailMultiAlternatives
 from .values import is_lazy_text
 
 UTF8 = {"utf-8", "utf8"}
@@ -35,7 +35,6 @@ _LONGEST_NAMES = 2000  # characters, of a file's name and its type
 _FIELD_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
 # Another multipart may have rules of its own, as "signed" has.
 _MULTIPARTS = {"mixed", "alternative", "related"}
-_ADDRESS_LISTS = {"To": "to", "Cc": "cc", "Reply-To": "reply_to"}
 _OF_ATTRIBUTES = {"from": "From", "to": "To", "cc": "Cc", "reply-to": "Reply-To"}
 # Methods that have done their work when a message is sent, or do it where it is sent from.
 _HARMLESS = {
@@ -216,13 +215,14 @@ def _single_part(part: MIMEPart) -> MIMEPart:
 
 def _fields(message: Any, family: Family) -> list[tuple[str, str]]:
     """The header fields in the order in which ``message()`` sets them."""
-    given, others = _extra_fields(message.extra_headers or {}, family)
+    given, others = _extra_fields(dict((message.extra_headers or {}).items()), family)
     sender = given["From"] if "From" in given else _text(message.from_email)
     fields = [("Subject", _text(message.subject)), ("From", sender)]
-    for name, attribute in _ADDRESS_LISTS.items():
+    for attribute, name in ADDRESS_LISTS.items():
+        # Looked at even where a header takes their place: somebody gets the message.
         addresses = getattr(message, attribute)
-        value = _addresses(addresses, family) if addresses else ""
-        value = given.get(name, value)
+        listed = _addresses(addresses, family) if addresses else ""
+        value = given.get(name, listed)
         if value:
             fields.append((name, value))
     for address in message.bcc or ():
@@ -231,7 +231,7 @@ def _fields(message: Any, family: Family) -> list[tuple[str, str]]:
 
 
 def _extra_fields(
-    extra_headers: Any, family: Family
+    extra_headers: dict[Any, Any], family: Family
 ) -> tuple[dict[str, str], list[tuple[str, str]]]:
     """Those extra headers that take the place of an attribute, by its header; the others."""
     if not extra_headers:

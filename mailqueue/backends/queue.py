@@ -231,10 +231,10 @@ def _spooled(queue: str, group: Sequence[_Outgoing], error: EnqueueError) -> int
 
 def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
     """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
-    before = 0
+    before, batch_size = 0, settings.MAILQUEUE.BATCH_SIZE
     portion = _Portion(_AT_FIRST)
     for message in settings.MAILQUEUE.loosely(messages):
-        recipients = message.recipients()
+        recipients = list(message.recipients())
         if not recipients:
             continue
         portion.add(message, recipients)
@@ -242,8 +242,7 @@ def _portions(messages: Iterable[Any]) -> Iterator[list[_Outgoing]]:
             yield portion.messages
             before += len(portion.messages)
             portion.messages.clear()  # the caller has the list until it gets the next one
-            at_once = min(before // _PART_OF_BEFORE, settings.MAILQUEUE.BATCH_SIZE)
-            portion = _Portion(max(_AT_FIRST, at_once))
+            portion = _Portion(max(_AT_FIRST, min(before // _PART_OF_BEFORE, batch_size)))
     if portion.messages:
         yield portion.messages
 
@@ -273,7 +272,7 @@ class _Portion:
     def is_full(self) -> bool:
         """Whether there are as many as may be, or as much as fits into memory."""
         size = self._size + self._blobs.size
-        return len(self.messages) == self._at_most or size > _BYTES_AT_ONCE
+        return len(self.messages) >= self._at_most or size > _BYTES_AT_ONCE
 
 
 def _contents(message: Any) -> list[object]:

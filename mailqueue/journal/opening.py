@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 
 from ..conf import settings
@@ -17,11 +16,6 @@ _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since 
 
 def open_journal(queue: str | None = None) -> Journal:
     """Return the journal of that queue, by default of the queue in the settings."""
-    # A fork has one of its own; and where no URL is set, the working directory says where it is.
-    return settings.MAILQUEUE.made(_open_journal, queue, os.getpid(), os.getcwd())  # noqa: PTH109
-
-
-def _open_journal(queue: str | None, _process: int, _working_directory: str) -> Journal:
     options = settings.MAILQUEUE
     doubt = _DOUBT if options.IN_DOUBT == "retry" else None
     keys = tuple(options.SECRET_KEYS)

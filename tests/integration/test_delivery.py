@@ -16,7 +16,7 @@ import redis
 
 from mailqueue import EmailMessage, EmailMultiAlternatives, get_connection, send_mail
 from mailqueue.connection import close_connections
-from mailqueue.errors import PayloadError
+from mailqueue.errors import ImproperlyConfigured, PayloadError
 from mailqueue.journal import Due, State, now_on, open_journal
 from mailqueue.monitor import report
 from mailqueue.publisher import publish, publish_due
@@ -212,6 +212,30 @@ def test_a_message_without_recipients_is_passed_over():
     assert get_connection().send_messages([letter([])]) == 0
     assert get_connection().send_messages([]) == 0
     assert report.find(report.Filter()) == []
+
+
+class Filtered(EmailMessage):
+    """Says who gets it by something that can be read once."""
+
+    def recipients(self):
+        return filter(None, self.to)
+
+
+def test_recipients_that_can_be_read_once_are_all_on_record():
+    """And one that is for nobody is passed over."""
+    message = Filtered("Hello", "A letter", "from@example.com", ["to@example.com"])
+    assert get_connection().send_messages([message, Filtered("For nobody")]) == 1
+    assert [found["address"] for found in fate(message)["recipients"]] == message.to
+
+
+def test_a_wrong_setting_is_an_error_before_anything_is_accepted(monkeypatch):
+    """However many messages there are."""
+    monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "many")
+    for number in (1, 50, 250):
+        with pytest.raises(ImproperlyConfigured, match="BATCH_SIZE"):
+            get_connection().send_messages([letter() for _ in range(number)])
+    monkeypatch.delenv("MAILQUEUE_BATCH_SIZE")
+    assert open_journal().totals() == {}
 
 
 def test_sending_an_object_twice_sends_two_messages(start_worker, smtp_server):

@@ -383,26 +383,6 @@ def test_what_changes_for_a_part_of_a_block_is_kept_by_nobody(monkeypatch):
         assert (settings.EMAIL_HOST, settings.EMAIL_USE_LOCALTIME) == ("one", False)
 
 
-def test_what_is_made_of_the_settings_lasts_as_long_as_they_do():
-    """It is made anew where one of them changes, and where nothing is steady."""
-    seen = []
-
-    def made(word):
-        seen.append(word)
-        return f"{word} for {settings.MAILQUEUE.QUEUE}"
-
-    configure(MAILQUEUE={"QUEUE": "first"})
-    for word in ("one", "two", "one"):
-        with settings.MAILQUEUE.steady():
-            for _ in range(2):
-                assert settings.MAILQUEUE.made(made, word) == f"{word} for first"
-    configure(MAILQUEUE={"QUEUE": "second"})
-    with settings.MAILQUEUE.steady():
-        assert settings.MAILQUEUE.made(made, "one") == "one for second"
-    assert [settings.MAILQUEUE.made(made, "one") for _ in range(2)] == ["one for second"] * 2
-    assert seen == ["one", "two", "one", "one", "one"]
-
-
 def test_who_makes_the_messages_of_a_block_sees_the_settings_as_they_are():
     """A generator may override them for each message."""
 
