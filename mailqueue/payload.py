@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import time
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from copy import copy
 from email import message_from_bytes, policy
 from email.message import Message
@@ -21,6 +19,7 @@ from typing import Any
 
 from . import quickjson
 from .addresses import envelope_address, refuse_line_ends
+from .attributes import dump_attributes
 from .blobs import Blob, BlobCollector
 from .conf import django_settings, settings
 from .contents import dump_attachment, dump_content, in_base64, load_attachment, load_content
@@ -34,8 +33,8 @@ from .message import (
     EmailMultiAlternatives,
     make_msgid,
 )
-from .shape import base_classes, builder_of
-from .values import from_json, to_json
+from .shape import builder_of
+from .values import from_json
 
 VERSION = 1
 _WORTH_COMPRESSING = 2048  # characters
@@ -44,13 +43,6 @@ _PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
 _INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
 _LISTS = ("to", "cc", "bcc", "reply_to")
 _SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
-# What the fields above and the machinery of message classes account for; the rest of a message's
-# attributes is what others hang on it, and travels by name.
-_ACCOUNTED_FOR = {
-    "subject", "body", "from_email", "extra_headers", "attachments", "alternatives", "encoding",
-    "connection", "mailqueue_id", "mailqueue_class", *_LISTS, *_SHAPE,
-    "anymail_status",  # what Anymail reports after sending, not what it is told
-}  # fmt: skip
 
 
 class RenderedMessage:
@@ -240,7 +232,7 @@ def _dump_rendered(message: Any, rendered: Message, recipients: Sequence[str]) -
         "recipients": [str(address) for address in recipients],
         "mime": in_base64(rendered.as_bytes()),
         # What its class needed to build it may have no form in JSON; the rest is for who sends it.
-        "attributes": _dump_attributes(message, strict=False),
+        "attributes": dump_attributes(message, strict=False),
     }
 
 
@@ -266,7 +258,7 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
     if multiple:
         contents = message.alternatives or ()
         found["alternatives"] = [dump_content(None, content, type_) for content, type_ in contents]
-    found["attributes"] = _dump_attributes(message)
+    found["attributes"] = dump_attributes(message)
     return found
 
 
@@ -326,50 +318,6 @@ def _date() -> str:
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
     return formatdate(second)
-
-
-def _dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:
-    """The attributes that others hung on the message; ``strict`` refuses what can't be carried."""
-    found = {}
-    for name, value in vars(message).items():
-        if name in _ACCOUNTED_FOR or name.startswith("_") or _is_unset(value):
-            continue
-        try:
-            found[name] = _dump_attribute(value)
-        except (TypeError, ValueError, RecursionError) as error:
-            if strict:
-                raise PayloadError(f"the attribute {name!r} can't be queued: {error}") from error
-    return _class_attributes(type(message)) | found
-
-
-def _dump_attribute(value: Any) -> Any:
-    found = to_json(value)
-    json.dumps(found, allow_nan=False)
-    return found
-
-
-def _is_unset(value: Any) -> bool:
-    """Whether it is the class by which Anymail marks what nobody has set."""
-    return isinstance(value, type) and value.__name__ == "UNSET"
-
-
-def _class_attributes(class_: Any) -> dict[str, Any]:
-    """What a subclass says for all of its messages (``tags = ["news"]``), as far as JSON has it."""
-    found: dict[str, Any] = {}
-    for parent in _others_classes(class_):
-        for name, value in vars(parent).items():
-            if name in _ACCOUNTED_FOR or name.startswith("_") or hasattr(value, "__get__"):
-                continue
-            with suppress(TypeError, ValueError, RecursionError):
-                found[name] = _dump_attribute(value)
-    return found
-
-
-@lru_cache(maxsize=256)
-def _others_classes(class_: Any) -> list[Any]:
-    """The class and those that it derives from, the general first, but for ours and Django's."""
-    known = [object, *base_classes()]
-    return [parent for parent in reversed(class_.__mro__) if parent not in known]
 
 
 def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
