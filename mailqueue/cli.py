@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,8 @@ class _Main(click.Group):
 def main() -> None:
     """Django's mail API for any Python program, delivered in the background by Celery."""
     # Like `python manage.py`: the project that stands in the working directory can be imported.
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds strings
+    with suppress(FileNotFoundError):  # it is gone
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds strings
     if click.get_current_context().invoked_subcommand != "check":  # it shows what is wrong itself
         settings.check()
 

@@ -395,9 +395,19 @@ def django_settings() -> Any | None:
 
 
 def home() -> Path:
-    """The directory of the embedded server: ``MAILQUEUE_HOME``, default ``.mailqueue`` here."""
-    # No Path of the working directory, which takes longer to make than to look up the rest.
-    return _home(_variable("MAILQUEUE_HOME") or ".mailqueue", os.getcwd())  # noqa: PTH109
+    """The directory of the embedded server: ``MAILQUEUE_HOME``, default ``.mailqueue`` here.
+
+    Raises ImproperlyConfigured where that depends on a working directory that is gone.
+    """
+    directory = _variable("MAILQUEUE_HOME") or ".mailqueue"
+    if os.path.isabs(directory):  # noqa: PTH117 - a Path takes longer to make than all the rest
+        return _home(directory, "")
+    try:
+        return _home(directory, os.getcwd())  # noqa: PTH109 - likewise
+    except FileNotFoundError:
+        raise ImproperlyConfigured(
+            "the working directory is gone: set MAILQUEUE_HOME to the absolute path of a directory"
+        ) from None
 
 
 @lru_cache(maxsize=16)

@@ -80,7 +80,8 @@ def _translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...
             "not. Sending the same message object again can't make a second copy of it.",
             unknown,
         )
-    return JournalUnavailable(f"{_where(client)} can't be reached: {error}{_hint(client)}")
+    reason = str(error).removesuffix(".")
+    return JournalUnavailable(f"{_where(client)} can't be reached: {reason}{_hint(client)}")
 
 
 class _Kept(NamedTuple):

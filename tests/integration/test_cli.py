@@ -20,6 +20,8 @@ from mailqueue.embedded import EmbeddedServer, is_running
 from mailqueue.monitor import report
 from tests.support import wait_until
 
+MAILQUEUE = Path(sys.executable).with_name("mailqueue")
+
 
 def letter(to: str = "to@example.com", subject: str = "Hello") -> EmailMessage:
     return EmailMessage(subject, "A letter", "from@example.com", [to])
@@ -55,6 +57,21 @@ def test_status_counts_the_messages_in_each_state(fates, run_cli):
     text = run_cli("status").stdout
     assert re.search(r"^sent +1$", text, re.M)
     assert "queued" not in text
+
+
+def test_status_needs_no_working_directory(fates, tmp_path):
+    """It may have been removed, as that of an old release."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", 'cd "$0" && rmdir "$0" && exec "$1" status --json', gone, MAILQUEUE],
+        env={**os.environ, "MAILQUEUE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert not gone.exists()
+    assert printed(done)["queues"][0]["states"]["sent"] == 1
 
 
 def test_list_finds_by_state_address_and_domain(fates, run_cli):

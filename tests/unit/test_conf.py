@@ -322,6 +322,19 @@ def test_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert home() == tmp_path / ".mailqueue"
 
 
+def test_the_working_directory_may_be_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As that of a release which has been replaced; only who has no other home needs it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "there"))
+    assert home() == tmp_path / "there"
+    monkeypatch.setenv("MAILQUEUE_HOME", "there")
+    with pytest.raises(ImproperlyConfigured, match="absolute path"):
+        home()
+
+
 def test_settings_are_steady_in_a_block(monkeypatch):
     """One `send()` sees one configuration; what changes meanwhile holds for the next."""
     monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "7")
