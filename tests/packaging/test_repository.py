@@ -21,8 +21,8 @@ LAYERS = {
         mailers message mime notation
     """,
     "queue": """
-        backends.queue blobs celery contents fastpath journal mimepart options payload publisher
-        quickjson reporting sealing shape spool urls values waiting
+        attributes backends.queue blobs celery contents fastpath journal mimepart options payload
+        publisher quickjson reporting sealing shape spool urls values waiting
     """,
     "sending": """
         batch breaker chunking connection delivery hearing dialogue faultpoint housekeeper outcome
