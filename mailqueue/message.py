@@ -153,8 +153,7 @@ class EmailMessage:
         everyone: list[str] = []
         for name in ("to", "cc", "bcc"):
             addresses = getattr(self, name)
-            if type(addresses) is not list:
-                _refuse_string(addresses, name)
+            _refuse_string(addresses, name)
             everyone.extend(addresses or ())
         return [address for address in everyone if address]
 
@@ -342,13 +341,14 @@ class EmailMultiAlternatives(EmailMessage):
 
 
 def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:
-    if type(addresses) is not list:
-        _refuse_string(addresses, name)
+    _refuse_string(addresses, name)
     return list(addresses or ())
 
 
 def _refuse_string(addresses: object, name: str) -> None:
     # A string would be taken for a list of addresses of one letter each.
+    if type(addresses) is list:
+        return
     if isinstance(addresses, (str, bytes)) or not isinstance(addresses or (), Iterable):
         raise TypeError(f'"{name}" argument must be a list or tuple')
 
