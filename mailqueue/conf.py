@@ -5,15 +5,14 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar
 
 from .errors import ImproperlyConfigured
 from .notation import (
@@ -35,9 +34,19 @@ from .notation import (
     parse_text,
     people_in,
 )
+from .setting import (
+    MISSING,
+    Block,
+    Section,
+    Setting,
+    Steady,
+    current_environment,
+    fingerprint_of,
+    read_variable,
+    steady_block,
+)
 
 T = TypeVar("T")
-_MISSING = object()
 _ENVIRONMENT_PREFIX = "MAILQUEUE_"
 # The file descriptor whose closing tells a worker that `mailqueue up` has ended.
 LIFELINE = "MAILQUEUE_LIFELINE"
@@ -45,93 +54,7 @@ LIFELINE = "MAILQUEUE_LIFELINE"
 _OTHER_VARIABLES = {"MAILQUEUE_HOME", "MAILQUEUE_FAULT", LIFELINE}
 
 
-class Setting(Generic[T]):
-    """One setting: its default, and how its value is read and checked."""
-
-    def __init__(self, default: T, parse: Callable[[object], T], *, secret: bool = False) -> None:
-        self.default = default
-        self.parse = parse
-        self.secret = secret
-
-    def __set_name__(self, owner: type[_Section], name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, section: None, owner: type[_Section]) -> Setting[T]: ...
-    @overload
-    def __get__(self, section: _Section, owner: type[_Section]) -> T: ...
-    def __get__(self, section: _Section | None, owner: type[_Section]) -> Setting[T] | T:
-        if section is None:
-            return self
-        steady = _steady.get()
-        if steady is None:
-            return self._looked_up(section)
-        kept = steady.values[section.kind]
-        value: Any = kept.get(self.name, _MISSING)
-        if value is _MISSING:
-            value = kept[self.name] = self._looked_up(section)
-        found: T = value
-        return found
-
-    def _looked_up(self, section: _Section) -> T:
-        raw, source = section.look_up(self.name)
-        if raw is _MISSING or (raw is None and section.none_is_default):
-            return self.default
-        try:
-            return self.parse(raw)
-        except (TypeError, ValueError) as error:
-            shown = "(not shown)" if self.secret else repr(raw)
-            raise ImproperlyConfigured(
-                f"{section.title(self.name)} = {shown}, from {source}: {error}"
-            ) from None
-
-
-class _Section:
-    """What the settings and the ``MAILQUEUE`` dictionary share: a look-up in the three sources."""
-
-    none_is_default = False
-    kind = ""  # what sets its values apart from the other's
-
-    def look_up(self, name: str) -> tuple[object, str]:
-        raise NotImplementedError
-
-    def title(self, name: str) -> str:
-        return name
-
-    @classmethod
-    @cache
-    def names(cls) -> frozenset[str]:
-        """The settings that exist."""
-        return frozenset(name for name, value in vars(cls).items() if isinstance(value, Setting))
-
-
-@dataclass(frozen=True)
-class _Steady:
-    """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
-
-    sources: Mapping[str, Any]
-    environment: Mapping[Any, Any]
-    fingerprint: bytes | None = None
-    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
-
-
-_steady: ContextVar[_Steady | None] = ContextVar("mailqueue_steady", default=None)
-
-
-class _Block:
-    """What ``QueueSettings.steady`` returns; a generator would take as long as all it does."""
-
-    def __init__(self, found: _Steady) -> None:
-        self._found = found
-
-    def __enter__(self) -> None:
-        self._token = _steady.set(self._found)
-
-    def __exit__(self, *_: object) -> None:
-        _steady.reset(self._token)
-
-
-class QueueSettings(_Section):
+class QueueSettings(Section):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
     kind = "queue"
@@ -164,21 +87,21 @@ class QueueSettings(_Section):
     def __init__(self, parent: Settings) -> None:
         self._parent = parent
         self._environment_checked = False
-        self._newest: _Steady | None = None
+        self._newest: Steady | None = None
 
     def title(self, name: str) -> str:
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        steady = _steady.get() or _Steady(self._sources(), _environment())
+        steady = steady_block.get() or Steady(self._sources(), current_environment())
         for mapping, source in steady.sources["MAILQUEUE"]:
             if name in mapping:
                 return mapping[name], source
         if not self._environment_checked:
             self._check_environment()
         variable = _ENVIRONMENT_PREFIX + name
-        text = _variable(variable, steady.environment)
-        raw = _MISSING if text is None else EnvironmentText(text)
+        text = read_variable(variable, steady.environment)
+        raw = MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {variable}"
 
     def _sources(self) -> Mapping[str, Any]:
@@ -205,13 +128,13 @@ class QueueSettings(_Section):
         settings, other than ``MAILQUEUE``, nobody can tell that. A block within another is a part
         of it.
         """
-        outer = _steady.get()
+        outer = steady_block.get()
         if outer is not None:
-            return _Block(outer)
+            return Block(outer)
         found = self._as_they_are()
         if len(found.sources["MAILQUEUE"]) > 1:  # Django's is among them
             found = replace(found, values=found.values | {"mail": {}})
-        return _Block(found)
+        return Block(found)
 
     def loosely(self, things: Iterable[T]) -> Iterator[T]:
         """Those things, each made as if outside of the block, where that is made by others' code.
@@ -224,25 +147,25 @@ class QueueSettings(_Section):
 
     def _made_loosely(self, iterator: Iterator[T]) -> Iterator[T]:
         while True:
-            token = _steady.set(None)
+            token = steady_block.set(None)
             try:
                 thing = next(iterator)
             except StopIteration:
                 return
             finally:
-                _steady.reset(token)
+                steady_block.reset(token)
             yield thing
 
-    def _as_they_are(self) -> _Steady:
-        fingerprint = _fingerprint(self._parent.sources())
-        newest, environment = self._newest, _environment()
+    def _as_they_are(self) -> Steady:
+        fingerprint = fingerprint_of(self._parent.sources())
+        newest, environment = self._newest, current_environment()
         if newest and newest.fingerprint == fingerprint and newest.environment == environment:
             return newest
-        found = _Steady(self._sources(), environment)
+        found = Steady(self._sources(), environment)
         if fingerprint is None:
             return found
         # Copies, which don't change with the sources.
-        found = _Steady(marshal.loads(fingerprint), dict(environment), fingerprint)  # noqa: S302
+        found = Steady(marshal.loads(fingerprint), dict(environment), fingerprint)  # noqa: S302
         self._newest = found
         return found
 
@@ -262,7 +185,7 @@ class QueueSettings(_Section):
         self._environment_checked = True
 
 
-class Settings(_Section):
+class Settings(Section):
     """Django's mail settings, by Django's names and defaults, and ``MAILQUEUE``.
 
     Every access looks the value up anew, so that overriding settings in a test just works; only
@@ -359,13 +282,13 @@ class Settings(_Section):
     def look_up(self, name: str) -> tuple[object, str]:
         django = django_settings()
         if django is not None:
-            return getattr(django, name, _MISSING), "Django's settings"
-        steady = _steady.get()
+            return getattr(django, name, MISSING), "Django's settings"
+        steady = steady_block.get()
         configured = self._configured if steady is None else steady.sources
         if name in configured:
             return configured[name], "configure()"
-        text = _variable(name, None if steady is None else steady.environment)
-        raw = _MISSING if text is None else EnvironmentText(text)
+        text = read_variable(name, None if steady is None else steady.environment)
+        raw = MISSING if text is None else EnvironmentText(text)
         return raw, f"the environment variable {name}"
 
     def sources(self) -> dict[str, Any]:
@@ -387,7 +310,7 @@ def django_settings() -> Any | None:
     Configured means: ``settings.configure()`` was called, or ``DJANGO_SETTINGS_MODULE`` is set and
     Django is installed.
     """
-    named = bool(_variable("DJANGO_SETTINGS_MODULE"))
+    named = bool(read_variable("DJANGO_SETTINGS_MODULE"))
     if "django.conf" not in sys.modules and not (named and find_spec("django")):
         return None
     django = import_module("django.conf").settings
@@ -399,7 +322,7 @@ def home() -> Path:
 
     Raises ImproperlyConfigured where that depends on a working directory that is gone.
     """
-    directory = _variable("MAILQUEUE_HOME") or ".mailqueue"
+    directory = read_variable("MAILQUEUE_HOME") or ".mailqueue"
     if os.path.isabs(directory):  # noqa: PTH117 - a Path takes longer to make than all the rest
         return _home(directory, "")
     try:
@@ -413,39 +336,6 @@ def home() -> Path:
 @lru_cache(maxsize=16)
 def _home(directory: str, working_directory: str) -> Path:
     return Path(working_directory, directory)
-
-
-def _environment() -> Mapping[Any, Any]:
-    """What ``os.environ`` reads, or what a test has put in its place.
-
-    ``os.environ`` raises and catches two errors to say that a variable isn't set, which most
-    aren't, and a ``send()`` asks for some ten.
-    """
-    return getattr(os.environ, "_data", os.environ)
-
-
-_encoded = lru_cache(maxsize=256)(os.fsencode)
-
-
-def _variable(name: str, environment: Mapping[Any, Any] | None = None) -> str | None:
-    """A variable of the environment, or None."""
-    found = _environment() if environment is None else environment
-    value = found.get(_encoded(name))
-    if value is None:
-        value = found.get(name)
-    return None if value is None else os.fsdecode(value)
-
-
-def _fingerprint(dictionaries: Any) -> bytes | None:
-    """What is the same for the same settings; None where nobody can tell.
-
-    Of plain values only, down to the last: what computes its value, such as a lazy string, may be
-    another the next time, and what compares as equal, such as 1 and True, may be read as another.
-    """
-    try:
-        return marshal.dumps(dictionaries, 2)
-    except ValueError:
-        return None
 
 
 settings = Settings()

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "mailqueue"
 LAYERS = {
     "composing": """
         __init__ addresses api backends cache conf deprecation errors headers
-        mailers message mime notation
+        mailers message mime notation setting
     """,
     "queue": """
         attributes backends.queue blobs celery contents fastpath journal mimepart options payload
