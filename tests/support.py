@@ -1,11 +1,13 @@
-"""What tests are made of: waiting for a condition, and a worker process."""
+"""What tests are made of: waiting for a condition, a worker process, another process's answer."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -77,3 +79,28 @@ class Worker:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+def in_django(values: dict[str, Any], code: str, **environment: str) -> Any:
+    """What ``result`` is after that code ran in a process where Django is configured."""
+    script = (
+        "import json, sys; from django.conf import settings as django\n"
+        f"django.configure(**{values!r})\n"
+        "from mailqueue import configure, settings\n"
+        "from mailqueue.errors import ImproperlyConfigured\n"
+        f"{code}\nprint(json.dumps(result))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def printed(result: subprocess.CompletedProcess[str]) -> Any:
+    """What a command printed, which did well, as JSON."""
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
