@@ -7,11 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from .conf import LIFELINE, django_settings, home, settings
@@ -127,7 +127,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_until_ready(worker: subprocess.Popen[bytes], stop: threading.Event) -> bool:
+def _wait_until_ready(worker: subprocess.Popen[bytes], stop: Stop) -> bool:
     """Whether a worker looks after the queue; False when it is to stop before."""
     deadline = time.monotonic() + _READY_WITHIN
     journal = open_journal()
@@ -165,10 +165,34 @@ def is_free(port: int) -> bool:
         return True
 
 
+class Stop:
+    """What a signal's handler sets and the main thread waits for.
+
+    An ``Event`` won't do: it takes a lock, and a handler that comes while its own thread holds that
+    one waits for ever. `SimpleQueue.put` may interrupt whatever else is done with the queue.
+    """
+
+    def __init__(self) -> None:
+        self._signals: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Let whoever waits go on."""
+        self._signals.put(None)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is set, waiting for that up to so many seconds."""
+        try:
+            self._signals.get(timeout=timeout)
+        except Empty:
+            return False
+        self.set()  # for whoever asks next
+        return True
+
+
 @contextmanager
-def until_stopped() -> Iterator[threading.Event]:
-    """While this lasts, SIGINT, SIGTERM and SIGHUP set the event instead of ending the process."""
-    stop = threading.Event()
+def until_stopped() -> Iterator[Stop]:
+    """While this lasts, SIGINT, SIGTERM and SIGHUP are waited for instead of ending the process."""
+    stop = Stop()
 
     def handle(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
         stop.set()
