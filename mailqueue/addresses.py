@@ -26,8 +26,8 @@ def refuse_line_ends(value: str, name: str) -> None:
     """Raise BadHeaderError if the value of the header of that name holds a line's end or NUL."""
     if _LINE_END.search(value):
         raise BadHeaderError(
-            "Header values may not contain linefeed or carriage return characters "
-            f"(got {value!r} for header {name!r})"
+            "Header values may not contain linefeed or carriage return characters, nor any other "
+            f"line end (got {value!r} for header {name!r})"
         )
     if "\0" in value:
         raise BadHeaderError(
@@ -59,7 +59,7 @@ def envelope_address(address: str) -> str:
     if _LINE_END.search(text) or "\0" in text:
         raise BadHeaderError(
             f"Invalid address {text!r}: addresses may not contain linefeed or carriage return "
-            "characters"
+            "characters, nor NUL or any other line end"
         )
     parsed = parse_address(text)
     local = Address(username=parsed.username).addr_spec.removesuffix("@")

@@ -17,7 +17,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from smtplib import SMTPException
 
 
@@ -78,3 +79,13 @@ class JournalUnavailable(EnqueueError, ConnectionError):
 
 class EnqueueUnknown(EnqueueError, TimeoutError):
     """The journal did not answer in time: the messages may or may not have been accepted."""
+
+
+@contextmanager
+def encoding(what: str) -> Iterator[None]:
+    """Let the error for a character that a charset lacks, or for half a character, say in what."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        error.reason = f"{error.reason} (in {what})"
+        raise

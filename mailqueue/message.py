@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from .addresses import refuse_line_ends
 from .conf import settings
 from .deprecation import accept_positional, warn_caller
+from .errors import encoding
 from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
@@ -120,6 +121,8 @@ class EmailMessage:
         self.attachments: list[Any] = []
         for attachment in attachments or ():
             self._attach_given(attachment)
+        if headers and not hasattr(headers, "items"):
+            raise TypeError(f"headers must be a dictionary, not {headers!r:.100}")
         self.extra_headers: dict[str, Any] = headers or {}  # type: ignore[assignment]
         self.connection = connection
 
@@ -227,8 +230,9 @@ class EmailMessage:
     def _set_body(self, built: email.message.EmailMessage) -> None:
         mimetype = f"text/{self.content_subtype}"
         body = self.body or ""
-        content, options = content_arguments(body, mimetype, self._charset, built.policy)
-        built.set_content(content, **options)
+        with encoding("the body"):
+            content, options = content_arguments(body, mimetype, self._charset, built.policy)
+            built.set_content(content, **options)
 
     def _add_attachments(self, built: email.message.EmailMessage) -> None:
         for attachment in self.attachments or ():
@@ -250,7 +254,8 @@ class EmailMessage:
         content: Any,
         mimetype: str | None = None,
     ) -> None:
-        attach_content(built, filename, content, mimetype, self._charset)
+        with encoding(f"the attachment {filename!r}"):
+            attach_content(built, filename, content, mimetype, self._charset)
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
         """The header fields in their order; ``extra_headers`` take precedence."""
@@ -334,8 +339,11 @@ class EmailMultiAlternatives(EmailMessage):
         if self.body or not (self.alternatives or self.attachments):
             self._set_body(built)
         for content, mimetype in self.alternatives or ():
-            content, options = alternative_arguments(content, mimetype, self._charset, built.policy)
-            built.add_alternative(content, **options)
+            with encoding(f"the alternative {mimetype}"):
+                content, options = alternative_arguments(
+                    content, mimetype, self._charset, built.policy
+                )
+                built.add_alternative(content, **options)
         if self.alternatives:
             _change_subtype(built, "alternative", self.alternative_subtype)
 
@@ -356,6 +364,8 @@ def _refuse_string(addresses: object, name: str) -> None:
 def _by_lower_name(headers: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in headers.items():
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a header must be a string, not {name!r:.100}")
         lower = name.lower()
         if lower in found and lower in _ATTRIBUTE_HEADERS:
             raise ValueError(f"There may be at most 1 {name} headers in a message")

@@ -91,7 +91,7 @@ def _mail_server() -> tuple[str, list[str]]:
     try:
         transport = open_transport(_PATIENCE)
     except ServerTrouble as trouble:
-        return "", [trouble.reply]
+        return "", [f"{mailer_name()}: {trouble.reply}"]
     transport.close()
     plain = isinstance(transport, SmtpTransport) and settings.MAILQUEUE.USING is None
     return ", ".join([mailer_name(), *(_security() if plain else [])]), []

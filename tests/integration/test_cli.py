@@ -309,6 +309,12 @@ def test_check_tells_what_the_mail_server_can_not_do(producer, run_cli):
     assert "secret" not in result.stdout
 
 
+def test_check_tells_which_mail_server_can_not_be_reached(producer, run_cli, unused_port):
+    """Its address is what is wrong, as often as not."""
+    found = problems(run_cli("check", "--json", EMAIL_PORT=str(unused_port)))["mail server"]
+    assert f"127.0.0.1:{unused_port}: can't connect" in found[0]
+
+
 def test_check_tells_a_setting_that_is_wrong(run_cli):
     """Then there is no use in looking at anything else."""
     result = run_cli("check", "--json", MAILQUEUE_RETRY="1 fortnight")

@@ -8,7 +8,7 @@ from email.charset import BASE64, QP, Charset
 import pytest
 
 import mailqueue
-from mailqueue import EmailMessage
+from mailqueue import EmailMessage, EmailMultiAlternatives
 
 
 def read(message: EmailMessage):
@@ -121,3 +121,27 @@ def test_a_byte_order_mark_goes_through_base64() -> None:
     message.encoding = "utf-8-sig"
     assert message.message()["Content-Transfer-Encoding"] == "base64"
     assert read(message).get_content() == "Grüße"
+
+
+def test_a_character_that_can_not_be_written_is_an_error_that_says_in_what() -> None:
+    """Whether in the body, in another version of it, or in an attachment, and whose."""
+
+    def letter() -> EmailMultiAlternatives:
+        return EmailMultiAlternatives("s", "b", "a@example.com", ["b@example.com"])
+
+    body, alternative, content, name, charset = (letter() for _ in range(5))
+    body.body = "half a \ud800"
+    alternative.attach_alternative("<p>\ud800", "text/html")
+    content.attach("notes.txt", "\ud800", "text/plain")
+    name.attach("\ud800.txt", "notes", "text/plain")
+    charset.encoding, charset.body = "latin-1", "5 €"
+    expected = {
+        "in the body": body,
+        "in the alternative text/html": alternative,
+        "in the attachment 'notes.txt'": content,
+        r"in the attachment '\\ud800.txt'": name,
+        "'latin-1' codec .*in the body": charset,
+    }
+    for said, message in expected.items():
+        with pytest.raises(UnicodeEncodeError, match=said):
+            message.message()

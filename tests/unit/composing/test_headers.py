@@ -105,6 +105,19 @@ def test_a_header_name_is_checked_too(name) -> None:
         EmailMessage(headers={name: "x"}).message()
 
 
+@pytest.mark.parametrize("name", [3, None, b"X-A"])
+def test_a_header_name_that_is_no_string_is_an_error_that_names_it(name) -> None:
+    """It failed with whatever the name's type lacks."""
+    with pytest.raises(TypeError, match=f"name of a header must be a string, not {name!r}"):
+        EmailMessage(headers={name: "x"}).message()
+
+
+def test_headers_that_are_no_dictionary_are_an_error_at_once() -> None:
+    """Such as a list of pairs."""
+    with pytest.raises(TypeError, match=r"headers must be a dictionary, not \[\('X-A', 'x'\)\]"):
+        EmailMessage(headers=[("X-A", "x")])
+
+
 def test_a_newline_hidden_in_an_encoded_word_is_found() -> None:
     """Python writes such a newline out when it folds the header (CVE-2024-6923)."""
     with pytest.raises(BadHeaderError, match="X-Evil"):
@@ -124,8 +137,17 @@ def test_a_nul_and_a_lone_surrogate_are_refused() -> None:
     """Neither can be written in a header; both are ValueErrors at once."""
     with pytest.raises(ValueError, match="NUL"):
         EmailMessage("a\0b").message()
-    with pytest.raises(ValueError, match="surrogates"):
+    with pytest.raises(ValueError, match=r"surrogates not allowed \(in the header 'Subject'\)"):
         EmailMessage("a\ud800b").message()
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\u2028"])
+def test_the_error_for_a_rare_line_end_speaks_of_such(end) -> None:
+    """A linefeed or carriage return would be looked for in vain."""
+    with pytest.raises(BadHeaderError, match="any other line end"):
+        EmailMessage(f"a{end}b").message()
+    with pytest.raises(BadHeaderError, match="any other line end"):
+        envelope(f"ann@example.com{end}")
 
 
 def test_an_address_that_breaks_the_parser_is_a_value_error() -> None:
