@@ -59,7 +59,7 @@ def envelope_address(address: str) -> str:
     if _LINE_END.search(text) or "\0" in text:
         raise BadHeaderError(
             f"Invalid address {text!r}: addresses may not contain linefeed or carriage return "
-            "characters, nor NUL or any other line end"
+            "characters, any other line end, or NUL"
         )
     parsed = parse_address(text)
     local = Address(username=parsed.username).addr_spec.removesuffix("@")

@@ -78,8 +78,9 @@ def worker(app: str | None, options: Sequence[str]) -> None:
     """Run a Celery worker. OPTIONS are those of `celery worker`, such as --concurrency 4."""
     command = everything.worker_command(_chosen(app), options)
     if uses_embedded_server():
-        with serving(home()):
-            sys.exit(everything.run_worker(command))
+        with everything.until_stopped() as stop, serving(home()):
+            status = everything.run_worker(command, stop)
+        sys.exit(status)
     os.execv(command[0], command)  # noqa: S606 - our own interpreter, our own arguments
 
 
@@ -89,7 +90,7 @@ def worker(app: str | None, options: Sequence[str]) -> None:
 )
 def inbox(port: int) -> None:
     """Run the catch-all inbox alone until Ctrl-C."""
-    with Inbox(home() / "Maildir", port=port) as running, everything.until_stopped() as stop:
+    with everything.until_stopped() as stop, Inbox(home() / "Maildir", port=port) as running:
         click.echo(f"inbox at 127.0.0.1:{running.port}, keeps what it gets in {home() / 'Maildir'}")
         stop.wait()
 

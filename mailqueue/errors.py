@@ -17,8 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from smtplib import SMTPException
 
 
@@ -81,11 +80,7 @@ class EnqueueUnknown(EnqueueError, TimeoutError):
     """The journal did not answer in time: the messages may or may not have been accepted."""
 
 
-@contextmanager
-def encoding(what: str) -> Iterator[None]:
-    """Let the error for a character that a charset lacks, or for half a character, say in what."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        error.reason = f"{error.reason} (in {what})"
-        raise
+def located(error: UnicodeEncodeError, what: str) -> UnicodeEncodeError:
+    """The error for a character that can't be written, which also says in what."""
+    reason = f"{error.reason} (in {what})"
+    return UnicodeEncodeError(error.encoding, error.object, error.start, error.end, reason)

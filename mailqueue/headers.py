@@ -24,7 +24,7 @@ from numbers import Number
 from typing import Any
 
 from .addresses import ascii_domain, refuse_line_ends
-from .errors import BadHeaderError, encoding
+from .errors import BadHeaderError, located
 
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the colon
 _ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
@@ -198,8 +198,10 @@ def _as_text(value: Any, name: str) -> str:
         raise TypeError(f"{name} must be text, not {value!r:.100}")
     text = "" if value is None else str(value)
     if not text.isascii():
-        with encoding(f"the header {name!r}"):
+        try:
             text.encode()  # a lone surrogate can't be sent; better said here than in the worker
+        except UnicodeEncodeError as error:
+            raise located(error, f"the header {name!r:.100}") from None
     return text
 
 

@@ -70,7 +70,7 @@ class Inbox:
     def serve_forever(self) -> None:
         """Wait until ``stop`` is called, or an exception such as KeyboardInterrupt arrives."""
         if self._server is not None:
-            self._server.ended.wait()
+            self._server.wait()
 
     def __enter__(self) -> Inbox:
         self.start()

@@ -7,6 +7,7 @@ import email.policy
 import email.utils
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.charset import Charset
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from .addresses import refuse_line_ends
 from .conf import settings
 from .deprecation import accept_positional, warn_caller
-from .errors import encoding
+from .errors import located
 from .headers import check_part, make_header, quick_policy
 from .mailers import get_connection, mailers, refuse_combination
 from .mime import (
@@ -121,8 +122,6 @@ class EmailMessage:
         self.attachments: list[Any] = []
         for attachment in attachments or ():
             self._attach_given(attachment)
-        if headers and not hasattr(headers, "items"):
-            raise TypeError(f"headers must be a dictionary, not {headers!r:.100}")
         self.extra_headers: dict[str, Any] = headers or {}  # type: ignore[assignment]
         self.connection = connection
 
@@ -230,7 +229,7 @@ class EmailMessage:
     def _set_body(self, built: email.message.EmailMessage) -> None:
         mimetype = f"text/{self.content_subtype}"
         body = self.body or ""
-        with encoding("the body"):
+        with _encoding("the body"):
             content, options = content_arguments(body, mimetype, self._charset, built.policy)
             built.set_content(content, **options)
 
@@ -254,7 +253,7 @@ class EmailMessage:
         content: Any,
         mimetype: str | None = None,
     ) -> None:
-        with encoding(f"the attachment {filename!r}"):
+        with _encoding(f"the attachment {filename!r:.100}"):
             attach_content(built, filename, content, mimetype, self._charset)
 
     def _headers(self) -> Iterator[tuple[str, Any]]:
@@ -339,13 +338,22 @@ class EmailMultiAlternatives(EmailMessage):
         if self.body or not (self.alternatives or self.attachments):
             self._set_body(built)
         for content, mimetype in self.alternatives or ():
-            with encoding(f"the alternative {mimetype}"):
+            with _encoding(f"the alternative {mimetype!r:.100}"):
                 content, options = alternative_arguments(
                     content, mimetype, self._charset, built.policy
                 )
                 built.add_alternative(content, **options)
         if self.alternatives:
             _change_subtype(built, "alternative", self.alternative_subtype)
+
+
+@contextmanager
+def _encoding(what: str) -> Iterator[None]:
+    """Have the error for a character that can't be written say in what."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise located(error, what) from None
 
 
 def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:
@@ -361,10 +369,10 @@ def _refuse_string(addresses: object, name: str) -> None:
         raise TypeError(f'"{name}" argument must be a list or tuple')
 
 
-def _by_lower_name(headers: Mapping[str, Any]) -> dict[str, Any]:
+def _by_lower_name(headers: Mapping[Any, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in headers.items():
-        if not isinstance(name, str):
+        if isinstance(name, bytes) or not hasattr(name, "lower"):  # a lazy text has it
             raise TypeError(f"the name of a header must be a string, not {name!r:.100}")
         lower = name.lower()
         if lower in found and lower in _ATTRIBUTE_HEADERS:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -27,7 +28,6 @@ class SmtpServer:
     ) -> None:
         self.host = host
         self.port = port
-        self.ended = threading.Event()
         self._handler = handler
         self._options = {"hostname": host, "data_size_limit": _SIZE_LIMIT, **options}
         self._connections: set[Any] = set()
@@ -45,10 +45,17 @@ class SmtpServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Close the port and every connection, and wait until that is done."""
-        if not self.ended.is_set():
+        """Close the port and every connection, and wait until that is done.
+
+        A signal's handler may call it, also while its thread is in ``wait``.
+        """
+        with suppress(RuntimeError):  # it has ended by itself
             self.call(self._stopping.set)
-        self._thread.join()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it has ended."""
+        self._thread.join()  # no Event, whose lock that handler would wait for
 
     def call(self, function: Callable[[], object]) -> None:
         """Have the server's thread call that function, between two of its own steps."""
@@ -58,7 +65,6 @@ class SmtpServer:
         try:
             self._loop.run_until_complete(self._serve(listener))
         finally:
-            self.ended.set()
             self._loop.close()
 
     async def _serve(self, listener: socket.socket) -> None:

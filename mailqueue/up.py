@@ -145,13 +145,14 @@ def _check_alive(worker: subprocess.Popen[bytes]) -> None:
         raise WorkerError(f"the worker ended by itself, with exit status {worker.returncode}")
 
 
-def run_worker(command: Sequence[str]) -> int:
-    """Run a worker in the foreground, pass it the signal to stop, return its exit status."""
-    with until_stopped() as stop, _process(command, {}) as process:
+def run_worker(command: Sequence[str], stop: Stop) -> int:
+    """Run a worker in the foreground until it ends or ``stop`` is set; return its exit status."""
+    with _process(command, {}) as process:
         while process.poll() is None and not stop.wait(0.2):
             pass
         _stop(process)
-        return process.returncode
+    # One that is told to stop before it listens to that is ended by the signal, as asked for.
+    return 0 if process.returncode == -signal.SIGTERM else process.returncode
 
 
 def is_free(port: int) -> bool:
@@ -169,7 +170,8 @@ class Stop:
     """What a signal's handler sets and the main thread waits for.
 
     An ``Event`` won't do: it takes a lock, and a handler that comes while its own thread holds that
-    one waits for ever. `SimpleQueue.put` may interrupt whatever else is done with the queue.
+    one waits for ever. CPython's ``SimpleQueue.put`` may come in the middle of whatever else is
+    done with the queue.
     """
 
     def __init__(self) -> None:
@@ -191,7 +193,11 @@ class Stop:
 
 @contextmanager
 def until_stopped() -> Iterator[Stop]:
-    """While this lasts, SIGINT, SIGTERM and SIGHUP are waited for instead of ending the process."""
+    """While this lasts, SIGINT, SIGTERM and SIGHUP are waited for instead of ending the process.
+
+    One that is ignored, as SIGHUP under ``nohup``, is ignored still; after the first that came all
+    are, so that none disturbs what is left to do.
+    """
     stop = Stop()
 
     def handle(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
@@ -199,9 +205,10 @@ def until_stopped() -> Iterator[Stop]:
 
     # SIGHUP is what a terminal sends when it is closed.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, handle) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if stop.wait(0) else handler)

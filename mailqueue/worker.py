@@ -28,6 +28,10 @@ from .journal import Journal, State, open_journal, open_journals
 from .publisher import TASK, publish_due
 from .spool import current_spool
 
+# Celery sends this one from a signal's handler, and the next such signal may come in the middle of
+# that. For its lock, which the same thread holds then, it would wait for ever.
+signals.worker_shutting_down.lock = threading.RLock()
+
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0

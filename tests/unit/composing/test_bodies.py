@@ -137,7 +137,7 @@ def test_a_character_that_can_not_be_written_is_an_error_that_says_in_what() -> 
     charset.encoding, charset.body = "latin-1", "5 €"
     expected = {
         "in the body": body,
-        "in the alternative text/html": alternative,
+        "in the alternative 'text/html'": alternative,
         "in the attachment 'notes.txt'": content,
         r"in the attachment '\\ud800.txt'": name,
         "'latin-1' codec .*in the body": charset,

@@ -112,12 +112,6 @@ def test_a_header_name_that_is_no_string_is_an_error_that_names_it(name) -> None
         EmailMessage(headers={name: "x"}).message()
 
 
-def test_headers_that_are_no_dictionary_are_an_error_at_once() -> None:
-    """Such as a list of pairs."""
-    with pytest.raises(TypeError, match=r"headers must be a dictionary, not \[\('X-A', 'x'\)\]"):
-        EmailMessage(headers=[("X-A", "x")])
-
-
 def test_a_newline_hidden_in_an_encoded_word_is_found() -> None:
     """Python writes such a newline out when it folds the header (CVE-2024-6923)."""
     with pytest.raises(BadHeaderError, match="X-Evil"):
