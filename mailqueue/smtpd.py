@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
+_SECONDS_BETWEEN_LOOKS = 1.0
 _SIZE_LIMIT = 100 * 1024**2  # bytes; twice what servers commonly take
 
 
@@ -55,7 +56,10 @@ class SmtpServer:
 
     def wait(self) -> None:
         """Wait until it has ended."""
-        self._thread.join()  # no Event, whose lock that handler would wait for
+        # No Event, whose lock that handler would wait for. And in steps, as Python calls none for a
+        # signal that comes just before the wait begins.
+        while self._thread.is_alive():
+            self._thread.join(_SECONDS_BETWEEN_LOOKS)
 
     def call(self, function: Callable[[], object]) -> None:
         """Have the server's thread call that function, between two of its own steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -11,8 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any
 
 from .conf import LIFELINE, django_settings, home, settings
 from .embedded import EmbeddedServer
@@ -167,28 +166,14 @@ def is_free(port: int) -> bool:
 
 
 class Stop:
-    """What a signal's handler sets and the main thread waits for.
+    """Whether a signal to stop has come, and the wait for one."""
 
-    An ``Event`` won't do: it takes a lock, and a handler that comes while its own thread holds that
-    one waits for ever. CPython's ``SimpleQueue.put`` may come in the middle of whatever else is
-    done with the queue.
-    """
-
-    def __init__(self) -> None:
-        self._signals: SimpleQueue[None] = SimpleQueue()
-
-    def set(self) -> None:
-        """Let whoever waits go on."""
-        self._signals.put(None)
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is set, waiting for that up to so many seconds."""
-        try:
-            self._signals.get(timeout=timeout)
-        except Empty:
-            return False
-        self.set()  # for whoever asks next
-        return True
+        """Whether one has come, waiting for that up to so many seconds."""
+        return bool(select.select([self._descriptor], [], [], timeout)[0])
 
 
 @contextmanager
@@ -198,17 +183,21 @@ def until_stopped() -> Iterator[Stop]:
     One that is ignored, as SIGHUP under ``nohup``, is ignored still; after the first that came all
     are, so that none disturbs what is left to do.
     """
-    stop = Stop()
-
-    def handle(number: int, frame: Any) -> None:  # noqa: ARG001 - the signature of a handler
-        stop.set()
-
+    # Not a handler that sets an Event: the Event's lock may be held by the handler's own thread at
+    # that moment, and Python doesn't call a handler for what comes just before the wait begins.
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    descriptor_before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     # SIGHUP is what a terminal sends when it is closed.
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in heard}
+    before = {number: signal.signal(number, lambda *_: None) for number in heard}
+    stop = Stop(reader)
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_IGN if stop.wait(0) else handler)
+        signal.set_wakeup_fd(descriptor_before)
+        os.close(reader)
+        os.close(writer)

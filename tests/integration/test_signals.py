@@ -35,6 +35,26 @@ with until_stopped() as stop:
     assert printed == "True True\n"
 
 
+def test_one_that_interrupts_nobody_ends_the_wait():
+    """As one that comes just before the wait begins, or that the system gives another thread."""
+    printed = printed_by("""
+import os, signal, threading
+from pathlib import Path
+from mailqueue.up import until_stopped
+
+def hear():
+    # The third field is the state; S is asleep.
+    while Path(f"/proc/{os.getpid()}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+        pass
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+with until_stopped() as stop:
+    threading.Thread(target=hear).start()
+    print(stop.wait(5))
+""")
+    assert printed == "True\n"
+
+
 def test_one_that_is_ignored_stays_so():
     """As SIGHUP under nohup."""
     printed = printed_by("""
