@@ -278,11 +278,16 @@ class JournalMachine(RuleBasedStateMachine):
         state, token = self.client.hmget(key, "state", "token")
         return state in states and token == claim.token
 
-    def still_counts(self, claim: Claim) -> bool:
-        """Whether its lease has ended, and nobody has claimed the message or asked for it since."""
+    def still_counts(self, claim: Claim, settlement: Settlement) -> bool:
+        """Whether its lease has ended, and nobody has claimed the message or asked for it since.
+
+        What is held meanwhile takes only a result that ends it.
+        """
         key = f"mailqueue:{{q}}:message:{claim.id}"
         state, token, lost = self.client.hmget(key, "state", "left_token", "lost")
-        return state in {State.UNCERTAIN, State.QUEUED} and token == claim.token and lost != "0"
+        ends = state == State.HELD and settlement.state.final
+        waits = ends or state in {State.UNCERTAIN, State.QUEUED}
+        return waits and token == claim.token and lost != "0"
 
     def proceed(self, worker: str, data: st.DataObject) -> None:
         """Take some steps, as far as to the end of the first message in hand and the next one's."""
@@ -365,7 +370,7 @@ class JournalMachine(RuleBasedStateMachine):
     def settle(self, worker: str, attempt: Attempt, times: int = 1) -> None:
         """Record what the attempt came to; where the answer got lost, once more."""
         claim, settlement = attempt.claim, self.decided(attempt)
-        late = self.still_counts(claim)
+        late = self.still_counts(claim, settlement)
         recorded = self.owns(claim) or late
         assert {self.journal.settle(claim, settlement) for _ in range(times)} == {recorded}
         self.settled(worker, attempt, settlement, recorded=recorded, late=late)
@@ -388,7 +393,7 @@ class JournalMachine(RuleBasedStateMachine):
         done = [attempt for attempt in hands if attempt.stage is Stage.SETTLE]
         next_ = [attempt for attempt in hands if attempt.stage is Stage.COMMIT]
         settlements = [self.decided(attempt) for attempt in done]
-        late = [self.still_counts(attempt.claim) for attempt in done]
+        late = [self.still_counts(attempt.claim, self.decided(attempt)) for attempt in done]
         owned = [self.owns(attempt.claim) for attempt in done]
         recorded = [a or b for a, b in zip(owned, late, strict=True)]
         may_be_sent = [self.owns(attempt.claim) for attempt in next_]
