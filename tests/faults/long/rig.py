@@ -12,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import redis
 
 from mailqueue.journal import Journal, State, connect
+from tests.servers import Valkey
 from tests.support import Worker, wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -230,6 +230,6 @@ def flush(url: str) -> None:
         client.flushdb()
 
 
-def database(server: Any, number: int) -> str:
+def database(server: Valkey, number: int) -> str:
     """The URL of one database of a Valkey."""
-    return f"{server.connection_url}/{number}"
+    return f"{server.url.removesuffix('0')}{number}"
