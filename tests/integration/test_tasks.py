@@ -194,7 +194,7 @@ def test_a_slow_server_lets_no_claim_run_out(slow, here, smtp_server, monkeypatc
 
 
 def test_one_connection_to_the_journal_is_enough(here, smtp_server, redis_url, monkeypatch):
-    """Where its URL allows no more, nothing is asked for ahead."""
+    """Where its URL allows no more, all messages are delivered all the same."""
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", f"{redis_url}?max_connections=1")
     messages = [letter(f"to{n}@example.com") for n in range(20)]
     get_connection().send_messages(messages)
