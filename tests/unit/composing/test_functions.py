@@ -269,6 +269,7 @@ def test_user_and_password_reach_the_backend(monkeypatch) -> None:
 
     monkeypatch.setattr("mailqueue.backends.locmem.EmailBackend", Backend)
     mailqueue.configure(EMAIL_BACKEND="mailqueue.backends.locmem.EmailBackend")
+    mailqueue.configure(EMAIL_HOST_USER="nobody", EMAIL_HOST_PASSWORD="other")
     send_mail(*FOUR, auth_user="ann", auth_password="s3cret")
     assert seen == [("ann", "s3cret")]
     del mailqueue.outbox
