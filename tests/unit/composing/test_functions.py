@@ -142,8 +142,10 @@ def test_pairs_and_addresses_do_not_mix(outbox, function) -> None:
 def test_malformed_people_are_an_error(outbox, wrong) -> None:
     """ImproperlyConfigured names the setting and the value."""
     mailqueue.configure(MANAGERS=["ann@example.com", wrong])
-    with pytest.raises(ImproperlyConfigured, match="The MANAGERS setting must be a list of email"):
+    text = "The MANAGERS setting must be a list of email"
+    with pytest.raises(ImproperlyConfigured, match=text) as raised:
         mail_managers("Subject", "Body")
+    assert repr(wrong) in str(raised.value)
     assert outbox == []
 
 
