@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import smtplib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
+from .addresses import envelope_address
 from .outcome import (
     Answer,
     Misconfigured,
@@ -18,6 +21,17 @@ from .outcome import (
     printable,
 )
 from .rendering import Outgoing
+
+_log = logging.getLogger(__name__)
+# What smtplib raises before any message is under way.
+_IN_OPENING = (
+    smtplib.SMTPConnectError,
+    smtplib.SMTPHeloError,
+    smtplib.SMTPAuthenticationError,
+)
+_SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
+_LOGIN_WANTED = 530  # RFC 4954 6
+_NOT_TRIED = Answer(Verdict.DEFERRED, "others were refused, and nobody got the message")
 
 
 def trouble_of(error: OSError) -> ServerTrouble:
@@ -103,11 +117,17 @@ class BackendTransport:
         self._name = f"{type(backend).__module__}.{type(backend).__qualname__}"
         try:
             backend.open()
-        except OSError as error:  # smtplib.SMTPException is one
-            raise trouble_of(error) from error
+        except BaseException as error:
+            self.close()  # it may be open by half, as where the login was refused
+            if isinstance(error, OSError):  # smtplib.SMTPException is one
+                raise trouble_of(error) from error
+            raise
 
     def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:  # noqa: ARG002
-        """Send one message to those of its recipients who are still to get it."""
+        """Send one message to those of its recipients who are still to get it.
+
+        Raises ServerTrouble where what the backend raises speaks of the server or the settings.
+        """
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
         outgoing = turn.outgoing
@@ -116,8 +136,11 @@ class BackendTransport:
         message.recipients = lambda: list(outgoing.recipients)
         try:
             sent = self._backend.send_messages([message])
-        except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
+        except Exception as error:
             self._failed = True
+            trouble = _trouble_in(error)
+            if trouble is not None:
+                raise trouble from error
             return _outcome_of(error, outgoing.recipients)
         if sent:
             return Outcome.for_all(outgoing.recipients, Verdict.ACCEPTED, f"sent by {self._name}")
@@ -141,25 +164,60 @@ class BackendTransport:
         return not self._failed
 
     def close(self) -> None:
-        """Close the backend's connection."""
-        self._backend.close()
+        """Close the backend's connection; what it raises then concerns no message."""
+        try:
+            self._backend.close()
+        except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
+            _log.warning("%s can't be closed: %s: %s", self._name, type(error).__name__, error)
 
     def drop(self) -> None:
         """Close the backend's connection; there is no other way than politely."""
-        self._backend.close()
+        self.close()
+
+
+def _trouble_in(error: Exception) -> ServerTrouble | None:
+    """What the exception says of the server or our settings, where it isn't about the message."""
+    if isinstance(error, _IN_OPENING):
+        return trouble_of(error)
+    for code, text in _replies_in(error).values():
+        if code == _SERVICE_NOT_AVAILABLE:
+            return ServerTrouble(_refusal(code, text).reply)
+        if code == _LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
+            return Misconfigured(_refusal(code, text).reply)
+    return None
 
 
 def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return Outcome({a: _refusal(*reply) for a, reply in error.recipients.items()})
-    if isinstance(error, smtplib.SMTPResponseException):
-        answer = _refusal(error.smtp_code, error.smtp_error)
-        return Outcome(dict.fromkeys(recipients, answer))
-    return Outcome.for_all(recipients, Verdict.DEFERRED, f"{type(error).__name__}: {error}")
+    replies = _replies_in(error)
+    if not replies:
+        reason = printable(f"{type(error).__name__}: {error}")
+        return Outcome.for_all(recipients, Verdict.DEFERRED, reason)
+    answers = {address: _refusal(*reply) for address, reply in replies.items()}
+    others = answers.get("", _NOT_TRIED)
+    return Outcome({address: answers.get(_bare(address), others) for address in recipients})
+
+
+def _replies_in(error: Exception) -> Mapping[str, tuple[int, bytes | str]]:
+    """The replies that the exception names, by the address that each is about; '' is for all."""
+    # Others than smtplib raise these too, and put anything into them.
+    with suppress(AttributeError, TypeError, ValueError):
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            # As RCPT had them, without the names that stand in the message.
+            return {_bare(a): (int(code), text) for a, (code, text) in error.recipients.items()}
+        if isinstance(error, smtplib.SMTPResponseException):
+            return {"": (int(error.smtp_code), error.smtp_error)}
+    return {}
+
+
+def _bare(address: str) -> str:
+    try:
+        return envelope_address(address)
+    except ValueError:
+        return address
 
 
 def _refusal(code: int, text: bytes | str) -> Answer:
-    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    reply = Reply(code, shown)
+    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    reply = Reply(code, printable(shown))
     refused = reply.verdict is Verdict.REFUSED
     return Answer(Verdict.REFUSED if refused else Verdict.DEFERRED, str(reply))

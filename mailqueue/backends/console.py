@@ -26,7 +26,11 @@ class EmailBackend(BaseEmailBackend):
     def write_message(self, message: Any) -> None:
         """Write one message to the stream, and a line under it."""
         data = flatten_for_reading(message)
-        self.stream.write(f"{data.decode(_charset(data), 'backslashreplace')}\n{_RULE}\n")
+        head, gap, body = data.partition(b"\n\n")
+        # Headers that aren't ASCII are in UTF-8 (RFC 6532), whatever the body is in.
+        shown = (head + gap).decode("utf-8", "backslashreplace")
+        shown += body.decode(_charset(data), "backslashreplace")
+        self.stream.write(f"{shown}\n{_RULE}\n")
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         messages = list(email_messages or ())

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from mailqueue import payload
 from mailqueue.publisher import publish
 from tests.faults.long.__main__ import (
     Valkey,
@@ -27,7 +28,7 @@ from tests.faults.long.__main__ import (
     workers_killed_and_broker_flushed,
 )
 from tests.faults.long.rig import OURS, Report, Rig, database
-from tests.line import send, states
+from tests.line import letters, send, states
 from tests.proxy import Proxy
 from tests.rabbitmq import MISSING, RabbitMQ
 from tests.support import wait_until
@@ -197,21 +198,28 @@ def waits_for_tasks(broker: redis.Redis) -> bool:
 
 @pytest.mark.usefixtures("producer")
 def test_a_thousand_doubled_and_forged_tasks_send_one_copy_each(
-    start_worker, smtp_server, redis_url
+    start_worker, smtp_server, redis_url, monkeypatch
 ):
-    """Broker: 1,000 doubled tasks; forged tasks; tasks with unknown ids."""
+    """Broker: 1,000 doubled tasks; forged tasks, which come first; tasks with unknown ids."""
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", "64KiB")
     messages = send(20)
     with redis.Redis.from_url(redis_url) as broker:
         (task,) = broker.lrange(TASKS, 0, -1)
-        broker.lpush(TASKS, *[task] * 1000)
+        broker.delete(TASKS)
+        (forgery,) = letters(1, subject="Forged")
+        ids = [*(message.mailqueue_id for message in messages[:3]), "unknown"]
+        assert publish("mailqueue", [(id_, payload.dumps(forgery, id_)) for id_ in ids])
+        (forged,) = broker.lrange(TASKS, 0, -1)
+        _, given, _ = json.loads(b64decode(json.loads(forged)["body"]))
+        assert all("Forged" in named["payload"] for named in given["messages"])
+        broker.lpush(TASKS, *[task] * 1001)
         garbled = json.loads(task) | {"body": b64encode(b"no task at all").decode()}
         unknown = json.loads(task)
         unknown["headers"]["task"] = "os.system"
         broker.lpush(TASKS, json.dumps(garbled), json.dumps(unknown))
-    forgery = json.dumps({"v": 1, "id": messages[0].mailqueue_id, "subject": "Forged"})
-    publish("mailqueue", [(messages[0].mailqueue_id, forgery), ("unknown", forgery)])
     worker = start_worker("-c", "2")
     wait_until(lambda: worker.log.read_text().count(" succeeded in ") >= 1002, 90, worker.explain)
     assert states() == {"sent": 20}
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
-    assert "Forged" not in {str(m.parsed["Subject"]) for m in smtp_server.received}
+    subjects = [str(message.parsed["Subject"]) for message in smtp_server.received]
+    assert sorted(subjects) == sorted(message.subject for message in messages)

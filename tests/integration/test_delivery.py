@@ -10,7 +10,7 @@ from email.mime.base import MIMEBase
 import pytest
 import redis
 
-from mailqueue import EmailMultiAlternatives, get_connection
+from mailqueue import EmailMultiAlternatives, get_connection, payload
 from mailqueue.journal import open_journal
 from mailqueue.monitor import report
 from mailqueue.publisher import publish
@@ -125,6 +125,8 @@ def test_a_permanent_refusal_is_never_tried_again(start_worker, smtp_server):
     wait_for_state(other, "sent", worker)
     assert (record["attempts"], record["reply"]) == (1, "550 5.1.1 no such user")
     assert smtp_server.rcpt_commands.count("nobody@example.com") == 1
+    kept = payload.loads(open_journal().payload(message.mailqueue_id))
+    assert kept.body == message.body
 
 
 def test_each_recipient_gets_what_its_own_reply_said(start_worker, smtp_server):
@@ -275,7 +277,7 @@ def test_a_record_that_is_no_text_fails_alone(start_worker, smtp_server, redis_u
     in_payload, in_summary = messages[5].mailqueue_id, messages[6].mailqueue_id
     key = "mailqueue:{mailqueue}:message:"
     with redis.Redis.from_url(redis_url) as server:
-        server.delete(TASKS)  # the tasks, which have the payloads inline
+        server.delete(TASKS)  # the timer finds all of them
         server.hset(key + in_payload, "payload", b"\xff\xfe")
         server.hset(key + in_payload, "results", b"\xff\xfe")
         server.hset(key + in_summary, "summary", b'{"subject": "\xff"}')

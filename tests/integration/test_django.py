@@ -247,6 +247,7 @@ def test_visitor_is_told_when_the_queue_is_down(start_site):
     assert page.status == 503
     assert "try again later" in page.text
     assert "Are you open on Sundays?" in page.text
+    assert "on its way" not in page.text
 
 
 def test_newsletter_arrives_intact(manage, django_worker, smtp_server, tmp_path):

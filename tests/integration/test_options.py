@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
 from mailqueue import get_connection
 from mailqueue.errors import PayloadError
 from mailqueue.monitor import report
-from tests.integration.letters import fate, letter, wait_for_state
+from tests.integration.letters import TASKS, fate, letter, wait_for_state
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -26,13 +29,19 @@ def test_priority_decides_which_waiting_message_goes_first(start_worker, smtp_se
     assert [m.parsed["Subject"] for m in smtp_server.received] == ["high", "normal", "low"]
 
 
-def test_a_message_to_be_sent_later_is_sent_then_and_not_before(start_worker, smtp_server):
+def test_a_message_to_be_sent_later_is_sent_then_and_not_before(
+    start_worker, smtp_server, redis_url
+):
     """`send_at` holds it back, without any task in the broker."""
     message, other = letter(subject="later"), letter(subject="now")
     at = datetime.now(UTC) + timedelta(seconds=4)
     message.send_at = at
     get_connection().send_messages([message, other])
     assert fate(message)["state"] == "scheduled"
+    with redis.Redis.from_url(redis_url) as broker:
+        (task,) = broker.lrange(TASKS, 0, -1)
+    _, named, _ = json.loads(b64decode(json.loads(task)["body"]))
+    assert named["messages"] == [{"id": other.mailqueue_id}]
     worker = start_worker()
     wait_for_state(message, "sent", worker)
     assert datetime.now(UTC) >= at
@@ -57,6 +66,10 @@ def test_a_message_may_name_its_queue(start_worker, smtp_server):
     message.queue = "urgent"
     message.send()
     assert fate(message)["queue"] == "urgent"
+    other = letter()
+    other.send()
+    wait_for_state(other, "sent", start_worker())
+    assert fate(message)["state"] == "queued"
     wait_for_state(message, "sent", start_worker("-Q", "urgent"))
 
 

@@ -126,6 +126,7 @@ def test_a_message_whose_key_is_missing_hides_no_other(monkeypatch, run_cli):
     listed = run_cli("list")
     assert listed.returncode == 0
     assert "Your diagnosis" in listed.stdout
+    assert "(sealed with a key that is not here)" in listed.stdout
     assert fate(hidden)["subject"] == "(sealed with a key that is not here)"
     assert fate(hidden)["recipients"][0]["address"] == "(sealed with a key that is not here)"
     assert report.find(report.Filter(domain="example.com")) == [fate(readable)]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from mailqueue import get_connection, send_mail
+from mailqueue import get_connection, payload, send_mail
 from mailqueue.connection import close_connections
 from mailqueue.journal import Due, State, now_on, open_journal
 from mailqueue.publisher import publish, publish_due
@@ -76,26 +76,28 @@ def test_tasks_that_carry_much_text_are_compressed(limit, compression, redis_url
     assert headers.get("compression") == (compression and "application/x-gzip")
 
 
-def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis_url):
+def test_unreadable_and_forged_tasks_do_no_harm(start_worker, smtp_server, redis_url, monkeypatch):
     """Unknown ids are passed over, a forged payload is not sent, and the worker lives on."""
-    from mailqueue.publisher import publish
-
-    message = letter(subject="The real one")
-    forged = letter(subject="Forged")
-    from mailqueue import payload
-
-    message.send()
-    text = payload.dumps(forged, message.mailqueue_id)
+    monkeypatch.setenv("MAILQUEUE_INLINE_LIMIT", "64KiB")
+    messages = [letter(subject=f"The real one {n}") for n in range(2)]
+    get_connection().send_messages(messages)
+    readable, unreadable = (message.mailqueue_id for message in messages)
+    text = payload.dumps(letter(subject="Forged"), readable)
     with redis.Redis.from_url(redis_url) as broker:
         broker.delete(TASKS)
-    publish("mailqueue", [(message.mailqueue_id, text), ("unknown", text)])
-    publish("mailqueue", [(message.mailqueue_id, text)])
+        forgeries = {"unknown": text, readable: text, unreadable: "{}"}
+        assert publish("mailqueue", list(forgeries.items()))
+        (task,) = broker.lrange(TASKS, 0, -1)
+    _, given, _ = json.loads(b64decode(json.loads(task)["body"]))
+    assert given["messages"] == [{"id": id_, "payload": text} for id_, text in forgeries.items()]
     worker = start_worker()
-    wait_for_state(message, "sent", worker)
+    for message in messages:
+        wait_for_state(message, "sent", worker)
     last = letter(subject="The last one")
     last.send()
     wait_for_state(last, "sent", worker)
-    assert [m.parsed["Subject"] for m in smtp_server.received] == ["The real one", "The last one"]
+    subjects = [m.parsed["Subject"] for m in smtp_server.received]
+    assert subjects == ["The real one 0", "The real one 1", "The last one"]
 
 
 def test_a_loop_of_sends_costs_a_task_for_many(start_worker, smtp_server, redis_url):
@@ -192,7 +194,7 @@ def test_a_slow_server_lets_no_claim_run_out(slow, here, smtp_server, monkeypatc
 
 
 def test_one_connection_to_the_journal_is_enough(here, smtp_server, redis_url, monkeypatch):
-    """Where its URL allows no more, nothing is asked for ahead."""
+    """Where its URL allows no more, all messages are delivered all the same."""
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", f"{redis_url}?max_connections=1")
     messages = [letter(f"to{n}@example.com") for n in range(20)]
     get_connection().send_messages(messages)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_worker_does_not_outlive_a_killed_up(up: Up):
 
 
 def test_up_starts_its_server_again_when_that_is_killed(up: Up, run_cli):
-    """What was accepted goes through after it."""
+    """Mail that is sent after that goes through."""
     up.family = descendants(up.process.pid)
     (server,) = [pid for pid in up.family if "valkey" in command_line(pid)]
     os.kill(server, signal.SIGKILL)
@@ -105,11 +106,24 @@ def test_up_starts_its_server_again_when_that_is_killed(up: Up, run_cli):
     wait_until(lambda: up.mail() == 1, 30, up.output)
 
 
-def test_a_message_accepted_by_up_survives_it(tmp_path: Path, run_cli):
-    """Queued without a worker, found again by the next `mailqueue up`."""
+@pytest.fixture
+def queued(run_cli) -> str:
+    """The id of a message that was accepted while nothing ran."""
     assert run_cli("send", "--to", "me@example.com").returncode == 0
     (record,) = printed(run_cli("list", "--json"))
     assert record["state"] == "queued"
+    return record["id"]
+
+
+def test_a_message_that_was_queued_without_a_worker_is_found_by_up(queued: str, up: Up, run_cli):
+    """It lies in the home that `mailqueue up` takes over, and is delivered to its inbox."""
+    wait_until(lambda: up.mail() == 1, 30, up.output)
+
+    def record() -> dict[str, Any]:
+        return printed(run_cli("show", queued, "--json"))
+
+    wait_until(lambda: record()["state"] == "sent", 20, up.output)
+    assert record()["attempts"] == 1
 
 
 def descendants(pid: int) -> list[int]:

@@ -170,6 +170,7 @@ def test_the_console_prints_other_charsets_and_addresses() -> None:
     mail.encoding = "iso-8859-1"
     console.EmailBackend(stream=stream).send_messages([mail])
     assert "\n\nGrüße\n" in stream.getvalue()
+    assert "From: jörg@example.com\n" in stream.getvalue()
 
 
 def test_the_console_builds_a_message_once() -> None:

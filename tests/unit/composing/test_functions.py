@@ -142,8 +142,10 @@ def test_pairs_and_addresses_do_not_mix(outbox, function) -> None:
 def test_malformed_people_are_an_error(outbox, wrong) -> None:
     """ImproperlyConfigured names the setting and the value."""
     mailqueue.configure(MANAGERS=["ann@example.com", wrong])
-    with pytest.raises(ImproperlyConfigured, match="The MANAGERS setting must be a list of email"):
+    text = "The MANAGERS setting must be a list of email"
+    with pytest.raises(ImproperlyConfigured, match=text) as raised:
         mail_managers("Subject", "Body")
+    assert repr(wrong) in str(raised.value)
     assert outbox == []
 
 
@@ -269,6 +271,7 @@ def test_user_and_password_reach_the_backend(monkeypatch) -> None:
 
     monkeypatch.setattr("mailqueue.backends.locmem.EmailBackend", Backend)
     mailqueue.configure(EMAIL_BACKEND="mailqueue.backends.locmem.EmailBackend")
+    mailqueue.configure(EMAIL_HOST_USER="nobody", EMAIL_HOST_PASSWORD="other")
     send_mail(*FOUR, auth_user="ann", auth_password="s3cret")
     assert seen == [("ann", "s3cret")]
     del mailqueue.outbox

@@ -209,8 +209,11 @@ def test_an_error_never_shows_a_password() -> None:
 def test_a_mailer_that_is_not_there() -> None:
     """MailerDoesNotExist, which is a KeyError, with its alias; get() gives a default instead."""
     mailqueue.configure(MAILERS={"news": {"BACKEND": DUMMY}})
-    with pytest.raises(MailerDoesNotExist, match=r"^The mailer 'other' is not configured\.$"):
+    with pytest.raises(
+        MailerDoesNotExist, match=r"^The mailer 'other' is not configured\.$"
+    ) as raised:
         mailers["other"]
+    assert raised.value.alias == "other"
     with pytest.raises(KeyError):
         _ = mailers.default
     assert mailers.get("other") is None

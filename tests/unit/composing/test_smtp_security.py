@@ -100,6 +100,7 @@ def test_a_wrong_password_is_not_shown(start_server, authenticator) -> None:
     with pytest.raises(smtplib.SMTPAuthenticationError) as raised:
         backend.open()
     assert backend.connection is None
+    assert raised.value.smtp_code == 535
     assert "wr0ng" not in str(raised.value)
 
 
