@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 import redis
+from click.testing import CliRunner
 
+from mailqueue.cli import main
 from mailqueue.conf import settings
 from mailqueue.testing import RecordingServer
 from tests.leaks import Leaks
@@ -23,6 +26,7 @@ from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
 
 IN_CI = bool(os.environ.get("CI"))
+_ORDER = ["faults", "packaging", "integration", "contracts", "unit"]  # the longest first
 LEAKS = pytest.StashKey[Leaks]()
 
 
@@ -127,7 +131,23 @@ def start_worker(queue_settings: dict[str, str], tmp_path: Path) -> Iterator[Cal
 
 
 @pytest.fixture
-def run_cli() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_cli(monkeypatch: pytest.MonkeyPatch) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `mailqueue …` within this process, which saves the start of another."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "path", [*sys.path])  # the command puts the working directory there
+            result = CliRunner(env=environment).invoke(main, arguments, prog_name="mailqueue")
+        error = result.stderr
+        if result.exc_info and not isinstance(result.exception, SystemExit | None):
+            error += "".join(traceback.format_exception(result.exception))
+        return subprocess.CompletedProcess(arguments, result.exit_code, result.stdout, error)
+
+    return run
+
+
+@pytest.fixture
+def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `mailqueue …` as a process of its own."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -173,10 +193,25 @@ def _register_profiles(config: pytest.Config) -> None:
     ``CI`` in the environment would have Hypothesis choose a profile of its own.
     """
     common = {"deadline": None, "print_blob": True}
-    hypothesis.settings.register_profile("few", max_examples=20, derandomize=True, **common)
+    hypothesis.settings.register_profile("few", max_examples=10, derandomize=True, **common)
     hypothesis.settings.register_profile("many", max_examples=100, derandomize=False, **common)
     hypothesis.settings.register_profile("long", max_examples=1000, derandomize=False, **common)
     hypothesis.settings.load_profile(config.getoption("hypothesis_profile") or "few")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many processes as cores, and one: half of the time tests wait."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one process run the tests that share a worker; begin with what takes longest."""
+    for item in items:
+        definitions = item._fixtureinfo.name2fixturedefs.values()
+        if any(chain[-1].scope == "module" for chain in definitions):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+    items.sort(key=lambda item: _ORDER.index(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
+import kombu
 import redis
 
+from mailqueue import publisher
 from tests import ports
 from tests.lifeline import Processes
 from tests.patience import Deadline
 
 _PROC = Path("/proc/self")
 _IS_LINUX = (_PROC / "fd").is_dir()
-_LISTENING = "0A"
 
 
 class Descriptors:
@@ -35,7 +39,7 @@ class Descriptors:
         for descriptor in (_PROC / "fd").iterdir():
             with suppress(OSError):
                 found.add((descriptor.name, str(descriptor.readlink())))
-        return found
+        return {(number, target) for number, target in found if not target.startswith("anon_")}
 
     def begin(self) -> None:
         self._allowed = self.all()
@@ -55,46 +59,56 @@ class Descriptors:
         gc.collect()  # what nobody refers to is closed now, with a warning that fails this test
         if self._opened():
             _close_pools()
-        return [_describe(target) for target in self._opened()]
+            gc.collect()
+        return self._opened()
 
     def _opened(self) -> list[str]:
-        opened = [target for _, target in self.all() - self._allowed]
+        opened = self.all() - self._allowed
         if not opened:
             return []
-        known = {f"socket:[{inode}]": ends for inode, *ends in _tcp_sockets()}
-        allowed = {target for _, target in self._allowed}
-        shared = ports.HELD | {
-            port
-            for target, (port, _, state) in known.items()
-            if state == _LISTENING and target in allowed
-        }
+        own = [_Ends.of(*allowed) for allowed in self._allowed]
+        shared = ports.HELD | {ends.own for ends in own if ends and ends.is_listening}
+        found = {target: _Ends.of(number, target) for number, target in opened}
         return [
-            target
-            for target in opened
-            if target not in known or shared.isdisjoint(known[target][:2])
+            f"{target} {ends or ''}"
+            for target, ends in found.items()
+            if not ends or shared.isdisjoint((ends.own, ends.other))
         ]
 
 
+class _Ends(NamedTuple):
+    """A TCP socket: its own port, the other end's (0 if there is none)."""
+
+    own: int
+    other: int
+    is_listening: bool
+
+    @staticmethod
+    def of(number: str, target: str) -> _Ends | None:
+        """None: it is no such socket, or closed by now."""
+        if not target.startswith("socket:"):
+            return None
+        with suppress(OSError), socket.socket(fileno=os.dup(int(number))) as found:
+            if found.family != socket.AF_INET:
+                return None
+            own = found.getsockname()[1]
+            listening = bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+            try:
+                return _Ends(own, found.getpeername()[1], listening)
+            except OSError:
+                return _Ends(own, 0, listening)
+        return None
+
+
 def _close_pools() -> None:
-    """Close the connections that pools keep: mailqueue never gives one of them up."""
+    """Close what mailqueue keeps for the life of a process: its connections to any server."""
+    publisher._broker.cache_clear()
     for thing in gc.get_objects():
-        if isinstance(thing, redis.ConnectionPool):
+        kind = type(thing)  # isinstance() would have lazy objects come to life
+        if issubclass(kind, kombu.Connection):
+            thing.release()
+        elif issubclass(kind, redis.ConnectionPool):
             thing.disconnect()
-
-
-def _tcp_sockets() -> Iterator[tuple[str, int, int, str]]:
-    """Inode, own port, the other end's port, state."""
-    for line in (_PROC / "net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        own, other = (int(end.rpartition(":")[2], 16) for end in fields[1:3])
-        yield fields[9], own, other, fields[3]
-
-
-def _describe(target: str) -> str:
-    for inode, own, other, _ in _tcp_sockets():
-        if target == f"socket:[{inode}]":
-            return f"a TCP socket from port {own} to port {other}"
-    return target
 
 
 class Leaks:

@@ -24,7 +24,7 @@ _SHARED = re.compile(SHARED.encode() + b"=")
 
 _GUARDIAN = """
 import os, signal, sys
-sys.stdin.buffer.read()
+sys.stdin.buffer.readline()
 mark = sys.argv[1].encode()
 found = True
 while found:
@@ -58,7 +58,9 @@ class Guardian:
     def dismiss(self) -> None:
         """Let it kill what is left, and end."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with self._process.stdin as pipe:
+            # The pipe's end alone wouldn't tell it while somebody has inherited the pipe by a fork.
+            pipe.write(b"done\n")
         self._process.wait()
 
 

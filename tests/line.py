@@ -50,7 +50,11 @@ def line(
             worker = Worker(
                 [
                     sys.executable,
-                    *["-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO", *options],
+                    *["-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO"],
+                    *(
+                        "--without-mingle",
+                        *options,
+                    ),  # a worker waits a second for others to answer,
                 ],
                 {
                     **os.environ,

@@ -20,7 +20,7 @@ from mailqueue import payload
 from mailqueue.blobs import BlobCollector
 from mailqueue.rendering import rendered_bytes
 
-EXAMPLES = 250
+EXAMPLES = settings.default.max_examples * 3
 
 
 def family(name: str) -> Any:

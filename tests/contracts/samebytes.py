@@ -3,13 +3,12 @@
 What it writes is what `message()` leads to, also after parts have travelled, and what it calls
 sound can be built. FAMILY is whose message classes are used: mailqueue's, or Django's, which need
 configured settings that the other tests must not see.
-For a longer search: SAME_BYTES_EXAMPLES=200000.
+For a longer search: `--hypothesis-profile=long`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from collections import Counter
@@ -31,7 +30,7 @@ from mailqueue.mimepart import dump_part, load_part
 from mailqueue.rendering import built_bytes
 from tests.contracts.roundtrip import family
 
-EXAMPLES = int(os.environ.get("SAME_BYTES_EXAMPLES", "700"))
+EXAMPLES = settings.default.max_examples * 7
 
 
 def mostly(usual: Any, odd: Any) -> Any:

@@ -64,7 +64,12 @@ class Built:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """Both distributions, the wheel built from the sdist as an index would get it."""
     directory = tmp_path_factory.mktemp("dist")
-    checked(run([sys.executable, "-m", "build", "--outdir", directory, ROOT], directory))
+    checked(
+        run(
+            [sys.executable, "-m", "build", "--no-isolation", "--outdir", directory, ROOT],
+            directory,
+        )
+    )
     (wheel,), (sdist,) = directory.glob("*.whl"), directory.glob("*.tar.gz")
     return Built(wheel, sdist)
 
@@ -90,8 +95,9 @@ def installed(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Install
     """The wheel in an environment that was empty: first alone, then with its extras."""
     directory = tmp_path_factory.mktemp("environment")
     empty = tmp_path_factory.mktemp("empty")
-    checked(run([sys.executable, "-m", "venv", directory], empty))
-    pip = [directory / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    checked(run([sys.executable, "-m", "venv", "--without-pip", directory], empty))
+    ours = [sys.executable, "-m", "pip", "--python", directory / "bin" / "python"]
+    pip = [*ours, "install", "--quiet", "--no-compile"]
     checked(run([*pip, built.wheel], empty))
     up = run([directory / "bin" / "mailqueue", "up", "--inbox-port", "0"], empty)
     checked(run([*pip, f"{built.wheel}[embedded,inbox]"], empty))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,8 +25,7 @@ django = pytest.importorskip("django")
 READ = HeaderRegistry()
 BYTE_FOR_BYTE = django.VERSION >= (6, 1)
 POLICIES = ["default", "SMTP"] if django.VERSION >= (6,) else []  # message(policy=…): 6.0
-# For a longer search: DIFFERENTIAL_EXAMPLES=20000 make test PYTEST_ARGS=…/test_django.py
-EXAMPLES = int(os.environ.get("DIFFERENTIAL_EXAMPLES", 3000 if BYTE_FOR_BYTE else 300))
+EXAMPLES = settings.default.max_examples * (30 if BYTE_FOR_BYTE else 3)
 
 text = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Zl", "Zp"))
