@@ -6,14 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from click.testing import CliRunner
+
 from mailqueue import EmailMessage, payload
 from mailqueue.backends.smtp import EmailBackend
 from mailqueue.batch import Item
+from mailqueue.cli import main
 from mailqueue.connection import Connection, Limits
 from mailqueue.delivery import Delivery
-from mailqueue.journal import Entry, Journal, Record
+from mailqueue.journal import Entry, Journal, Record, Result, Settled, Settlement, State
 from mailqueue.retry import RetryPolicy
 from mailqueue.smtp import SmtpTransport
+from tests.contracts.journals import entry
 from tests.scripted import ScriptedServer
 
 POLICY = RetryPolicy(delays=(3600, 3600), max_age=86400, doubt=3600)
@@ -73,3 +77,22 @@ def results(journal: Journal, id_: str = "m") -> dict[str, tuple[str, str]]:
     """What each recipient was answered, and what that came to."""
     found = record(journal, id_).results
     return {address: (result.state.value, result.reply) for address, result in found.items()}
+
+
+def ended(journal: Journal, state: State, *ids: str) -> None:
+    """Accept messages that come to such an end."""
+    journal.accept([entry(id_) for id_ in ids])
+    if state is State.CANCELLED:
+        journal.cancel(ids)
+        return
+    served = {"b@x": Result(State.SENT, "250 ok")} if state is State.PARTIAL else {}
+    claims, _ = journal.claim([(id_, "") for id_ in ids])
+    journal.advance([Settled(claim, Settlement(state, "a reply", served)) for claim in claims], [])
+    assert journal.counts()[state] == len(ids)
+
+
+def command(*arguments: str) -> str:
+    """What a command says that does well."""
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    return done.output
