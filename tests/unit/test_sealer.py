@@ -20,8 +20,8 @@ def test_the_first_key_seals() -> None:
         Sealer([OLD]).open(sealed)
 
 
-@pytest.mark.parametrize("keys", [[NEW, OLD], [OLD, NEW]])
-@pytest.mark.parametrize("by", [NEW, OLD])
+@pytest.mark.parametrize("keys", [[NEW, OLD], [OLD, NEW]], ids=["new first", "old first"])
+@pytest.mark.parametrize("by", [NEW, OLD], ids=["by new", "by old"])
 def test_all_keys_open(by: str, keys: list[str]) -> None:
     """A text that was sealed with any of the keys is opened, whatever their order."""
     assert Sealer(keys).open(Sealer([by]).seal("a letter")) == "a letter"
