@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from click.testing import CliRunner
 
@@ -43,7 +44,7 @@ def connected(
     *,
     limits: Limits = LIMITS,
     timeout: float | None = None,
-    **options: Callable[[], float],
+    **options: Any,
 ) -> Iterator[Connection]:
     """A worker's connection to that server."""
 
@@ -62,7 +63,7 @@ def deliver(
     connection: Connection,
     ids: Sequence[str] = ("m",),
     policy: RetryPolicy = POLICY,
-    **options: Callable[..., object],
+    **options: Any,
 ) -> Counter[str]:
     """Deliver what a task names; return how many messages came to which state."""
     return Delivery(journal, connection, policy, worker="here", **options).run(map(Item, ids))

@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from mailqueue import connection as connections
+from mailqueue.breaker import LocalBreaker
 from mailqueue.connection import Connection, Limits, mailer_name
 from mailqueue.journal import Journal, State, open_journal
+from mailqueue.outcome import ServerTrouble
 from tests.contracts.delivering import (
     LIMITS,
     connected,
@@ -88,6 +90,21 @@ def test_a_connection_carries_so_many_messages(journal, server):
         for number in range(7):
             sends(journal, connection, f"m{number}")
     assert [server.verbs(session).count("MAIL") for session in (1, 2, 3)] == [3, 3, 1]
+
+
+def test_an_open_connection_goes_on_while_no_new_one_may_be_opened(journal, server):
+    """A breaker that another worker has opened keeps from connecting, not from sending."""
+    breaker = LocalBreaker()
+    with connected(server, breaker=breaker) as connection:
+        sends(journal, connection, "a")
+        breaker.failed(ServerTrouble("421 going down"))
+        sends(journal, connection, "b")
+        breaker.failed(ServerTrouble("421 going down"))
+        connection.close()
+        post(journal, letter(), "c")
+        assert deliver(journal, connection, ["c"]) == {}
+    assert (server.sessions, len(server.accepted)) == (1, 2)
+    assert record(journal, "c").attempts == 0
 
 
 def test_the_limits_are_those_of_the_settings(monkeypatch):
