@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from click.testing import CliRunner
+from click.testing import Result as Invoked
 
 from mailqueue import EmailMessage, payload
 from mailqueue.backends.smtp import EmailBackend
@@ -94,6 +96,15 @@ def ended(journal: Journal, state: State, *ids: str) -> None:
 
 def command(*arguments: str) -> str:
     """What a command says that does well."""
-    done = CliRunner().invoke(main, arguments)
+    done = invoked(*arguments)
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def invoked(*arguments: str) -> Invoked:
+    """A command, carried out in this process."""
+    path = sys.path[:]
+    try:
+        return CliRunner().invoke(main, arguments)
+    finally:
+        sys.path[:] = path  # which the command line has begin with the working directory

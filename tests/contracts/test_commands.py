@@ -6,12 +6,10 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner
 
 from mailqueue import EmailMessage
-from mailqueue.cli import main
 from mailqueue.journal import Journal, State, open_journal
-from tests.contracts.delivering import command, ended, letter, post
+from tests.contracts.delivering import command, ended, invoked, letter, post
 from tests.scripted import ScriptedServer
 
 JSON = {
@@ -104,6 +102,6 @@ def test_the_key_of_a_discarded_message_is_forgotten(sent_by_key, journal):
 def test_one_of_two_ways_to_choose_is_a_must(journal):
     """A command without a choice, or with two, changes nothing and says which there are."""
     for arguments in (["hold"], ["hold", "waiting", "--all"], ["hold", "--all", "--domain", "x"]):
-        done = CliRunner().invoke(main, arguments)
+        done = invoked(*arguments)
         assert (done.exit_code, "give either ids" in done.output) == (2, True)
     assert journal.read(["waiting"])[0].state is State.QUEUED
