@@ -245,6 +245,13 @@ class Journal(Reader):
 
         Recipients who were served are not tried again.
         """
+        return [
+            id_
+            for start in range(0, len(ids), _CHANGE_AT_ONCE)
+            for id_ in self._retry(ids[start : start + _CHANGE_AT_ONCE])
+        ]
+
+    def _retry(self, ids: Sequence[str]) -> list[str]:
         arguments: list[str | int] = [ms(self.policy.grace)]
         for id_, found in zip(ids, self._fields("results", ids), strict=True):
             seen = found or "{}"

@@ -19,7 +19,7 @@ _SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 QUEUES = "mailqueue:queues"
 NO_FSYNC = (
     "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
-    "an append-only file (`appendonly yes`)"
+    "an append-only file (`appendonly yes`) that it syncs (`appendfsync everysec` or `always`)"
 )
 _IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
 
@@ -142,7 +142,10 @@ class Reader:
             raise ImproperlyConfigured(NO_FSYNC)
 
     def can_fsync(self) -> bool:
-        """Whether the server keeps an append-only file, and can tell when it is on the disk."""
+        """Whether the server keeps an append-only file, and can tell when it is on the disk.
+
+        With ``appendfsync no`` it never is, as far as the server knows.
+        """
         if not self.server().get("aof_enabled"):
             return False
         with errors_translated(self._client):
@@ -150,7 +153,11 @@ class Reader:
                 self._client.waitaof(0, 0, 1)
             except redis.ResponseError as error:
                 return "unknown command" not in str(error).lower()
-        return True
+            try:
+                found = self._client.config_get("appendfsync")
+            except redis.ResponseError:  # hired servers may keep their configuration to themselves
+                return True
+        return found.get("appendfsync") != "no"
 
     # -- how it is done
 
