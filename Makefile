@@ -1,7 +1,8 @@
 # Everything starts from nothing but Python 3.11 or later and make.
 #
 #   make demo          mail through the whole system, on an embedded server; KEEP=1 keeps it running
-#   make test          the tests
+#   make test          the tests, in a few minutes; ONLY=payload runs those of one subject
+#   make test-all      the tests with what takes longer: kills under load, many random examples
 #   make faults        the long runs: workers and brokers killed under load, for half an hour
 #   make bench         mailqueue beside its peers; BENCH_ARGS=--quick only shows that it works
 #   make lint          ruff and mypy
@@ -12,8 +13,12 @@ VENV := .venv
 PEERS := .venv-bench
 BIN := $(VENV)/bin
 KEEP ?=
+ONLY ?=
+# Of the random examples; printed with the command, so that a run can be had again.
+SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+TEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup --durations=10
 
-.PHONY: demo test faults lint format bench django-demo clean
+.PHONY: demo test test-all faults lint format bench django-demo clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
@@ -22,7 +27,10 @@ django-demo: $(VENV)/test.stamp
 	$(BIN)/python examples/django_project/demo.py $(if $(KEEP),--keep)
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(TEST) -m "not long" $(if $(ONLY),-k "$(ONLY)") $(PYTEST_ARGS)
+
+test-all: $(VENV)/test.stamp
+	$(TEST) --hypothesis-profile=many --hypothesis-seed=$(SEED) $(if $(ONLY),-k "$(ONLY)") $(PYTEST_ARGS)
 
 faults: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/contracts/test_journal_model.py

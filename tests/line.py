@@ -51,10 +51,8 @@ def line(
                 [
                     sys.executable,
                     *["-m", "celery", "-A", app, "worker", "-c", "1", "-l", "INFO"],
-                    *(
-                        "--without-mingle",
-                        *options,
-                    ),  # a worker waits a second for others to answer,
+                    # With mingle, a worker waits a second for others to answer.
+                    *("--without-mingle", *options),
                 ],
                 {
                     **os.environ,

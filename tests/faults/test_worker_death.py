@@ -207,12 +207,12 @@ def test_a_421_for_a_reply_to_the_dot_costs_no_attempt(start_worker, smtp_server
     assert len(smtp_server.received) == 1
 
 
-def test_a_worker_does_not_start_on_a_journal_that_evicts(run_cli, redis_url, request):
+def test_a_worker_does_not_start_on_a_journal_that_evicts(run_command, redis_url, request):
     """It says why, and exits with an error."""
     with redis.Redis.from_url(redis_url) as server:
         server.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            result = run_cli("worker", "--concurrency", "1")
+            result = run_command("worker", "--concurrency", "1")
         finally:
             server.config_set("maxmemory-policy", "noeviction")
     assert result.returncode == 1

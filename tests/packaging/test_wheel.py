@@ -17,6 +17,7 @@ import pytest
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.xdist_group(__name__)  # one builds and installs for all
 PROGRAM = """
 from mailqueue import send_mail
 
