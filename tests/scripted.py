@@ -225,7 +225,9 @@ class Session:
         if reply in {CLOSE, RESET}:
             self.socket.close()
             raise _Closed
-        self.socket.sendall(reply)
+        # What a killed client had written before counts all the same, though nobody waits for replies.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(reply)
 
 
 class _Closed(Exception):
