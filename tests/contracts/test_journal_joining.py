@@ -116,6 +116,31 @@ def test_what_was_changed_since_it_joined_is_not_taken(journal):
     assert ([claim.id for claim in claims], left) == (["m", "good"], 0)
 
 
+def test_what_is_late_is_not_taken_along(journal, clock):
+    """A message that joined a task and has expired meanwhile is never sent."""
+    journal.accept([entry("m", expires_at=clock.after(1)), entry("n")], room=9)
+    clock.advance(1)
+    assert [claim.id for claim in journal.take(9)[0]] == ["n"]
+    assert state(journal, "m") is State.EXPIRED
+
+
+def test_what_is_left_counts_for_all_priorities(journal, clock):
+    """A task that ends knows of all that needs another one, once those known of are lost."""
+    for priority in ("high", "low"):
+        journal.accept([entry(f"{priority}{n}", priority=priority) for n in range(2)], room=9)
+    assert journal.take(0) == ([], 0)
+    clock.advance(1.001)
+    assert journal.take(0) == ([], 4)
+
+
+def test_a_call_looks_at_no_more_than_a_thousand(journal, client):
+    """A long list of messages that went their own way is left to the calls that follow."""
+    client.rpush("mailqueue:{q}:joined:normal", *[f"gone{n}" for n in range(1000)])
+    journal.accept([entry("m")], room=9)
+    assert journal.take(9, begins="m") == ([], 1)
+    assert [claim.id for claim in journal.take(9)[0]] == ["m"]
+
+
 def test_what_joined_a_task_that_was_lost_is_released_by_the_timer(journal):
     """It is due after the grace, like any message without a task."""
     journal = hasty(journal)

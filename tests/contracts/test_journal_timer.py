@@ -266,3 +266,11 @@ def test_a_late_result_ends_a_message_that_is_held_meanwhile(journal):
     assert state(journal, "m") is State.HELD
     assert journal.settle(claim, Settlement(State.SENT, "250 OK", {}))
     assert state(journal, "m") is State.SENT
+
+
+def test_an_id_without_a_record_is_looked_at_once(journal, client):
+    """What names no message is due no more after the timer has seen it."""
+    client.zadd("mailqueue:{q}:due", {"gone": 1})
+    accepted(journal, "m")
+    assert journal.release() == []
+    assert client.zrange("mailqueue:{q}:due", 0, -1) == ["m"]
