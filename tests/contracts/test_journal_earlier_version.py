@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from mailqueue.journal import Claim, Result, State
-from tests.contracts.journals import SENT, Clock, claimed, hasty, state
+from tests.contracts.journals import SENT, Clock, claimed, entry, hasty, state
 
 
 def written_before(client: redis.Redis, clock: Clock, state: State, **more: object) -> None:
@@ -82,3 +82,14 @@ def test_what_an_earlier_version_committed_is_in_hand(journal, client, clock, go
     after = State.UNCERTAIN if goes_on == "vanished" else State.SENT
     assert (state(journal, "m"), in_sets(client)) == (after, {after.value})
     assert {state: n for state, n in journal.counts().items() if n} == {after: 1}
+
+
+def test_what_is_in_hand_is_listed_once_by_its_record(journal, client):
+    """A message that both versions' sets name is counted once, and a left-over of a set isn't."""
+    journal.accept([entry("m"), entry("n")])
+    claimed(journal, "m")
+    client.zadd("mailqueue:{q}:state:committing", {"m": 1})
+    client.zadd("mailqueue:{q}:state:sending", {"n": 1, "gone": 1})
+    assert list(journal.ids(State.SENDING)) == ["m"]
+    counts = journal.counts()
+    assert (counts[State.SENDING], counts[State.COMMITTING], counts[State.QUEUED]) == (1, 0, 1)

@@ -17,6 +17,8 @@ from tests.contracts.journals import (
     stored,
 )
 
+RETRIABLE = {State.FAILED, State.PARTIAL, State.UNCERTAIN, State.RETRYING, State.EXPIRED}
+
 
 def test_retry_tries_those_refused_and_spares_those_served(journal):
     """An operator's retry begins the schedule anew and keeps the results of who got the message."""
@@ -35,6 +37,42 @@ def test_retry_leaves_sent_messages_alone(journal):
     accepted(journal, "m")
     journal.settle(claimed(journal, "m"), SENT)
     assert journal.retry(["m"]) == []
+
+
+def test_retry_hurries_what_waits_for_its_next_try(journal, clock):
+    """A deferred message is queued at once; its task has the grace to come."""
+    in_state(journal, clock, State.RETRYING)
+    assert journal.retry(["m"]) == ["m"]
+    (record,) = journal.read(["m"])
+    assert (record.state, record.due) == (State.QUEUED, clock.after(30))
+    assert claimed(journal, "m").tries == 1
+
+
+@pytest.mark.parametrize("before", [s for s in State if s not in RETRIABLE])
+def test_retry_changes_nothing_else(journal, clock, before):
+    """A message that waits anyway, is held, in hand, sent or cancelled stays as it is."""
+    in_state(journal, clock, before)
+    records = journal.read(["m"])
+    assert journal.retry(["m"]) == []
+    assert journal.read(["m"]) == records
+
+
+def test_what_has_lost_its_payload_is_not_tried_again(journal, client, clock):
+    """A record without one stays as it is: nothing could be sent."""
+    in_state(journal, clock, State.FAILED)
+    client.hdel("mailqueue:{q}:message:m", "payload")
+    assert journal.retry(["m"]) == []
+    assert state(journal, "m") is State.FAILED
+
+
+def test_a_call_trims_no_more_than_its_limit(journal, clock):
+    """The oldest records go first, and the rest with the next call."""
+    for id_ in ("c", "b", "a"):
+        in_state(journal, clock, State.FAILED, id_)
+        clock.advance(1)
+    assert journal.trim(State.FAILED, 0, limit=2) == 2
+    assert list(journal.ids(State.FAILED)) == ["a"]
+    assert journal.trim(State.FAILED, 0, limit=2) == 1
 
 
 def test_old_final_records_are_trimmed_and_others_are_not(journal, clock):
