@@ -156,6 +156,37 @@ def test_a_worker_that_dies_while_it_tries_does_not_end_all_tries(breaker, clien
     assert one.ask().wait > 0
 
 
+def test_asking_a_closed_breaker_keeps_nobody_away(breaker, client):
+    """All may open connections while a mailer works, and nothing is noted."""
+    for one in (breaker(), breaker(), breaker()):
+        assert one.ask() == (0, True, "")
+    assert not client.exists(KEY)
+
+
+def test_a_try_that_fails_is_over(breaker, client, clock):
+    """The next one comes after the pause, also where the patience would have lasted longer."""
+    one = breaker()
+    one.failed(REFUSED)
+    end_pause(client, clock)
+    assert one.ask().wait == 0
+    one.failed(REFUSED)
+    clock.advance(1.999)
+    assert one.look().wait > 0
+    clock.advance(0.001)
+    assert one.ask().wait == 0
+
+
+def test_what_is_shown_begins_with_the_first_failure(breaker, client, clock):
+    """A mailer in trouble shows since when, how often, and until when, whatever the chance."""
+    one, since = breaker(chance=1 / 3), clock.after(0)
+    one.failed(REFUSED)
+    end_pause(client, clock)
+    one.failed(REFUSED)
+    (trouble,) = troubles(client, Sealer())
+    assert (trouble.since, trouble.failures) == (since, 2)
+    assert timedelta(seconds=1.9) < trouble.not_before - clock.after(0) < timedelta(seconds=2)
+
+
 def test_success_closes_it_for_all(breaker, client, clock, caplog):
     """Only of the one that tries: a connection from before says nothing about new ones."""
     caplog.set_level(logging.INFO)
@@ -202,6 +233,17 @@ def test_a_start_may_try_at_once_what_was_our_mistake(breaker):
     one.failed(LOGIN)
     assert one.hasten()
     assert breaker().ask().wait == 0
+
+
+def test_a_start_waits_for_nobody_who_tries_what_was_our_mistake(breaker, client, clock):
+    """It may have mended it, which whoever tries in vain since before knows nothing of."""
+    one, other = breaker(), breaker()
+    one.failed(LOGIN)
+    end_pause(client, clock)
+    assert one.ask().wait == 0
+    assert other.ask().wait > 0
+    assert other.hasten()
+    assert other.ask().wait == 0
 
 
 def test_an_operator_may_close_it(breaker):

@@ -255,6 +255,7 @@ def test_a_discarded_message_leaves_no_trace_but_in_the_totals(journal):
     hasty(journal).commit(claim)
     journal.release()  # its worker seems to have vanished after the dot
     assert journal.discard(["m"]) == [("m", True, None)]
+    assert not journal._client.exists("mailqueue:{q}:due")
     assert not journal.settle(claim, SENT)
     assert (journal.read(["m"]), stored(journal)) == ([], [])
     assert journal.release() == []

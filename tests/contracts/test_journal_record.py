@@ -59,10 +59,15 @@ def test_only_what_can_be_sent_again_keeps_its_payload(journal, client, clock, e
     assert client.exists("mailqueue:{q}:blob:abc") == bool(kept)
 
 
-def test_a_sent_message_with_attachments_gives_up_its_payload(journal, client):
-    """An end that isn't the ordinary one takes no room on the server either."""
+def test_an_attachment_lasts_as_long_as_a_message_needs_it(journal, client):
+    """The time that a loose attachment has ends when a message is accepted that refers to it."""
     journal.accept([entry("m", blobs={"abc": "content"})])
-    assert client.ttl("mailqueue:{q}:blob:abc") == -1  # as long as a message needs it
+    assert client.ttl("mailqueue:{q}:blob:abc") == -1  # which is: for ever
+
+
+def test_an_ordinary_sent_message_gives_up_its_payload(journal, client):
+    """What has no attachments and needed one try takes no room on the server after it was sent."""
+    accepted(journal, "m")
     assert journal.settle(claimed(journal, "m"), SENT)
     assert client.hget("mailqueue:{q}:message:m", "payload") == ""
 
@@ -75,8 +80,9 @@ def test_a_record_shows_when_it_entered_its_state(journal, clock):
     for change in (
         lambda: claims.append(claimed(journal, "m")),
         lambda: journal.commit(claims[0]),
+        lambda: claims.append(claimed(journal, "n")),
         lambda: journal.settle(claims[0], SENT),
-        lambda: journal.settle(claimed(journal, "n"), FAILED),
+        lambda: journal.settle(claims[1], FAILED),
     ):
         clock.advance(1)
         change()
