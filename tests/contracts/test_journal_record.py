@@ -150,6 +150,31 @@ def test_a_claim_knows_the_age_of_its_message(journal, clock):
     assert claimed(journal, "m").age == 7
 
 
+def test_the_history_has_a_line_for_each_attempt(journal, clock):
+    """What each attempt came to is shown in order, with its time, up to the one that sent."""
+    accepted(journal, "m")
+    for end in (LATER, LATER, SENT):
+        clock.advance(30)
+        assert journal.settle(claimed(journal, "m"), end)
+    history = journal.read(["m"])[0].history
+    assert [(line.number, line.state) for line in history] == [
+        (1, State.RETRYING),
+        (2, State.RETRYING),
+        (3, State.SENT),
+    ]
+    assert [line.at for line in history] == [clock.after(-60), clock.after(-30), clock.after(0)]
+
+
+def test_each_claim_has_a_token_above_all_before(journal):
+    """Tokens rise from claim to claim, within a call and from one to the next."""
+    accepted(journal, "a", "b", "c", "d", "e")
+    claims = [*journal.claim([("a", ""), ("b", "")])[0], claimed(journal, "c")]
+    claims += journal.claim([("d", ""), ("e", "")])[0]
+    tokens = [int(claim.token) for claim in claims]
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 5
+
+
 def test_a_next_transaction_belongs_to_the_same_try(journal):
     """What a server had too many recipients for costs the schedule nothing."""
     accepted(journal, "m")
