@@ -18,6 +18,9 @@ ONLY ?=
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 TEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup --durations=10
 
+# Where it is set, every process that a test starts would compile all of mailqueue anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all faults lint format bench django-demo clean
 
 demo: $(VENV)/demo.stamp

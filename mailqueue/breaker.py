@@ -129,7 +129,7 @@ class SharedBreaker:
         self._sealer = sealer or Sealer()
         self._pauses = pauses or Pauses()
         self._chance = chance
-        self._local = LocalBreaker(self._pauses, chance=chance)
+        self._local = LocalBreaker(self._pauses, clock, chance)
         self._script = Script(client, _SCRIPT)
         self._clock = clock
         self._next_look = 0.0

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from mailqueue.journal import Journal, connect
-from tests.contracts.journals import POLICY, REAL_SERVERS
+from tests.contracts.journals import POLICY, REAL_SERVERS, Clock
 from tests.servers import RedisServer
 
 
@@ -29,13 +29,19 @@ def client(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
         yield fakeredis.FakeRedis(decode_responses=True)
         return
     fixture = {"valkey": "redis_url", "redis": "real_redis"}[request.param]
-    found = connect(request.getfixturevalue(fixture), 2.0)
+    found = connect(request.getfixturevalue(fixture), 30.0)
     found.flushall()
     yield found
     found.close()
 
 
 @pytest.fixture
-def journal(client: redis.Redis) -> Journal:
-    """A journal whose times never end by themselves."""
-    return Journal(client, "q", POLICY)
+def clock(client: redis.Redis) -> Clock:
+    """The only time that the journal and the breakers of the test know."""
+    return Clock(client)
+
+
+@pytest.fixture
+def journal(client: redis.Redis, clock: Clock) -> Journal:
+    """A journal that is on the clock, and whose times don't end by themselves."""
+    return clock.on(Journal(client, "q", POLICY))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime
+from typing import TypeVar
 
-from mailqueue.journal import Entry, Journal, Policy, Result, Settlement, State
+import pytest
+import redis
+
+from mailqueue.breaker import SharedBreaker
+from mailqueue.journal import Entry, Journal, Policy, Result, Script, Settlement, State
 from tests.support import NEEDS_REDIS
 
 REAL_SERVERS = ["valkey", pytest.param("redis", marks=NEEDS_REDIS)]
@@ -13,10 +18,71 @@ REAL_SERVERS = ["valkey", pytest.param("redis", marks=NEEDS_REDIS)]
 POLICY = Policy(lease=30, grace=30, regrace=30, doubt=30, reply_wait=30, max_lost=3)
 NOW = Policy(lease=0, grace=0, regrace=0, doubt=0, reply_wait=0, max_lost=3)
 
+# What a script on a clock of ours begins with: it asks that for the time, and what it lets expire
+# is only noted, with the time of its end.
+PRELUDE = """
+local server, clock = redis, tonumber(redis.call('GET', 'clock'))
+local redis = { error_reply = server.error_reply }
+function redis.call(command, key, ...)
+  if command == 'TIME' then return { math.floor(clock / 1000), clock % 1000 * 1000 } end
+  if command == 'PEXPIRE' then return server.call('HSET', 'clock:ends', key, clock + (...)) end
+  local last = select('#', ...)
+  if command == 'SET' and last > 2 and select(last - 1, ...) == 'PX' then
+    local done = server.call(command, key, unpack({ ... }, 1, last - 2))
+    if done then server.call('HSET', 'clock:ends', key, clock + select(last, ...)) end
+    return done
+  end
+  return server.call(command, key, ...)
+end
+"""
+OnClock = TypeVar("OnClock", Journal, SharedBreaker)
+
+
+class Clock:
+    """A time that moves only when a test moves it, for journals and breakers that are put on it.
+
+    It counts in milliseconds, and what a script lets expire is gone as soon as it says so.
+    """
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self.set(1_800_000_000)
+
+    def on(self, asker: OnClock) -> OnClock:
+        """Have it know no other time; whoever asks its server by other ways isn't concerned."""
+        asker._script = Script(self._client, PRELUDE + asker._script.text)
+        return asker
+
+    def set(self, seconds: float) -> None:
+        """Make it that time, in seconds since 1970."""
+        self.seconds = seconds
+        pipeline = self._client.pipeline()
+        pipeline.set("clock", round(seconds * 1000))
+        pipeline.hgetall("clock:ends")
+        _, ends = pipeline.execute()
+        for key, end in ends.items():
+            if int(end) < round(seconds * 1000):  # as servers do
+                self._client.delete(key)
+                self._client.hdel("clock:ends", key)
+
+    def advance(self, seconds: float) -> None:
+        self.set(self.seconds + seconds)
+
+    def after(self, seconds: float) -> datetime:
+        """The time that it will be in so many seconds."""
+        return datetime.fromtimestamp(self.seconds + seconds, UTC)
+
+
+def under(journal: Journal, policy: Policy) -> Journal:
+    """The same journal on the same clock, with other times."""
+    other = Journal(journal._client, journal.queue, policy)
+    other._script = journal._script
+    return other
+
 
 def hasty(journal: Journal) -> Journal:
     """The same journal, with all times at an end at once."""
-    return Journal(journal._client, journal.queue, NOW)
+    return under(journal, NOW)
 
 
 def entry(id_: str, **changes: object) -> Entry:

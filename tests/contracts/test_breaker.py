@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 import redis
 
-from mailqueue.breaker import LocalBreaker, Pauses, SharedBreaker, troubles
+from mailqueue.breaker import LocalBreaker, SharedBreaker, troubles
 from mailqueue.connection import Connection, Limits
-from mailqueue.journal import connect
+from mailqueue.journal import connect, now_on
 from mailqueue.outcome import Misconfigured, Paused, ServerTrouble
 from mailqueue.sealing import Sealer
+from tests.contracts.journals import Clock
 from tests.support import NEEDS_REDIS, wait_until
 
 REFUSED, LOGIN = ServerTrouble("can't connect"), Misconfigured("535 no")
-# In tests a second is too short to be over before the next line on a busy machine.
-LONG = Pauses(first=30, longest=60, first_of_alarm=60, longest_of_alarm=300)
-SHORT = Pauses(first=0.05, longest=0.2, first_of_alarm=0.1, longest_of_alarm=0.2, patience=0.1)
+MAILER = "smtp.example.com:25"
+KEY = f"mailqueue:{{mailer:{MAILER}}}:breaker"
 
 
 @pytest.fixture(params=["redis_url", pytest.param("real_redis", marks=NEEDS_REDIS)])
@@ -28,46 +30,59 @@ def client(request: pytest.FixtureRequest) -> redis.Redis:
 
     Not on fakeredis, whose scripts aren't atomic against other threads.
     """
-    found = connect(request.getfixturevalue(request.param), 2.0)
+    found = connect(request.getfixturevalue(request.param), 30.0)
     found.flushall()
     return found
 
 
-def breaker(client, pauses: Pauses = LONG, mailer: str = "smtp.example.com:25") -> SharedBreaker:
-    return SharedBreaker(client, mailer, pauses=pauses, chance=lambda: 0.5)
+@pytest.fixture
+def breaker(client: redis.Redis, clock: Clock) -> Callable[..., SharedBreaker]:
+    """Make a worker's breaker, which is on the clock."""
+
+    def make(mailer: str = MAILER, chance: float = 0.5, **options: object) -> SharedBreaker:
+        return clock.on(SharedBreaker(client, mailer, chance=lambda: chance, **options))
+
+    return make
 
 
-def due(one) -> bool:
-    """Whether its pause is over."""
-    return one.look().wait == 0
+def end_pause(client: redis.Redis, clock: Clock) -> None:
+    """Let the whole pause go by, of which a worker is told at most a second at a time."""
+    clock.set(int(client.hget(KEY, "not_before")) / 1000)
 
 
-def end_pause(client) -> None:
-    """End the pause, as time does."""
-    client.hset("mailqueue:{mailer:smtp.example.com:25}:breaker", "not_before", 0)
+def paused_for(client: redis.Redis, clock: Clock) -> float:
+    """The seconds that the whole pause lasts."""
+    return int(client.hget(KEY, "not_before")) / 1000 - clock.seconds
 
 
-def paused_for(client) -> float:
-    """The seconds that the whole pause lasts, of which a worker is told at most one at a time."""
-    (key,) = client.keys("*:breaker")
-    seconds, microseconds = client.time()
-    return int(client.hget(key, "not_before")) / 1000 - seconds - microseconds / 1e6
-
-
-def test_a_failure_of_one_worker_keeps_all_away(client):
+def test_a_failure_of_one_worker_keeps_all_away(breaker, clock):
     """From that mailer, and from no other; all are told why."""
-    one, other = breaker(client), breaker(client)
+    one, other = breaker(), breaker()
     assert one.look() == other.ask() == (0, True, "")
-    assert 0 < one.failed(REFUSED) <= 1
-    for found in (other.look(), other.ask()):
-        assert 0 < found.wait <= 1
-        assert found[1:] == (False, "can't connect")
-    assert breaker(client, mailer="another").look().closed
+    assert one.failed(REFUSED) == 1
+    clock.advance(0.25)
+    assert other.look() == other.ask() == (0.75, False, "can't connect")
+    assert breaker(mailer="another").look().closed
+    clock.advance(0.749)
+    assert other.look().wait > 0
+    clock.advance(0.001)
+    assert other.look() == (0, False, "can't connect")
 
 
-def test_each_failure_doubles_the_pause_up_to_a_limit(client):
+@pytest.mark.parametrize("client", ["redis_url"], indirect=True)
+def test_a_pause_ends_by_the_servers_own_time(client):
+    """The first one after a second, if nobody says so before."""
+    one = SharedBreaker(client, MAILER, chance=lambda: 0.5)
+    before = now_on(client) - timedelta(milliseconds=1)  # the script knows no microseconds
+    assert one.failed(REFUSED) == 1
+    wait_until(lambda: one.look().wait == 0, 30)
+    assert now_on(client) - before >= timedelta(seconds=1)
+    assert not one.look().closed
+
+
+def test_each_failure_doubles_the_pause_up_to_a_limit(breaker, client, clock):
     """1, 2, 4 and so on to 60 seconds; what is our own mistake from one minute to five."""
-    one = SharedBreaker(client, "smtp.example.com:25", chance=lambda: 0.5)
+    one = breaker()
     for trouble, expected in [
         (REFUSED, [1, 2, 4, 8, 16, 32, 60, 60]),
         (LOGIN, [60, 120, 240, 300, 300]),
@@ -75,37 +90,37 @@ def test_each_failure_doubles_the_pause_up_to_a_limit(client):
         seen = []
         for _ in expected:
             one.failed(trouble)
-            seen.append(paused_for(client))
-            end_pause(client)
-        assert seen == pytest.approx(expected, abs=0.5)
+            seen.append(paused_for(client, clock))
+            end_pause(client, clock)
+        assert seen == expected
         one.close()
 
 
-def test_the_pause_is_spread(client):
+def test_the_pause_is_spread(breaker, client, clock):
     """By a tenth to either side, so that mailers that failed at once aren't tried at once."""
     for chance, expected in [(0.0, 54), (1.0, 66)]:
-        one = SharedBreaker(client, "smtp.example.com:25", chance=lambda c=chance: c)
+        one = breaker(chance=chance)
         one.failed(LOGIN)
-        assert paused_for(client) == pytest.approx(expected, abs=0.5)
+        assert paused_for(client, clock) == expected
         one.close()
 
 
-def test_failures_of_workers_that_had_begun_before_are_one(client):
+def test_failures_of_workers_that_had_begun_before_are_one(breaker, client):
     """Twenty processes that meet a dead server at once don't make an hour of a second."""
     for _ in range(20):
-        breaker(client).failed(REFUSED)
+        breaker().failed(REFUSED)
     assert troubles(client, Sealer())[0].failures == 1
 
 
-def test_of_many_that_ask_exactly_one_may_try(client):
+def test_of_many_that_ask_exactly_one_may_try(breaker, client, clock):
     """When the pause is over; the others wait for what comes of it."""
-    breaker(client).failed(REFUSED)
-    end_pause(client)
+    breaker().failed(REFUSED)
+    end_pause(client, clock)
     may: list[bool] = []
     barrier = threading.Barrier(16)
 
     def work() -> None:
-        one = breaker(client)
+        one = breaker()
         barrier.wait()
         may.append(one.ask().wait == 0)
 
@@ -117,35 +132,69 @@ def test_of_many_that_ask_exactly_one_may_try(client):
     assert sorted(may) == [False] * 15 + [True]
 
 
-def test_looking_uses_up_no_permission(client):
+def test_looking_uses_up_no_permission(breaker, client, clock):
     """Whoever only wants to know whether there is any use in it keeps nobody from trying."""
-    one, other = breaker(client), breaker(client)
+    one, other = breaker(), breaker()
     one.failed(REFUSED)
-    end_pause(client)
+    end_pause(client, clock)
     assert one.look().wait == one.look().wait == 0
     assert not one.look().closed
     assert other.ask().wait == 0
     assert one.look().wait > 0
 
 
-def test_a_worker_that_dies_while_it_tries_does_not_end_all_tries(client):
+def test_a_worker_that_dies_while_it_tries_does_not_end_all_tries(breaker, client, clock):
     """After its patience another may."""
-    one, other = breaker(client, SHORT), breaker(client, SHORT)
+    one, other = breaker(), breaker()
     one.failed(REFUSED)
-    wait_until(lambda: due(one), 5)
+    end_pause(client, clock)
     assert one.ask().wait == 0
+    clock.advance(59.999)
     assert other.ask().wait > 0
-    wait_until(lambda: other.ask().wait == 0, 5)
+    clock.advance(0.001)
+    assert other.ask().wait == 0
+    assert one.ask().wait > 0
 
 
-def test_success_closes_it_for_all(client, caplog):
+def test_asking_a_closed_breaker_keeps_nobody_away(breaker, client):
+    """All may open connections while a mailer works, and nothing is noted."""
+    for one in (breaker(), breaker(), breaker()):
+        assert one.ask() == (0, True, "")
+    assert not client.exists(KEY)
+
+
+def test_a_try_that_fails_is_over(breaker, client, clock):
+    """The next one comes after the pause, also where the patience would have lasted longer."""
+    one = breaker()
+    one.failed(REFUSED)
+    end_pause(client, clock)
+    assert one.ask().wait == 0
+    one.failed(REFUSED)
+    clock.advance(1.999)
+    assert one.look().wait > 0
+    clock.advance(0.001)
+    assert one.ask().wait == 0
+
+
+def test_what_is_shown_begins_with_the_first_failure(breaker, client, clock):
+    """A mailer in trouble shows since when, how often, and until when, whatever the chance."""
+    one, since = breaker(chance=1 / 3), clock.after(0)
+    one.failed(REFUSED)
+    end_pause(client, clock)
+    one.failed(REFUSED)
+    (trouble,) = troubles(client, Sealer())
+    assert (trouble.since, trouble.failures) == (since, 2)
+    assert timedelta(seconds=1.9) < trouble.not_before - clock.after(0) < timedelta(seconds=2)
+
+
+def test_success_closes_it_for_all(breaker, client, clock, caplog):
     """Only of the one that tries: a connection from before says nothing about new ones."""
     caplog.set_level(logging.INFO)
-    one, other = breaker(client), breaker(client)
+    one, other = breaker(), breaker()
     one.failed(REFUSED)
     other.succeeded()
     assert not one.look().closed
-    end_pause(client)
+    end_pause(client, clock)
     assert one.ask().wait == 0
     one.succeeded()
     assert other.look() == (0, True, "")
@@ -153,65 +202,86 @@ def test_success_closes_it_for_all(client, caplog):
     assert client.keys("*:breaker") == []
 
 
-def test_an_alarm_is_raised_once_and_ends_with_success(client, caplog):
+def test_an_alarm_is_raised_once_and_ends_with_success(breaker, client, clock, caplog):
     """However many workers meet it; one line at the level ERROR."""
-    one, other = breaker(client), breaker(client)
+    one, other = breaker(), breaker()
     one.failed(REFUSED)
     other.failed(LOGIN)  # also when the breaker is open already
     other.failed(LOGIN)
-    end_pause(client)
+    end_pause(client, clock)
     one.failed(LOGIN)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "our own mistake: 535 no" in errors[0].getMessage()
     (trouble,) = troubles(client, Sealer())
     assert (trouble.mailer, trouble.alarm, trouble.reason) == (
-        "smtp.example.com:25",
+        MAILER,
         True,
         "535 no",
     )
-    end_pause(client)
+    end_pause(client, clock)
     one.ask()
     one.succeeded()
     assert troubles(client, Sealer()) == []
 
 
-def test_a_start_may_try_at_once_what_was_our_mistake(client):
+def test_a_start_may_try_at_once_what_was_our_mistake(breaker):
     """It may mend it; a server that is away is not helped by workers that start."""
-    one = breaker(client)
+    one = breaker()
     one.failed(REFUSED)
     assert not one.hasten()
     one.failed(LOGIN)
     assert one.hasten()
-    assert breaker(client).ask().wait == 0
+    assert breaker().ask().wait == 0
 
 
-def test_an_operator_may_close_it(client):
+def test_a_start_waits_for_nobody_who_tries_what_was_our_mistake(breaker, client, clock):
+    """It may have mended it, which whoever tries in vain since before knows nothing of."""
+    one, other = breaker(), breaker()
+    one.failed(LOGIN)
+    end_pause(client, clock)
+    assert one.ask().wait == 0
+    assert other.ask().wait > 0
+    assert other.hasten()
+    assert other.ask().wait == 0
+
+
+def test_an_operator_may_close_it(breaker):
     """And is told whether there was anything to close."""
-    one = breaker(client)
+    one = breaker()
     assert not one.close()
     one.failed(LOGIN)
     assert one.close()
     assert one.look().closed
 
 
-def test_it_is_forgotten_when_nobody_fails_any_more(client):
+def test_it_is_forgotten_when_nobody_fails_any_more(breaker, client, clock):
     """A mailer that has no mail, or another name, must not be in alarm for ever."""
-    breaker(client).failed(LOGIN)
-    (key,) = client.keys("*:breaker")
-    assert 3500 < client.ttl(key) <= 3600
+    one = breaker()
+    one.failed(LOGIN)
+    end_pause(client, clock)
+    one.failed(LOGIN)
+    clock.advance(3600)
+    assert not one.look().closed
+    clock.advance(0.001)
+    assert one.look().closed
+    assert troubles(client, Sealer()) == []
 
 
 @pytest.mark.parametrize("trouble", [REFUSED, LOGIN])
 def test_without_the_journal_a_worker_has_its_own(unused_port, trouble):
     """It keeps away by itself, longer each time, and comes back."""
-    away = connect(f"redis://127.0.0.1:{unused_port}/0", 0.5)
-    one = SharedBreaker(away, "m", pauses=SHORT, chance=lambda: 0.5)
+    away = connect(f"redis://127.0.0.1:{unused_port}/0", 30.0)
+    now = [0.0]
+    one = SharedBreaker(away, "m", chance=lambda: 0.5, clock=lambda: now[0])
     assert one.ask() == (0, True, "")
-    assert one.failed(trouble) > 0
-    assert not one.look().closed
-    wait_until(lambda: due(one), 5)
+    first = one.failed(trouble)
+    assert first == (60 if trouble is LOGIN else 1)
+    now[0] += first / 2
+    assert one.look() == one.ask() == (first / 2, False, trouble.reply)
+    now[0] += first / 2
     assert one.ask().wait == 0
+    assert one.failed(trouble) == 2 * first
     one.succeeded()
     assert one.look().closed
 
@@ -230,28 +300,35 @@ def test_the_local_one_doubles_its_pause_too():
     assert one.failed(LOGIN) == 60
 
 
-def test_a_connection_in_a_pause_is_not_opened(client):
+def test_a_connection_in_a_pause_is_not_opened(breaker, client, clock):
     """Not even once; the reason is the one that the breaker was opened with."""
-    breaker(client).failed(LOGIN)
+    breaker().failed(LOGIN)
 
     def never() -> None:
         raise AssertionError("opened")
 
-    connection = Connection(never, Limits(1, 1, 1), breaker=breaker(client))
+    limits = Limits(1, 1, 1)
+    connection = Connection(never, limits, lambda: clock.seconds, breaker())
     assert connection.is_paused()
     turn = SimpleNamespace(outgoing=None, commit=lambda _: [], collect=lambda: None)
     with pytest.raises(Paused, match="535 no"):
         connection.deliver(turn)
-    assert 0 < connection.pause <= 1
+    assert connection.pause == 1
     assert troubles(client, Sealer())[0].failures == 1
 
 
-def test_a_connection_that_works_closes_the_breaker_too(client):
+def test_a_connection_that_works_closes_the_breaker_too(breaker, client, clock):
     """While in doubt: the others needn't wait until one of them is let through to try."""
-    one, other = breaker(client), breaker(client)
+    one, other = breaker(), breaker(clock=lambda: clock.seconds)
     one.failed(REFUSED)
     other.watch()
     other.succeeded()
     assert not one.look().closed  # in its pause, an old connection proves nothing
-    end_pause(client)
-    wait_until(lambda: other.watch() or other.succeeded() or one.look().closed, 10)
+    clock.advance(0.999)
+    other.watch()  # too soon for another look
+    clock.advance(0.001)
+    other.succeeded()
+    assert not one.look().closed
+    other.watch()
+    other.succeeded()
+    assert one.look().closed

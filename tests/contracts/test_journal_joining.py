@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from mailqueue.journal import State
-from tests.contracts.journals import claimed, entry, hasty, ids_of, state
+from tests.contracts.journals import (
+    claimed,
+    entry,
+    hasty,
+    ids_of,
+    state,
+)
 
 
 def test_a_message_joins_a_task_that_waits(journal):
@@ -78,14 +82,16 @@ def test_what_is_left_is_the_next_tasks(journal):
     assert journal.take(0, begins="m")[1] == 2
 
 
-def test_a_task_is_known_to_wait_for_a_second_only(journal, client):
+def test_a_task_is_known_to_wait_for_a_second_only(journal, clock):
     """It may have been lost; then those that joined it are found by the timer, and no more join."""
-    journal.accept([entry("m")], room=9)
-    assert 0 < client.pttl("mailqueue:{q}:task:normal") <= 1000
-    journal.accept([entry("n")], room=9)
-    assert 0 < client.pttl("mailqueue:{q}:task:normal") <= 1000
-    client.delete("mailqueue:{q}:task:normal")
-    assert journal.accept([entry("o")], room=9) == [("o", True)]
+    assert journal.accept([entry("m")], room=9) == [("m", True)]
+    clock.advance(0.7)
+    assert journal.accept([entry("n")], room=9) == [("n", False)]
+    clock.advance(0.3)
+    assert journal.accept([entry("o")], room=9) == [("o", False)]  # which prolonged nothing
+    clock.advance(0.001)
+    assert journal.accept([entry("p")], room=9) == [("p", True)]
+    assert journal.accept([entry("q")], room=9) == [("q", False)]
 
 
 def test_joined_messages_are_taken_by_priority(journal):
@@ -110,6 +116,31 @@ def test_what_was_changed_since_it_joined_is_not_taken(journal):
     assert ([claim.id for claim in claims], left) == (["m", "good"], 0)
 
 
+def test_what_is_late_is_not_taken_along(journal, clock):
+    """A message that joined a task and has expired meanwhile is never sent."""
+    journal.accept([entry("m", expires_at=clock.after(1)), entry("n")], room=9)
+    clock.advance(1)
+    assert [claim.id for claim in journal.take(9)[0]] == ["n"]
+    assert state(journal, "m") is State.EXPIRED
+
+
+def test_what_is_left_counts_for_all_priorities(journal, clock):
+    """A task that ends knows of all that needs another one, once those known of are lost."""
+    for priority in ("high", "low"):
+        journal.accept([entry(f"{priority}{n}", priority=priority) for n in range(2)], room=9)
+    assert journal.take(0) == ([], 0)
+    clock.advance(1.001)
+    assert journal.take(0) == ([], 4)
+
+
+def test_a_call_looks_at_no_more_than_a_thousand(journal, client):
+    """A long list of messages that went their own way is left to the calls that follow."""
+    client.rpush("mailqueue:{q}:joined:normal", *[f"gone{n}" for n in range(1000)])
+    journal.accept([entry("m")], room=9)
+    assert journal.take(9, begins="m") == ([], 1)
+    assert [claim.id for claim in journal.take(9)[0]] == ["m"]
+
+
 def test_what_joined_a_task_that_was_lost_is_released_by_the_timer(journal):
     """It is due after the grace, like any message without a task."""
     journal = hasty(journal)
@@ -119,9 +150,8 @@ def test_what_joined_a_task_that_was_lost_is_released_by_the_timer(journal):
     claimed(journal, "n")
 
 
-def test_a_scheduled_message_joins_nothing(journal):
+def test_a_scheduled_message_joins_nothing(journal, clock):
     """Its time comes later, and the timer publishes its task then."""
-    at = datetime.now(UTC) + timedelta(hours=1)
     journal.accept([entry("m")], room=9)
-    assert journal.accept([entry("n", send_at=at)], room=9) == [("n", False)]
+    assert journal.accept([entry("n", send_at=clock.after(3600))], room=9) == [("n", False)]
     assert [claim.id for claim in journal.take(5, begins="m")[0]] == ["m"]

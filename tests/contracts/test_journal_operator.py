@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from mailqueue.journal import Journal, Result, Settlement, State
-from tests.contracts.journals import SENT, accepted, claimed, entry, hasty, ids_of, state, stored
-from tests.support import wait_until
+from tests.contracts.journals import (
+    SENT,
+    Clock,
+    accepted,
+    claimed,
+    entry,
+    hasty,
+    ids_of,
+    state,
+    stored,
+)
+
+RETRIABLE = {State.FAILED, State.PARTIAL, State.UNCERTAIN, State.RETRYING, State.EXPIRED}
 
 
 def test_retry_tries_those_refused_and_spares_those_served(journal):
@@ -30,37 +39,88 @@ def test_retry_leaves_sent_messages_alone(journal):
     assert journal.retry(["m"]) == []
 
 
-def test_old_final_records_are_trimmed_and_others_are_not(journal):
+def test_retry_hurries_what_waits_for_its_next_try(journal, clock):
+    """A deferred message is queued at once; its task has the grace to come."""
+    in_state(journal, clock, State.RETRYING)
+    assert journal.retry(["m"]) == ["m"]
+    (record,) = journal.read(["m"])
+    assert (record.state, record.due) == (State.QUEUED, clock.after(30))
+    assert claimed(journal, "m").tries == 1
+
+
+@pytest.mark.parametrize("before", [s for s in State if s not in RETRIABLE])
+def test_retry_changes_nothing_else(journal, clock, before):
+    """A message that waits anyway, is held, in hand, sent or cancelled stays as it is."""
+    in_state(journal, clock, before)
+    records = journal.read(["m"])
+    assert journal.retry(["m"]) == []
+    assert journal.read(["m"]) == records
+
+
+def test_what_has_lost_its_payload_is_not_tried_again(journal, client, clock):
+    """A record without one stays as it is: nothing could be sent."""
+    in_state(journal, clock, State.FAILED)
+    client.hdel("mailqueue:{q}:message:m", "payload")
+    assert journal.retry(["m"]) == []
+    assert state(journal, "m") is State.FAILED
+
+
+def test_a_call_trims_no_more_than_its_limit(journal, clock):
+    """The oldest records go first, and the rest with the next call."""
+    for id_ in ("c", "b", "a"):
+        in_state(journal, clock, State.FAILED, id_)
+        clock.advance(1)
+    assert journal.trim(State.FAILED, 0, limit=2) == 2
+    assert list(journal.ids(State.FAILED)) == ["a"]
+    assert journal.trim(State.FAILED, 0, limit=2) == 1
+
+
+def test_old_final_records_are_trimmed_and_others_are_not(journal, clock):
     """Retention removes what has ended; the totals stay."""
     accepted(journal, "m", "n", "o")
     journal.settle(claimed(journal, "m"), SENT)
     journal.settle(claimed(journal, "n"), Settlement(State.FAILED, "550 no"))
+    clock.advance(3599)
     assert journal.trim(State.SENT, 3600) == 0
-    assert journal.trim(State.SENT, 0) == 1
+    clock.advance(1)
+    assert journal.trim(State.SENT, 3600) == 1
     assert journal.trim(State.QUEUED, 0) == 0
     assert [record.id for record in journal.read(["m", "n", "o"])] == ["n", "o"]
     assert journal.counts()[State.SENT] == 0
     assert journal.totals() == {"accepted": 3, "sent": 1, "failed": 1}
 
 
-def test_the_pulse_tells_workers_and_overdue_messages(journal):
+def test_the_pulse_tells_workers_and_overdue_messages(journal, clock):
     """A worker that beats is alive; a message nobody looked at after it was due is overdue."""
     assert journal.pulse(alive_within=10, overdue_by=0) == ([], 0)
     journal.beat("worker 1")
     hasty(journal).accept([entry("m")])
     assert journal.pulse(alive_within=10, overdue_by=0) == (["worker 1"], 1)
-    assert journal.pulse(alive_within=10, overdue_by=10) == (["worker 1"], 0)
+    clock.advance(10)
+    assert journal.pulse(alive_within=10, overdue_by=11) == (["worker 1"], 0)
+    clock.advance(0.001)
+    assert journal.pulse(alive_within=10, overdue_by=10) == ([], 1)
 
 
-def in_state(journal: Journal, wanted: State, id_: str = "m") -> None:
+def test_a_worker_that_is_silent_for_a_day_is_forgotten(journal, client, clock):
+    """As soon as another one beats, and not before."""
+    journal.beat("worker 1")
+    clock.advance(86_399)
+    journal.beat("worker 2")
+    assert client.zcard("mailqueue:{q}:workers") == 2
+    clock.advance(1)
+    journal.beat("worker 2")
+    assert client.zrange("mailqueue:{q}:workers", 0, -1) == ["worker 2"]
+
+
+def in_state(journal: Journal, clock: Clock, wanted: State, id_: str = "m") -> None:
     """Lead a new message to that state, by the way on which it gets there in life."""
-    at = datetime.now(UTC) + timedelta(hours=1)
+    at = clock.after(3600)
     if wanted in {State.QUEUED, State.SCHEDULED}:
         journal.accept([entry(id_, send_at=at if wanted is State.SCHEDULED else None)])
         return
     if wanted is State.EXPIRED:
-        past = datetime.now(UTC) - timedelta(seconds=1)
-        journal.accept([entry(id_, expires_at=past)])
+        journal.accept([entry(id_, expires_at=clock.after(-1))])
         assert journal.claim([(id_, "")]) == ([], 1)
         return
     accepted(journal, id_)
@@ -91,9 +151,11 @@ TRANSITIONS = {
 
 @pytest.mark.parametrize("before", State)
 @pytest.mark.parametrize("command", TRANSITIONS)
-def test_an_operator_changes_what_the_drawing_allows_and_nothing_else(journal, command, before):
+def test_an_operator_changes_what_the_drawing_allows_and_nothing_else(
+    journal, clock, command, before
+):
     """From every state: the answer says whether and to what, and asking again changes no more."""
-    in_state(journal, before)
+    in_state(journal, clock, before)
     legal = before in TRANSITIONS[command]
     after = TRANSITIONS[command].get(before, before)
     records = journal.read(["m"])
@@ -124,13 +186,12 @@ def test_what_is_held_is_not_sent_until_it_is_resumed(journal):
     assert claimed(journal, "m").payload == "payload of m"
 
 
-def test_a_scheduled_message_that_was_held_keeps_its_time(journal):
+def test_a_scheduled_message_that_was_held_keeps_its_time(journal, clock):
     """Resumed before it, it waits for it; resumed after it, it goes to the queue."""
-    soon = datetime.now(UTC) + timedelta(seconds=0.2)
-    journal.accept([entry("m", send_at=soon), entry("n", send_at=soon + timedelta(hours=1))])
+    journal.accept([entry("m", send_at=clock.after(60)), entry("n", send_at=clock.after(61))])
     due = journal.read(["n"])[0].due
     journal.hold(["m", "n"])
-    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    clock.advance(60)
     assert journal.resume(["m", "n"]) == [
         ("m", True, State.QUEUED),
         ("n", True, State.SCHEDULED),
@@ -138,9 +199,9 @@ def test_a_scheduled_message_that_was_held_keeps_its_time(journal):
     assert journal.read(["n"])[0].due == due
 
 
-def test_a_message_in_doubt_that_was_held_is_in_doubt_again(journal):
+def test_a_message_in_doubt_that_was_held_is_in_doubt_again(journal, clock):
     """Holding and resuming everything must not send a second copy early."""
-    in_state(journal, State.UNCERTAIN)
+    in_state(journal, clock, State.UNCERTAIN)
     due = journal.read(["m"])[0].due
     journal.hold(["m"])
     assert journal.resume(["m"]) == [("m", True, State.UNCERTAIN)]
@@ -156,12 +217,11 @@ def test_a_message_in_doubt_without_a_time_is_resumed_without_one(journal):
     assert journal.read(["m"])[0].due is None
 
 
-def test_a_message_that_became_late_while_it_was_held_expires(journal):
+def test_a_message_that_became_late_while_it_was_held_expires(journal, clock):
     """It is not sent when it is resumed."""
-    soon = datetime.now(UTC) + timedelta(milliseconds=100)
-    journal.accept([entry("m", expires_at=soon)])
+    journal.accept([entry("m", expires_at=clock.after(60))])
     journal.hold(["m"])
-    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    clock.advance(60)
     journal.resume(["m"])
     assert journal.claim([("m", "")]) == ([], 1)
     assert state(journal, "m") is State.EXPIRED
@@ -195,6 +255,7 @@ def test_a_discarded_message_leaves_no_trace_but_in_the_totals(journal):
     hasty(journal).commit(claim)
     journal.release()  # its worker seems to have vanished after the dot
     assert journal.discard(["m"]) == [("m", True, None)]
+    assert not journal._client.exists("mailqueue:{q}:due")
     assert not journal.settle(claim, SENT)
     assert (journal.read(["m"]), stored(journal)) == ([], [])
     assert journal.release() == []
@@ -203,6 +264,7 @@ def test_a_discarded_message_leaves_no_trace_but_in_the_totals(journal):
     assert journal.accept([entry("n", idempotency_key="k")]) == [("n", True)]
 
 
+@pytest.mark.parametrize("client", ["valkey"], indirect=True)  # the calls are ours to count
 def test_many_are_changed_in_several_calls(journal):
     """More ids than one call takes, each answered in order."""
     ids = [f"m{n}" for n in range(1201)]

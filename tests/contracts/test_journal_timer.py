@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import pytest
 
 from mailqueue.journal import Journal, Policy, Result, Settlement, State
 from tests.contracts.journals import (
@@ -14,6 +14,7 @@ from tests.contracts.journals import (
     hasty,
     ids_of,
     state,
+    under,
 )
 from tests.support import wait_until
 
@@ -49,9 +50,9 @@ def test_a_lease_that_ended_after_the_commit_leaves_the_message_uncertain(journa
     assert journal.claim([("m", "")]) == ([], 1)
 
 
-def test_uncertain_messages_may_wait_for_a_person(client):
+def test_uncertain_messages_may_wait_for_a_person(journal):
     """With no delay for doubt there is no due time, and only `retry` sends it again."""
-    journal = Journal(client, "q", Policy(doubt=None))
+    journal = under(journal, Policy(doubt=None))
     accepted(journal, "m")
     claim = claimed(journal, "m")
     hasty(journal).commit(claim)
@@ -86,61 +87,83 @@ def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
     assert ([claim.id for claim in claims], looked_at) == (["b"], 1)
 
 
-def test_a_message_retries_when_it_is_due_and_not_before(journal):
+def test_a_message_retries_when_it_is_due_and_not_before(journal, clock):
     """A delay is a due time in the journal; neither a task nor the timer can hurry it."""
     accepted(journal, "m")
     later = Settlement(State.RETRYING, "451 later", {}, delay=30)
     journal.settle(claimed(journal, "m"), later)
+    clock.advance(29.999)
     assert journal.release() == []
     assert journal.claim([("m", "")]) == ([], 1)
     assert state(journal, "m") is State.RETRYING
+    clock.advance(0.001)
+    assert claimed(journal, "m").tries == 2
 
 
-def test_what_is_due_is_released_once_for_each_grace(journal):
+def test_what_is_due_is_released_once_for_each_grace(journal, clock):
     """Released messages are queued, and not released again while their task is under way."""
     accepted(journal, "m")
     journal.settle(claimed(journal, "m"), Settlement(State.RETRYING, "451 later", {}, delay=0))
     assert ids_of(journal.release()) == ["m"]
     assert state(journal, "m") is State.QUEUED
     assert journal.release() == []
+    clock.advance(29)
     assert hasty(journal).release() == []  # the grace it was given has not ended
+    clock.advance(1)
+    assert ids_of(journal.release()) == ["m"]
 
 
-def test_a_message_whose_task_got_lost_is_released(client):
+def test_a_message_whose_task_got_lost_is_released(journal):
     """Accepted and never published: the timer finds it after the grace."""
-    journal = Journal(client, "q", NOW)
+    journal = hasty(journal)
     accepted(journal, "m")
     assert ids_of(journal.release()) == ["m"]
 
 
-def test_a_released_message_keeps_its_priority(client):
+def test_a_released_message_keeps_its_priority(journal):
     """Whoever publishes its task knows which."""
-    journal = Journal(client, "q", NOW)
+    journal = hasty(journal)
     journal.accept([entry("m", priority="high"), entry("n")])
     released = sorted((message.id, message.priority) for message in journal.release())
     assert released == [("m", "high"), ("n", "normal")]
 
 
-def test_a_released_message_that_lost_a_worker_is_a_suspect(client):
+def test_a_released_message_that_lost_a_worker_is_a_suspect(journal):
     """Whoever publishes its task puts nothing else into it."""
-    journal = Journal(client, "q", NOW)
+    journal = hasty(journal)
     journal.accept([entry("m"), entry("n")])
     journal.claim([("m", "")])
     assert {due.id: due.is_suspect for due in journal.release()} == {"m": True, "n": False}
 
 
-def test_only_one_timer_acts_in_each_tick(client):
+def test_only_one_timer_acts_in_each_tick(journal, clock):
     """Of all the workers that ask within the tick, the first gets what is due."""
-    journal = Journal(client, "q", NOW)
+    journal = under(journal, Policy(grace=0, regrace=30))
     accepted(journal, "m")
-    assert ids_of(journal.release(tick=30)) == ["m"]
+    assert ids_of(journal.release(tick=1)) == ["m"]
     accepted(journal, "n")
-    assert journal.release(tick=30) == []
+    clock.advance(1)
+    assert journal.release(tick=1) == []
+    clock.advance(0.001)
+    assert ids_of(journal.release(tick=1)) == ["n"]
 
 
-def test_release_takes_no_more_than_its_limit(client):
+@pytest.mark.parametrize("client", ["valkey"], indirect=True)
+def test_what_lasts_a_second_ends_by_the_servers_own_time(client):
+    """A timer's tick and a waiting task's place are forgotten after a second, by the server."""
+    journal = Journal(client, "q", NOW)
+    assert journal.accept([entry("m")], room=9) == [("m", True)]
+    assert ids_of(journal.release(tick=1)) == ["m"]
+    keys = ["mailqueue:{q}:tick", "mailqueue:{q}:task:normal"]
+    assert all(client.pttl(key) != -1 for key in keys)  # which is: never
+    wait_until(lambda: not client.exists(*keys), 30)
+    assert journal.accept([entry("n")], room=9) == [("n", True)]
+    assert sorted(ids_of(journal.release(tick=1))) == ["m", "n"]
+
+
+def test_release_takes_no_more_than_its_limit(journal):
     """The rest comes in the next round."""
-    journal = Journal(client, "q", Policy(grace=0, regrace=30))
+    journal = under(journal, Policy(grace=0, regrace=30))
     accepted(journal, "a", "b", "c")
     assert [len(journal.release(limit=2)), len(journal.release(limit=2))] == [2, 1]
 
@@ -157,22 +180,26 @@ def test_what_was_put_back_is_released_in_the_next_round(journal):
     assert state(journal, "o") is State.HELD
 
 
-def test_a_scheduled_message_waits_for_its_time(journal):
+def test_a_scheduled_message_waits_for_its_time(journal, clock):
     """With `send_at` in the future it is scheduled, not queued."""
-    at = datetime.now(UTC) + timedelta(hours=1)
+    at = clock.after(3600)
     journal.accept([entry("m", send_at=at)])
     (record,) = journal.read(["m"])
-    assert record.state is State.SCHEDULED
-    assert abs(record.due - at) < timedelta(milliseconds=1)
+    assert (record.state, record.due) == (State.SCHEDULED, at)
+    clock.advance(3599)
     assert journal.claim([("m", "")]) == ([], 1)
+    assert journal.release() == []
+    clock.advance(1)
+    assert ids_of(journal.release()) == ["m"]
+    assert state(journal, "m") is State.QUEUED
 
 
-def test_a_message_that_is_late_expires_and_is_not_sent(journal):
+def test_a_message_that_is_late_expires_and_is_not_sent(journal, clock):
     """At its time it leaves the queue, whoever looks first; a retry gives it another life."""
-    soon = datetime.now(UTC) + timedelta(milliseconds=50)
+    soon = clock.after(3)
     journal.accept([entry("m", expires_at=soon), entry("n", expires_at=soon)])
-    assert journal.read(["m"])[0].due < datetime.now(UTC) + timedelta(seconds=5)
-    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    assert journal.read(["m"])[0].due == soon
+    clock.advance(3)
     assert journal.claim([("m", "")]) == ([], 1)
     assert journal.release() == []
     assert (state(journal, "m"), state(journal, "n")) == (State.EXPIRED, State.EXPIRED)
@@ -181,28 +208,26 @@ def test_a_message_that_is_late_expires_and_is_not_sent(journal):
     claimed(journal, "m")
 
 
-def test_a_message_that_may_have_been_sent_does_not_expire(journal):
+def test_a_message_that_may_have_been_sent_does_not_expire(journal, clock):
     """Uncertain and too late to be sent again: it waits for a person."""
-    soon = datetime.now(UTC) + timedelta(milliseconds=200)
-    journal.accept([entry("m", expires_at=soon)])
+    journal.accept([entry("m", expires_at=clock.after(3))])
     claim = claimed(journal, "m")
     hasty(journal).commit(claim)
     assert journal.release() == []
-    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    clock.advance(3)
     assert journal.release() == []
     assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
     assert journal.retry(["m"]) == ["m"]  # the person wants it sent, late as it is
     claimed(journal, "m")
 
 
-def test_a_message_that_was_in_doubt_once_does_not_expire_either(journal):
+def test_a_message_that_was_in_doubt_once_does_not_expire_either(journal, clock):
     """Queued again, and then too late: it may have been sent, so a person decides."""
-    soon = datetime.now(UTC) + timedelta(milliseconds=100)
-    journal.accept([entry("m", expires_at=soon)])
+    journal.accept([entry("m", expires_at=clock.after(3))])
     hasty(journal).commit(claimed(journal, "m"))
     assert ids_of(hasty(journal).release()) == ["m"]
     assert state(journal, "m") is State.QUEUED
-    wait_until(lambda: datetime.now(UTC) > soon + timedelta(milliseconds=20), 5)
+    clock.advance(3)
     assert journal.claim([("m", "")]) == ([], 1)
     assert (state(journal, "m"), journal.read(["m"])[0].due) == (State.UNCERTAIN, None)
 
@@ -241,3 +266,11 @@ def test_a_late_result_ends_a_message_that_is_held_meanwhile(journal):
     assert state(journal, "m") is State.HELD
     assert journal.settle(claim, Settlement(State.SENT, "250 OK", {}))
     assert state(journal, "m") is State.SENT
+
+
+def test_an_id_without_a_record_is_looked_at_once(journal, client):
+    """What names no message is due no more after the timer has seen it."""
+    client.zadd("mailqueue:{q}:due", {"gone": 1})
+    accepted(journal, "m")
+    assert journal.release() == []
+    assert client.zrange("mailqueue:{q}:due", 0, -1) == ["m"]
