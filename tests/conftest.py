@@ -86,7 +86,6 @@ def queue_settings(redis_url: str, smtp_server: RecordingServer) -> dict[str, st
         "EMAIL_HOST": "127.0.0.1",
         "EMAIL_PORT": str(smtp_server.port),
         "MAILQUEUE_BROKER_URL": redis_url,
-        "MAILQUEUE_LEASE": "2s",
         "MAILQUEUE_RETRY": "1s, 1s, 1s",
     }
 

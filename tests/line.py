@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from mailqueue import EmailMessage, get_connection
+from mailqueue.journal import State, open_journal
 from mailqueue.monitor import report
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey
@@ -60,7 +61,6 @@ def line(
                     "EMAIL_PORT": str(server.port),
                     "MAILQUEUE_BROKER_URL": valkey.url,
                     "MAILQUEUE_HOME": str(directory),
-                    "MAILQUEUE_LEASE": "2s",
                     "MAILQUEUE_QUEUE": queue,
                     "MAILQUEUE_RETRY": "1s, 1s, 1s",
                     "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}",
@@ -113,6 +113,34 @@ def states() -> Counter[str]:
 
 def fate(message: EmailMessage) -> dict:
     return report.show(message.mailqueue_id)
+
+
+def let_time_pass(redis_url: str, queue: str = "mailqueue") -> None:
+    """Let all that waits for a time be due, as it would be hours later."""
+    _make_due(redis_url, queue, lambda _state: True)
+
+
+def end_leases(redis_url: str, queue: str = "mailqueue") -> None:
+    """Let the leases of all that is being sent be over, as they would be a minute later."""
+    _make_due(redis_url, queue, lambda state: state == "sending")
+
+
+def _make_due(redis_url: str, queue: str, concerns: Callable[[str], bool]) -> None:
+    prefix = f"mailqueue:{{{queue}}}"
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        for id_ in client.zrange(f"{prefix}:due", 0, -1):
+            if concerns(client.hget(f"{prefix}:message:{id_}", "state")):
+                client.zadd(f"{prefix}:due", {id_: 1})
+                client.hset(f"{prefix}:message:{id_}", "due", 1)
+
+
+def wait_until_renewed() -> list[str]:
+    """Wait until the leases of all that is being sent are longer than before; return the ids."""
+    journal = open_journal()
+    ids = list(journal.ids(State.SENDING))
+    newest = max(record.due for record in journal.read(ids))
+    wait_until(lambda: all(record.due > newest for record in journal.read(ids)), 20)
+    return ids
 
 
 def wait_for(expected: dict[str, int], seconds: float = 30) -> None:

@@ -225,7 +225,7 @@ class Session:
         if reply in {CLOSE, RESET}:
             self.socket.close()
             raise _Closed
-        # What a killed client had written before counts all the same, though nobody waits for replies.
+        # What a killed client had written before counts, though nobody waits for the replies.
         with suppress(BrokenPipeError, ConnectionResetError):
             self.socket.sendall(reply)
 

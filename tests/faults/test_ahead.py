@@ -12,11 +12,11 @@ import redis
 from mailqueue import EmailMessage, get_connection, payload
 from mailqueue.blobs import Blob
 from mailqueue.connection import close_connections
-from mailqueue.journal import Journal, Policy, Result, Settlement, State, now_on, open_journal
+from mailqueue.journal import Journal, Policy, Result, Settlement, State, open_journal
 from mailqueue.tasks import deliver
 from mailqueue.waiting import Expectation
 from mailqueue.worker import stopping
-from tests.line import fate, letters, states
+from tests.line import fate, letters, states, wait_until_renewed
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
 
@@ -45,14 +45,6 @@ def run_task(messages: list[EmailMessage]) -> dict[str, int]:
 
 def recipient_of(session: Session) -> str:
     return session.mail.recipients[0] if session.mail.recipients else ""
-
-
-def outlast_all_leases() -> list[str]:
-    """Wait until all leases have run out, but for those that are prolonged; return which have."""
-    journal = open_journal()
-    ends = max(record.due for record in journal.read(list(journal.ids(State.SENDING))))
-    wait_until(lambda: now_on(journal._client) > ends, 10)
-    return [due.id for due in journal.release()]
 
 
 @pytest.fixture
@@ -98,18 +90,18 @@ def test_a_worker_with_several_messages_under_way_does_not_doze(here, dozes, mon
 def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, monkeypatch):
     """Its first line came at once, the rest takes longer than any lease."""
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)  # so that all come "at once"
-    released: list[str] = []
+    renewed: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> None:
         if phase == "dot" and recipient_of(session) == f"to{number}@example.com":
             session.socket.sendall(b"250-wait\r\n")
-            released.extend(outlast_all_leases())
+            renewed.extend(wait_until_renewed())
 
     here.script = script
     messages = letters(20)
     get_connection().send_messages(messages)
     assert run_task(messages) == {"sent": 20}
-    assert released == []
+    assert renewed
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 11])
@@ -119,7 +111,7 @@ def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
     """The server takes its time for the RSET behind that one; the one before it is on record."""
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
     before: list[str] = []
-    released: list[str] = []
+    renewed: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> str | None:
         if phase == "RCPT" and f"<to{number}@" in command:
@@ -128,14 +120,14 @@ def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
             return "503 no recipients"
         if phase == "RSET":
             before.append(fate(messages[number - 1])["state"])
-            released.extend(outlast_all_leases())
+            renewed.extend(wait_until_renewed())
         return None
 
     here.script = script
     messages = letters(20)
     get_connection().send_messages(messages)
     assert run_task(messages) == {"sent": 19, "failed": 1}
-    assert released == []
+    assert renewed
     assert before == ["sent"]
 
 
@@ -190,7 +182,7 @@ def test_no_claim_runs_out_and_no_result_waits_while_a_connection_is_opened(
     monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
     monkeypatch.setattr("mailqueue.pipelining._TOGETHER", 5.0)
     before: list[str] = []
-    released: list[str] = []
+    renewed: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> None:
         is_it = recipient_of(session) == f"to{number}@example.com"
@@ -201,13 +193,13 @@ def test_no_claim_runs_out_and_no_result_waits_while_a_connection_is_opened(
             session.socket.shutdown(socket.SHUT_RDWR)
         if phase == "connect" and session.number == 2:
             before.append(fate(messages[number - 1])["state"])
-            released.extend(outlast_all_leases())
+            renewed.extend(wait_until_renewed())
 
     here.script = script
     messages = letters(20)
     get_connection().send_messages(messages)
     assert run_task(messages) == {"sent": 20}
-    assert released == []
+    assert renewed
     assert before == ["sent"]
 
 

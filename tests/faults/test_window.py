@@ -14,7 +14,18 @@ import trustme
 
 from mailqueue import get_connection
 from mailqueue.journal import open_journal
-from tests.line import Line, copies, fate, letters, line, send, states, wait_for
+from tests.line import (
+    Line,
+    copies,
+    end_leases,
+    fate,
+    let_time_pass,
+    letters,
+    line,
+    send,
+    states,
+    wait_for,
+)
 from tests.scripted import CLOSE, RESET, SILENCE, ScriptedServer, Session
 from tests.servers import Valkey
 from tests.support import Worker, wait_until
@@ -227,16 +238,7 @@ def test_a_message_that_lost_a_worker_goes_alone(start_worker, redis_url):
 
 
 def started(server: ScriptedServer, start_worker: Callable[..., Worker]) -> Worker:
-    return start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10", MAILQUEUE_LEASE="1s")
-
-
-def let_time_pass(redis_url: str) -> None:
-    """Let everything be due, as it would be hours later."""
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        due = "mailqueue:{mailqueue}:due"
-        for id_ in client.zrange(due, 0, -1):
-            client.zadd(due, {id_: 1})
-            client.hset(f"mailqueue:{{mailqueue}}:message:{id_}", "due", 1)
+    return start_worker(EMAIL_PORT=str(server.port), MAILQUEUE_IN_FLIGHT="10")
 
 
 def silent(server: ScriptedServer, act: Callable[[], None]) -> None:
@@ -261,7 +263,14 @@ def test_killed_with_ten_under_way_there_are_ten_copies_at_most(start_worker, re
     """None is lost, each of the ten was uncertain first, and no other is copied."""
     with ScriptedServer(features=FEATURES) as server:
         worker = started(server, start_worker)
-        silent(server, lambda: os.kill(worker.children()[0], signal.SIGKILL))
+
+        def kill() -> None:
+            (child,) = worker.children()
+            os.kill(child, signal.SIGKILL)
+            wait_until(lambda: child not in worker.children(), 30, worker.explain)
+            end_leases(redis_url)
+
+        silent(server, kill)
         messages = send(60)
         expected = {"sent": 50, "committing": 10}
         wait_until(lambda: states() == expected, 60, worker.explain)

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from itertools import count
 
 import pytest
-import redis
 
 from mailqueue import EmailMessage
 from mailqueue.faultpoint import POINTS
 from mailqueue.monitor import report
 from mailqueue.publisher import producer_app
-from tests.line import Line, copies, fate, line, send, states, wait_for
+from tests.line import (
+    Line,
+    copies,
+    end_leases,
+    fate,
+    let_time_pass,
+    line,
+    send,
+    states,
+    wait_for,
+)
 from tests.scripted import SILENCE, ScriptedServer, Session
 from tests.support import Worker, wait_until
 
@@ -29,7 +38,7 @@ WAYS = pytest.mark.parametrize(
     ids=["one by one", "pipelining", "chunking"],
 )
 
-second_worker = line("nothing-at-first", MAILQUEUE_LEASE="1s")
+second_worker = line("nothing-at-first")
 
 
 @dataclass
@@ -47,18 +56,15 @@ class Scene:
         return self.start(*options, MAILQUEUE_QUEUE=self.queue, **environment)
 
     def call_second(self) -> None:
-        """Have the second worker take the queue too."""
+        """Have the second worker take the queue too, and what is in the first one's hands."""
+        end_leases(self.redis_url, self.queue)
         control = producer_app().control
         (answer,) = control.add_consumer(self.queue, reply=True, timeout=10, limit=1)
         assert "ok" in next(iter(answer.values())), answer
 
     def let_time_pass(self) -> None:
         """Let everything be due, as it would be hours later."""
-        with redis.Redis.from_url(self.redis_url) as client:
-            due = f"mailqueue:{{{self.queue}}}:due"
-            for id_ in client.zrange(due, 0, -1):
-                client.zadd(due, {id_: 1})
-                client.hset(f"mailqueue:{{{self.queue}}}:message:{id_.decode()}", "due", 1)
+        let_time_pass(self.redis_url, self.queue)
 
     def retry(self, message: EmailMessage) -> None:
         """Have an operator ask for another try, and the timer look for it at once."""
@@ -75,7 +81,6 @@ def scene(second_worker: Line, redis_url, queue_settings, monkeypatch, start_wor
     queue = f"scene-{next(_numbers)}"
     monkeypatch.setenv("MAILQUEUE_QUEUE", queue)
     monkeypatch.setitem(queue_settings, "EMAIL_PORT", str(server.port))
-    monkeypatch.setitem(queue_settings, "MAILQUEUE_LEASE", "1s")
     return Scene(queue, server, second_worker.worker, redis_url, start_worker)
 
 
@@ -278,6 +283,8 @@ def test_a_message_that_takes_its_workers_down_fails_after_a_few(scene):
             (child,) = first.children()
             deaths.append(child)
             os.kill(child, signal.SIGKILL)
+            wait_until(lambda: child not in first.children(), 30, first.explain)
+            end_leases(scene.redis_url, scene.queue)
 
     scene.server.script = script
     first = scene.first()

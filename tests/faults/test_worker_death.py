@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from mailqueue.monitor import report
-from tests.line import send, states
+from tests.line import end_leases, let_time_pass, send, states
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey
 from tests.support import wait_until
@@ -32,10 +32,19 @@ def in_the_middle(server, at: int, act) -> None:
     server.before_reply = hook
 
 
-def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(start_worker, smtp_server):
+def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(
+    start_worker, smtp_server, redis_url
+):
     """All of 200 arrive; the one that was in flight may arrive twice, no other does."""
-    worker = start_worker(MAILQUEUE_LEASE="2s")
-    in_the_middle(smtp_server, 50, lambda: os.kill(worker.children()[0], signal.SIGKILL))
+    worker = start_worker()
+
+    def kill() -> None:
+        (child,) = worker.children()
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda: child not in worker.children(), 30, worker.explain)
+        end_leases(redis_url)
+
+    in_the_middle(smtp_server, 50, kill)
     send(200)
 
     def all_but_one_settled() -> bool:
@@ -49,7 +58,7 @@ def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(start_worker, smt
     assert states()["sent"] in {199, 200}
 
 
-def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(start_worker, smtp_server):
+def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(start_worker, smtp_server, redis_url):
     """Killed with a batch in hand, process group and all: the next worker sends each once."""
     first = start_worker()
     smtp_server.before_rcpt = lambda address: (
@@ -57,6 +66,7 @@ def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(start_worker, smtp_
     )
     send(40)
     wait_until(lambda: first.process.poll() is not None, 20, first.explain)
+    end_leases(redis_url)
     second = start_worker()
     wait_until(lambda: states() == {"sent": 40}, 60, lambda: f"{states()}\n{second.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
@@ -130,6 +140,7 @@ def test_a_flushed_broker_loses_nothing(start_worker, smtp_server, redis_url):
     send(30)
     with redis.Redis.from_url(redis_url) as broker:
         broker.delete(TASKS, "unacked", "unacked_index")
+    let_time_pass(redis_url)
     worker = start_worker()
     wait_until(lambda: states() == {"sent": 30}, 30, lambda: f"{states()}\n{worker.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}

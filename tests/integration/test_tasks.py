@@ -11,10 +11,11 @@ import redis
 
 from mailqueue import get_connection, payload, send_mail
 from mailqueue.connection import close_connections
-from mailqueue.journal import Due, State, now_on, open_journal
+from mailqueue.journal import Due, open_journal
 from mailqueue.publisher import publish, publish_due
 from mailqueue.tasks import deliver
 from tests.integration.letters import TASKS, letter, wait_for_state
+from tests.line import wait_until_renewed
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -172,25 +173,20 @@ def test_what_is_left_to_a_task_that_waits_gets_no_other(here, redis_url, monkey
 
 
 @pytest.mark.parametrize("slow", [2, 3, 4, 5, 11])
-def test_a_slow_server_lets_no_claim_run_out(slow, here, smtp_server, monkeypatch):
+def test_a_slow_server_lets_no_claim_run_out(slow, here, smtp_server):
     """Whatever a worker has claimed it keeps while it waits, however long that takes."""
-    monkeypatch.setenv("MAILQUEUE_LEASE", "2")
-    replies, released = [], []
+    replies, renewed = [], []
 
-    def outlast_all_leases() -> None:
+    def wait_until_all_are_renewed() -> None:
         replies.append(1)
         if len(replies) == slow:
-            journal = open_journal()
-            claimed = journal.read(list(journal.ids(State.SENDING)))
-            ends = max(record.due for record in claimed)
-            wait_until(lambda: now_on(journal._client) > ends, 10)
-            released.extend(journal.release())
+            renewed.extend(wait_until_renewed())
 
-    smtp_server.before_reply = outlast_all_leases
+    smtp_server.before_reply = wait_until_all_are_renewed
     messages = [letter(f"to{n}@example.com") for n in range(20)]
     get_connection().send_messages(messages)
     assert deliver("mailqueue", [{"id": m.mailqueue_id} for m in messages]) == {"sent": 20}
-    assert released == []
+    assert renewed
 
 
 def test_one_connection_to_the_journal_is_enough(here, smtp_server, redis_url, monkeypatch):
