@@ -10,7 +10,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # What every worker and every command does first; it takes that long on two quiet cores.
@@ -46,6 +47,14 @@ class Deadline:
     def explain(self) -> str:
         passed = time.monotonic() - self._begin
         return f"not within {passed:.0f} s, {self.seconds} s of a quiet machine"
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fail when the block takes longer than these seconds of a quiet machine."""
+    deadline = Deadline(seconds)
+    yield
+    assert not deadline.is_over(), deadline.explain()
 
 
 def wait_until(

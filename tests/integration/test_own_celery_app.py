@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mailqueue.monitor import report
+from tests.patience import within
 from tests.support import Worker, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -197,14 +198,14 @@ def test_mail_is_accepted_while_the_projects_broker_is_down(start, program, jour
 
 def test_send_ends_in_time_while_the_projects_broker_is_down(program):
     """Within about ENQUEUE_TIMEOUT, send() is done with a broker that nobody answers for."""
-    code = f"import time; before = time.monotonic()\n{SEND}\nprint(time.monotonic() - before)"
-    assert float(program(code, BROKER=CLOSED_PORT).stdout) < 4
+    with within(6):  # two for the program's start
+        program(SEND, BROKER=CLOSED_PORT)
 
 
 @pytest.mark.parametrize("options", [(), ("--time-limit", "1", "--soft-time-limit", "1")])
 def test_no_time_limit_ends_a_task_that_sends(options, start, program, journal, smtp_server):
-    """Each message's reply comes after three seconds: all are sent, once, by the first attempt."""
-    smtp_server.before_reply = lambda: Event().wait(3)
+    """Each reply comes after three seconds: all are sent, once, by the first attempt."""
+    smtp_server.before_reply = lambda: Event().wait(3)  # Celery looks once a second
     settings = {"DJANGO_SETTINGS_MODULE": "shop.settings" if options else "shop.strict"}
     worker = start(*options, **settings)
     program(SEND, **settings)
