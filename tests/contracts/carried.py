@@ -33,7 +33,8 @@ class Rig:
     retries: int = 2
 
     def __post_init__(self) -> None:
-        self.connection = Connection(self.open_transport, Limits(1000, 1000, 1000))
+        # Whose pauses last: on a clock that stands still.
+        self.connection = Connection(self.open_transport, Limits(1000, 1000, 1000), lambda: 1.0)
         self.policy = RetryPolicy([0.0] * self.retries, 1000, 30)
 
     @classmethod

@@ -164,9 +164,10 @@ def test_status_tells_workers_that_have_ended(
     producer, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that has missed its beats is shown as silent while it is still listed."""
-    monkeypatch.setattr(report, "_SILENT_AFTER", 0.3)
+    monkeypatch.setattr(report, "_SILENT_AFTER", 600)
     open_journal().beat("mail1:4711")
     assert report.status()["queues"][0]["silent"] == []
+    monkeypatch.setattr(report, "_SILENT_AFTER", 0.001)
     wait_until(lambda: report.status()["queues"][0]["silent"] == ["mail1:4711"], 5)
     assert "workers: mail1:4711 (silent, has probably ended)" in text.status(report.status())
 
