@@ -26,7 +26,7 @@ from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
 
 IN_CI = bool(os.environ.get("CI"))
-_ORDER = ["faults", "packaging", "integration", "contracts", "unit"]  # the longest first
+_ORDER = ["faults", "packaging", "integration", "contracts"]  # the longest first
 LEAKS = pytest.StashKey[Leaks]()
 
 
@@ -210,7 +210,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         definitions = item._fixtureinfo.name2fixturedefs.values()
         if any(chain[-1].scope == "module" for chain in definitions):
             item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-    items.sort(key=lambda item: _ORDER.index(item.path.relative_to(ROOT / "tests").parts[0]))
+    items.sort(key=lambda item: [kind not in item.path.parts for kind in _ORDER])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
