@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import hypothesis
 import pytest
 import redis
 from click.testing import CliRunner
@@ -19,6 +18,7 @@ from click.testing import CliRunner
 from mailqueue.cli import main
 from mailqueue.conf import settings
 from mailqueue.testing import RecordingServer
+from tests import profiles
 from tests.leaks import Leaks
 from tests.lifeline import VARIABLE, Guardian
 from tests.ports import HeldPort
@@ -164,7 +164,7 @@ def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
 def pytest_configure(config: pytest.Config) -> None:
     """Set up what holds for the whole run: signals, profiles, the lifeline of what tests start."""
     _hear_signals()
-    _register_profiles(config)
+    profiles.load(*profiles.of(config))
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:
         os.environ[VARIABLE] += f".{worker}"
@@ -184,18 +184,6 @@ def _hear_signals() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
-
-
-def _register_profiles(config: pytest.Config) -> None:
-    """Few examples, the same each time, for `make test`; many new ones for the others.
-
-    ``CI`` in the environment would have Hypothesis choose a profile of its own.
-    """
-    common = {"deadline": None, "print_blob": True}
-    hypothesis.settings.register_profile("few", max_examples=10, derandomize=True, **common)
-    hypothesis.settings.register_profile("many", max_examples=100, derandomize=False, **common)
-    hypothesis.settings.register_profile("long", max_examples=1000, derandomize=False, **common)
-    hypothesis.settings.load_profile(config.getoption("hypothesis_profile") or "few")
 
 
 def pytest_xdist_auto_num_workers() -> int:

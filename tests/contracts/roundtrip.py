@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 from mailqueue import payload
 from mailqueue.blobs import BlobCollector
 from mailqueue.rendering import rendered_bytes
-
-EXAMPLES = settings.default.max_examples * 3
+from tests import profiles
 
 
 def family(name: str) -> Any:
@@ -156,11 +155,13 @@ def _version() -> tuple[int, ...]:
     return django.VERSION[:2]
 
 
-def main(name: str) -> None:
-    mail = family(name)
+def main(name: str, profile: str, seed: str) -> None:
+    mail, seeded = family(name), profiles.load(profile, seed)
+    examples = settings.default.max_examples * 3
     passed = []
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @seeded
+    @settings(settings.default, max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(messages(mail), st.sampled_from([20, sys.maxsize]))
     def property_(message: Any, threshold: int) -> None:
         message.extra_headers.setdefault("Message-ID", "<fixed@x.example>")
@@ -182,4 +183,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -28,9 +28,8 @@ from mailqueue import fastpath
 from mailqueue.fastpath import is_sound, written
 from mailqueue.mimepart import dump_part, load_part
 from mailqueue.rendering import built_bytes
+from tests import profiles
 from tests.contracts.roundtrip import family
-
-EXAMPLES = settings.default.max_examples * 7
 
 
 def mostly(usual: Any, odd: Any) -> Any:
@@ -357,12 +356,14 @@ def travelled(message: Any) -> Any:
     return message
 
 
-def main(name: str) -> None:
-    mail = family(name)
+def main(name: str, profile: str, seed: str) -> None:
+    mail, seeded = family(name), profiles.load(profile, seed)
+    examples = settings.default.max_examples * 7
     warnings.simplefilter("ignore")
     seen: Counter[str] = Counter()
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @seeded
+    @settings(settings.default, max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(messages(mail), st.sampled_from([False, False, True]), st.sampled_from([False, True]))
     def property_(message: Any, seven_bit: bool, utf8: bool) -> None:
         seen["examples"] += 1
@@ -388,4 +389,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

