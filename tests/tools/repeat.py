@@ -22,9 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-HEAD = (
-    "| when (UTC) | commit | what | cores | closing line | install | tests | exit |\n" + "|---" * 8
-)
+COLUMNS = ["when (UTC)", "commit", "what", "cores", "closing line", "install", "tests", "exit"]
+HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 SUMMARY = re.compile(r"=* ?((?:\d+ \w+,? ?)+) in ([\d.]+)s")
 
 
