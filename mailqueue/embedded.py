@@ -269,6 +269,8 @@ def _options(directory: Path) -> list[str]:
         "save": "",
         # Else Valkey ends at once where LANG names a locale that isn't installed.
         "locale-collate": "C",
+        # A title would be written over its environment, which tells who started it.
+        "set-proc-title": "no",
     }
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 

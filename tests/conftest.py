@@ -27,7 +27,6 @@ from tests.support import ROOT, Worker, wait_until
 
 IN_CI = bool(os.environ.get("CI"))
 _ORDER = ["faults", "packaging", "integration", "contracts"]  # the longest first
-LEAKS = pytest.StashKey[Leaks]()
 
 
 @pytest.fixture(autouse=True)
@@ -165,12 +164,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up what holds for the whole run: signals, profiles, the lifeline of what tests start."""
     _hear_signals()
     profiles.load(*profiles.of(config))
-    worker = os.environ.get("PYTEST_XDIST_WORKER")
-    if worker:
-        os.environ[VARIABLE] += f".{worker}"
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        os.environ[VARIABLE] += f".{config.workerinput['workerid']}"
     else:
         config.add_cleanup(Guardian().dismiss)
-    config.stash[LEAKS] = Leaks()
+    config.pluginmanager.register(Leaks())
 
 
 def _hear_signals() -> None:
@@ -209,32 +207,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail(f"{marker.args[0]} is missing in CI: {missing}")
         if missing:
             pytest.skip(f"needs {marker.args[0]}: {missing}")
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """What is open before a test may be open after it."""
-    item.config.stash[LEAKS].begin()
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
-) -> Iterator[None]:
-    """What a fixture of several tests opens is theirs."""
-    if fixturedef.scope == "function":
-        return (yield)
-    with request.config.stash[LEAKS].shared():
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """A socket or a process that a test leaves open fails that test, not another."""
-    result = yield
-    item.config.stash[LEAKS].end()
-    return result
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,8 @@ class Valkey(ValkeyServer):
 
     def __init__(self, directory: Path, **options: Any) -> None:
         self._held = HeldPort()
+        # A title would be written over its environment, by which it is known as this run's.
+        options["set-proc-title"] = "no"
         super().__init__(self._held.number, data_dir=directory, persist=True, **options)
 
     @property
@@ -53,7 +55,7 @@ class RedisServer:
         self.url = f"redis://127.0.0.1:{self._held.number}"
         self._command = [
             *(str(REDIS_SERVER), "--port", str(self._held.number), "--bind", "127.0.0.1"),
-            *("--dir", str(directory), *options),
+            *("--dir", str(directory), "--set-proc-title", "no", *options),
         ]
 
     def __enter__(self) -> RedisServer:

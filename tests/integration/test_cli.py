@@ -349,7 +349,8 @@ def test_health_tells_by_its_exit_status(producer, run_cli, start_worker, unused
     """0 with a worker; 1 without one, or without the journal, and it says what is wrong."""
     result = run_cli("health")
     assert (result.returncode, "no worker" in result.stdout) == (1, True)
-    start_worker()
+    worker = start_worker()
+    wait_until(lambda: run_cli("health").returncode == 0, 20, worker.explain)  # it has a timer
     assert printed(run_cli("health", "--json")) == {"ok": True, "problems": []}
     away = run_cli("health", "--json", MAILQUEUE_BROKER_URL=f"redis://127.0.0.1:{unused_port}/0")
     assert away.returncode == 1

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support import ROOT, wait_until
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
+IS_LINUX = Path("/proc/self/fd").is_dir()
+pytestmark = pytest.mark.needs("Linux", missing="" if IS_LINUX else "no /proc/self/fd")
 HEAD = """
 import socket, subprocess, sys, time
 from pathlib import Path
