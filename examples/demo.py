@@ -22,7 +22,6 @@ EXAMPLES = Path(__file__).resolve().parent
 EXPECTED = Counter(sent=204, failed=1)
 PATIENCE = 60.0  # seconds for the queue to drain
 START_PATIENCE = 60.0  # seconds for `mailqueue up`
-OWNER_PATIENCE = 20.0  # seconds for the `mailqueue up` of a killed run to end
 STOP_PATIENCE = 90.0  # seconds; a worker has 60 to finish the message in hand
 ENVIRONMENT = {
     "EMAIL_BACKEND": "mailqueue.backends.queue.EmailBackend",
@@ -35,16 +34,19 @@ UP = ["-m", "mailqueue", "up", "--app", "workers", "--inbox-port", "0", "--logle
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="stay until Ctrl-C")
+    parser.add_argument(
+        "--patience", type=float, default=20.0, help="seconds for an earlier run to end"
+    )
     arguments = parser.parse_args()
     end_in_order_on(signal.SIGTERM, signal.SIGHUP)
     try:
-        return demonstrate(arguments.keep)
+        return demonstrate(arguments.keep, arguments.patience)
     except KeyboardInterrupt:
         say("interrupted; what was queued goes out with the next run")
         return 128 + signal.SIGINT
 
 
-def demonstrate(keep: bool) -> int:
+def demonstrate(keep: bool, patience: float) -> int:
     # Imported here, because Ctrl-C while they load should show no traceback either.
     import fates  # noqa: PLC0415
 
@@ -55,7 +57,7 @@ def demonstrate(keep: bool) -> int:
     sender = f"The Newsletter <{address}>"
     os.environ.update(ENVIRONMENT, MAILQUEUE_HOME=str(home()), DEFAULT_FROM_EMAIL=sender)
     home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with running_system(home() / "up.log") as check:
+    with running_system(home() / "up.log", patience) as check:
         if left := fates.waiting():
             say(f"{left} messages of an earlier run are still queued; they go out as well")
         say("sending: examples/newsletter.py")
@@ -79,10 +81,13 @@ def demonstrate(keep: bool) -> int:
 
 
 @contextmanager
-def running_system(log: Path) -> Iterator[Callable[[], None]]:
-    """`mailqueue up`, with the worker of the package `workers`; yields what checks that it runs."""
+def running_system(log: Path, patience: float) -> Iterator[Callable[[], None]]:
+    """`mailqueue up`, with the worker of the package `workers`; yields what checks that it runs.
+
+    For ``patience`` seconds it waits for the `mailqueue up` of a killed run to end.
+    """
     say("starting: mailqueue up (embedded Valkey, Celery worker, inbox)")
-    deadline, told = time.monotonic() + OWNER_PATIENCE, False
+    deadline, told = time.monotonic() + patience, False
     while True:
         with log.open("w") as output, tethered(*UP, output=output) as process:
             wait_until_up(process, log)
@@ -102,6 +107,7 @@ def running_system(log: Path) -> Iterator[Callable[[], None]]:
         if not told:
             say("another `mailqueue up` runs here; waiting for it to end")
             told = True
+        time.sleep(1)
 
 
 def wait_until_up(process: subprocess.Popen, log: Path) -> None:

@@ -345,6 +345,7 @@ def test_ten_results_outlast_a_journal_that_is_away(
         wait_until(lambda: len(server.accepted) == 30, 10)
         assert server.verbs().count("MAIL") == 30
         journal.start()
+        end_leases(journal.url)
         if stops:
             worker = started(server, start_worker)
         wait_until(lambda: states() == {"sent": 60}, 60, worker.explain)

@@ -203,6 +203,7 @@ def test_a_result_outlasts_a_journal_that_is_away(
     wait_until(lambda: "waits for the journal" in worker.log.read_text(), 30, worker.explain)
     assert len(smtp_server.rcpt_commands) == len(smtp_server.received) == 5  # none was begun since
     server.start()
+    end_leases(url)
     wait_until(lambda: states() == {"sent": 20}, 60, worker.explain)
     worker.stop()
     assert sorted(Counter(smtp_server.message_ids()).values()) == [1] * 20

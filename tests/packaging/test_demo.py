@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[2]
 class Demo:
     """`make demo`, running."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self._log = directory / "demo.log"
         with self._log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, ROOT / "examples" / "demo.py"],
+                [sys.executable, ROOT / "examples" / "demo.py", *options],
                 cwd=directory,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -97,7 +97,7 @@ def test_a_demo_after_one_that_was_killed(interrupted: Demo, tmp_path: Path, hom
 def test_a_demo_beside_another_says_so(tmp_path: Path, home: Path) -> None:
     """While somebody else owns the embedded server, the demo waits, and then names the owner."""
     with EmbeddedServer(home):
-        demo = Demo(tmp_path)
+        demo = Demo(tmp_path, "--patience", "1")
         assert demo.end() == 1
     assert "another `mailqueue up` runs here" in demo.output()
     assert f"belongs to the running process {os.getpid()}" in demo.output()
