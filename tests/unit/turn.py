@@ -11,18 +11,25 @@ from mailqueue.rendering import Outgoing
 class Turn:
     """The turn of a message to these recipients, and the one after it."""
 
-    def __init__(self, *recipients: str, following: Turn | None = None) -> None:
+    def __init__(
+        self,
+        *recipients: str,
+        following: Turn | None = None,
+        body: str = "Body",
+        is_stale: bool = False,
+    ) -> None:
         headers = {"Message-ID": f"<{recipients[0]}>", "Date": "Mon, 30 Nov 2026 12:00:00 +0000"}
-        message = EmailMessage("Subject", "Body", "me@example.com", recipients, headers=headers)
+        message = EmailMessage("Subject", body, "me@example.com", recipients, headers=headers)
         self.outgoing = Outgoing(f"to {recipients[0]}", message, recipients)
         self._following = following
+        self._is_stale = is_stale
 
     def commit(
         self, count: int = 1, meanwhile: Callable[[], object] | None = None
     ) -> Sequence[bool]:
         if meanwhile is not None:
             meanwhile()
-        return [True] * count
+        return [not self._is_stale] * count
 
     def ahead(self) -> Turn | None:
         return self._following
