@@ -151,7 +151,7 @@ MUTATIONS = [
         (
             "        self.check(fsync=fsync)\n",
             "",
-            "contracts/test_journal.py",
+            "contracts/test_journal_eviction.py",
         ),
     ),
     *of(
