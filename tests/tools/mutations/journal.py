@@ -2,10 +2,13 @@
 
 from .row import of
 
+# Of late results, and of what is on record.
+_LATE = "contracts/test_journal_late.py contracts/test_journal_record.py"
+
 MUTATIONS = [
     *of(
         "journal/journal.lua",
-        "contracts/test_journal.py contracts/test_journal_timer.py",
+        f"{_LATE} contracts/test_journal.py contracts/test_journal_timer.py",
         (
             "and found[2] == ARGV[i + 1] and (found[1] == 'committing'",
             "and (found[1] == 'committing'",
@@ -43,7 +46,7 @@ MUTATIONS = [
         (
             "if expires > 0 and expires < due then due = expires end",
             "",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         ("          redis.call('PERSIST', p .. ':blob:' .. blob)\n", ""),
         (
@@ -64,64 +67,68 @@ MUTATIONS = [
         (
             "if expires and expires < due then due = expires end",
             "",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end\n",
             "",
-            "contracts/test_journal_operator.py",
+            f"contracts/test_journal_operator.py {_LATE}",
         ),
         (
             "  if state == 'uncertain' then set(id, 'doubted', 1) end\n",
             "",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "if state == 'sent' or state == 'cancelled' then drop_payload(id) end",
             "if state == 'sent' then drop_payload(id) end",
-            "contracts/test_journal_operator.py",
+            f"contracts/test_journal_operator.py {_LATE}",
         ),
         (
             "(state == 'held' and is_final(result))",
             "state == 'held'",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         ("get(id, 'left_token') == token and number(id, 'lost') > 0", "number(id, 'lost') > 0"),
         (
             "  if get(id, 'doubted') then\n",
             "  if false then\n",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "if number(id, 'lost') >= max_lost then",
             "if number(id, 'lost') > max_lost then",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "  elseif committed then\n",
             "  elseif false then\n",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
-        ("  if committed then set(id, 'doubted', 1) end\n", "", "contracts/test_journal_timer.py"),
+        (
+            "  if committed then set(id, 'doubted', 1) end\n",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
         (
             "  set(id, 'token', '')\n  if committed",
             "  if committed",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "if suspect and #claims > 0 then break end",
             "",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "      if suspect then break end\n",
             "",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
     ),
     *of(
         "journal/journal",
-        "contracts/test_journal.py",
+        f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
         (
             "tuple(entry.id for entry in entries[start:])",
             "tuple(entry.id for entry in entries)",
@@ -130,7 +137,7 @@ MUTATIONS = [
         (
             "if r.state is State.SENT}",
             "}",
-            "contracts/test_journal_operator.py",
+            f"contracts/test_journal_operator.py {_LATE}",
         ),
         (
             "max(1, int(time.timestamp() * 1000))",
@@ -140,7 +147,7 @@ MUTATIONS = [
         (
             "[self.policy.max_lost, -1 if doubt is None else ms(doubt)]",
             "[self.policy.max_lost, 0 if doubt is None else ms(doubt)]",
-            "contracts/test_journal_timer.py",
+            f"contracts/test_journal_timer.py {_LATE}",
         ),
         (
             "ex=_LOOSE_SECONDS",

@@ -51,7 +51,7 @@ MUTATIONS = [
     ),
     *of(
         "sealing",
-        "integration/test_sealing.py",
+        "unit/test_sealer.py integration/test_sealing.py",
         (
             "in self._ciphers.items():\n            token",
             "in reversed(self._ciphers.items()):\n            token",

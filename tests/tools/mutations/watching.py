@@ -23,7 +23,7 @@ MUTATIONS = [
     ),
     *of(
         "monitor/report",
-        "integration/test_cli.py faults/test_spool.py",
+        "contracts/test_many_at_once.py integration/test_cli.py faults/test_spool.py",
         (
             "domain_of(a) == self.domain.lower()",
             "self.domain.lower() in domain_of(a)",
@@ -51,7 +51,7 @@ MUTATIONS = [
     ),
     *of(
         "worker",
-        "faults/test_operations.py faults/test_worker_death.py",
+        "contracts/test_retention.py faults/test_operations.py faults/test_worker_death.py",
         ("options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED", "options.KEEP_SENT"),
     ),
     *of(

@@ -5,7 +5,7 @@ from .row import of
 MUTATIONS = [
     *of(
         "transport",
-        "faults/test_worker_death.py faults/test_breaker.py",
+        "contracts/test_backend_transport.py faults/test_worker_death.py faults/test_breaker.py",
         (
             "Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)",
             "ServerTrouble(reply)",
@@ -32,7 +32,7 @@ MUTATIONS = [
     ),
     *of(
         "session",
-        "faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
         ("usual if timeout is None or phase is Phase.DOT else", "usual if timeout is None else"),
         (
             "if envelope is None or known is not outgoing:",
@@ -82,7 +82,7 @@ MUTATIONS = [
     ),
     *of(
         "dialogue",
-        "unit/test_dialogue.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py unit/test_dialogue.py faults/test_wire.py faults/test_server.py",
         ('Reply(int(code), _text(text)), separator != b"-"', "Reply(int(code), _text(text)), True"),
         ("_LONGEST_LINE or len(texts) > _MOST_LINES", "_LONGEST_LINE"),
         (
@@ -93,7 +93,7 @@ MUTATIONS = [
     ),
     *of(
         "transaction",
-        "faults/test_wire.py faults/test_chunking.py",
+        "contracts/test_replies.py faults/test_wire.py faults/test_chunking.py",
         ("left = some and reply.code in", "left = reply.code in"),
         (
             "_TOO_MANY_RECIPIENTS = (452, 552)",
