@@ -1,0 +1,214 @@
+"""Mutations of the journal: its script, and what calls it."""
+
+from .row import of
+
+# Of late results, and of what is on record.
+_LATE = "contracts/test_journal_late.py contracts/test_journal_record.py"
+
+MUTATIONS = [
+    *of(
+        "journal/journal.lua",
+        f"{_LATE} contracts/test_journal.py contracts/test_journal_timer.py",
+        (
+            "and found[2] == ARGV[i + 1] and (found[1] == 'committing'",
+            "and (found[1] == 'committing'",
+        ),
+        (
+            "if found[2] == ARGV[i + 1] and (found[1] == 'sending'",
+            "if (found[1] == 'sending'",
+            "contracts/test_journal.py",
+        ),
+        (
+            "(found[4] or '0') == '0' and not found[5] and",
+            "(found[4] or '0') == '0' and",
+            "contracts/test_journal.py",
+        ),
+        (
+            "if due < (tonumber(found[3]) or due) then",
+            "if false then",
+            "contracts/test_journal.py",
+        ),
+        (
+            "if has > 1 and has <= room + 1 then",
+            "if has > 1 then",
+            "contracts/test_journal_joining.py",
+        ),
+        (
+            "redis.call('PEXPIRE', task, 1000)",
+            "redis.call('PERSIST', task)",
+            "contracts/test_journal_joining.py",
+        ),
+        (
+            "if not named[priority] then named[priority] = not joins(id, priority) end",
+            "named[priority] = not joins(id, priority)",
+            "contracts/test_journal_joining.py",
+        ),
+        (
+            "if expires > 0 and expires < due then due = expires end",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        ("          redis.call('PERSIST', p .. ':blob:' .. blob)\n", ""),
+        (
+            "          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n",
+            "",
+            "contracts/test_journal.py",
+        ),
+        (
+            "':blobs', name, -1) < 1 then",
+            "':blobs', name, -1) < 2 then",
+            "contracts/test_journal.py",
+        ),
+        (
+            "if same then redis.call('SET', same, id, 'PX', window) end",
+            "if same then redis.call('SET', same, id) end",
+            "contracts/test_journal.py",
+        ),
+        (
+            "if expires and expires < due then due = expires end",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end\n",
+            "",
+            f"contracts/test_journal_operator.py {_LATE}",
+        ),
+        (
+            "  if state == 'uncertain' then set(id, 'doubted', 1) end\n",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "if state == 'sent' or state == 'cancelled' then drop_payload(id) end",
+            "if state == 'sent' then drop_payload(id) end",
+            f"contracts/test_journal_operator.py {_LATE}",
+        ),
+        (
+            "(state == 'held' and is_final(result))",
+            "state == 'held'",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        ("get(id, 'left_token') == token and number(id, 'lost') > 0", "number(id, 'lost') > 0"),
+        (
+            "  if get(id, 'doubted') then\n",
+            "  if false then\n",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "if number(id, 'lost') >= max_lost then",
+            "if number(id, 'lost') > max_lost then",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "  elseif committed then\n",
+            "  elseif false then\n",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "  if committed then set(id, 'doubted', 1) end\n",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "  set(id, 'token', '')\n  if committed",
+            "  if committed",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "if suspect and #claims > 0 then break end",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "      if suspect then break end\n",
+            "",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+    ),
+    *of(
+        "journal/journal",
+        f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
+        (
+            "tuple(entry.id for entry in entries[start:])",
+            "tuple(entry.id for entry in entries)",
+            "contracts/test_journal_portions.py",
+        ),
+        (
+            "if r.state is State.SENT}",
+            "}",
+            f"contracts/test_journal_operator.py {_LATE}",
+        ),
+        (
+            "max(1, int(time.timestamp() * 1000))",
+            "int(time.timestamp() * 1000)",
+            "integration/test_options.py::test_what_expired_before_1970_is_expired",
+        ),
+        (
+            "[self.policy.max_lost, -1 if doubt is None else ms(doubt)]",
+            "[self.policy.max_lost, 0 if doubt is None else ms(doubt)]",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "ex=_LOOSE_SECONDS",
+            "ex=1",
+            "",
+            "what vanished before the message was accepted is stored once more",
+        ),
+        (
+            "        self.check(fsync=fsync)\n",
+            "",
+            "contracts/test_journal_eviction.py",
+        ),
+    ),
+    *of(
+        "journal/connection",
+        "contracts/test_script.py faults/test_outage.py",
+        (
+            "    if unknown:\n        return EnqueueUnknown(",
+            "    if False:\n        return EnqueueUnknown(",
+            "contracts/test_script.py::test_lost_while_an_answer_is_outstanding",
+        ),
+        (
+            "self.process == os.getpid() and not self.connection.can_read()",
+            "self.process == os.getpid()",
+            "contracts/test_script.py::test_closed_while_idle",
+        ),
+    ),
+    *of(
+        "journal/opening",
+        "faults/test_worker.py integration/test_options.py",
+        (
+            "[open_journal(queue) for queue in (options.QUEUE, *sorted(known - {options.QUEUE}))]",
+            "[open_journal(options.QUEUE)]",
+            "integration/test_options.py::test_a_message_may_name_its_queue",
+        ),
+    ),
+    *of(
+        "journal/reader",
+        "contracts/test_journal.py",
+        (
+            'if policy.startswith("allkeys"):',
+            'if policy == "allkeys-lru":',
+            "contracts/test_journal_eviction.py",
+        ),
+    ),
+    *of(
+        "journal/record",
+        "unit/test_states.py",
+        (
+            "State.CANCELLED, State.EXPIRED}",
+            "State.CANCELLED}",
+            "unit/test_states.py::test_these_states_are_final",
+        ),
+    ),
+    *of(
+        "journal/rows",
+        "contracts/test_journal.py integration/test_sealing.py integration/test_delivery.py",
+        (
+            "_UNREADABLE = (KeyMissing, PayloadError,",
+            "_UNREADABLE = (PayloadError,",
+            "integration/test_sealing.py::test_nothing_readable_lies_in_broker_and_journal",
+        ),
+    ),
+]

@@ -1,0 +1,185 @@
+"""Mutations of the settings: where they are looked up, how they are read."""
+
+from .row import of
+
+MUTATIONS = [
+    *of(
+        "conf",
+        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
+        (
+            "if not mapping.keys() <= self.names():",
+            "if False:",
+            "unit/test_conf.py::test_configure_is_all_or_nothing",
+        ),
+        (
+            "                if key not in self.names():\n",
+            "                if False:\n",
+            "unit/test_conf.py::test_unknown_names_are_errors",
+        ),
+        (
+            "            self._configured = before\n            raise",
+            "            raise",
+            "unit/test_conf.py::test_configure_is_all_or_nothing",
+        ),
+        (
+            "django if named or django.configured else None",
+            "django",
+            "unit/test_conf.py::test_django_that_is_only_imported_is_not_a_source",
+        ),
+        (
+            "LEASE = Setting(60.0",
+            "LEASE = Setting(600.0",
+            "unit/test_documents.py::test_the_settings_are_these",
+        ),
+        (
+            "token = steady_block.set(None)",
+            "token = steady_block.set(steady_block.get())",
+            "unit/test_setting.py::test_who_makes_the_messages_of_a_block_sees_the_settings_as_they_are",
+        ),
+        (
+            "if of_django and django_settings() is not None:",
+            "if False:",
+            "unit/test_conf.py::test_configure_leaves_django_alone",
+        ),
+        (
+            'before.get("MAILQUEUE", {}) | queue',
+            "queue",
+            "unit/test_conf.py::test_configure_adds_to_what_it_said_before",
+        ),
+        (
+            "newest.environment == environment:",
+            "True:",
+            "unit/test_setting.py::test_a_later_block_sees_what_has_changed",
+        ),
+    ),
+    *of(
+        "setting",
+        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
+        (
+            '"(not shown)" if self.secret else repr(raw)',
+            "repr(raw)",
+            "unit/test_conf.py::test_secrets_are_not_shown",
+        ),
+        (
+            "        steady_block.reset(self._token)",
+            "        pass",
+            "unit/test_setting.py::test_settings_are_steady_in_a_block",
+        ),
+        (
+            "kept = steady.values[section.kind]",
+            'kept = steady.values["queue"]',
+            "unit/test_setting.py::test_of_djangos_mail_settings_nothing_lasts",
+        ),
+        (
+            "    except ValueError:\n        return None",
+            '    except ValueError:\n        return b""',
+            "unit/test_setting.py::test_a_value_that_is_computed_is_looked_up_in_each_block",
+        ),
+    ),
+    *of(
+        "notation",
+        "unit/test_notation.py unit/test_conf.py",
+        ('"d": 86400', '"d": 8640', "unit/test_notation.py::test_durations_are_read_in_seconds"),
+        (
+            "    if number < 1:\n",
+            "    if number < 0:\n",
+            "unit/test_conf.py::test_bad_values_in_the_environment",
+        ),
+        (
+            "    if not seconds:\n",
+            "    if False:\n",
+            "unit/test_conf.py::test_bad_values_in_the_environment",
+        ),
+        (
+            "isinstance(value, (int, float)) and not isinstance(value, bool)",
+            "isinstance(value, (int, float))",
+            "unit/test_notation.py::test_what_is_no_duration_is_refused",
+        ),
+        (
+            'if not 0 <= value < float("inf"):',
+            "if not 0 <= value:",
+            "unit/test_conf.py::test_bad_values_in_code",
+        ),
+        (
+            "        if len(delays) > _MAX_DELAYS:\n",
+            "        if False:\n",
+            "unit/test_notation.py::test_a_bad_schedule_is_refused",
+        ),
+        (
+            "    if not all(key.strip() for key in keys):\n",
+            "    if False:\n",
+            "unit/test_conf.py::test_an_empty_key_does_not_mean_none",
+        ),
+        (
+            'if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):',
+            "if not text:",
+            "unit/test_conf.py::test_bad_values_in_the_environment",
+        ),
+    ),
+    *of(
+        "urls",
+        "unit/test_urls.py",
+        (
+            "_BROKER_DATABASE = 1",
+            "_BROKER_DATABASE = 0",
+            "unit/test_urls.py::test_without_settings_both_are_on_the_embedded_server",
+        ),
+        ('"***" if key == "password" else value', "value"),
+        (
+            " or found.st_mode & 0o077",
+            "",
+            "unit/test_urls.py::test_a_directory_that_others_can_write_is_refused",
+        ),
+        (
+            'query.pop("virtual_host", "0")',
+            '"0"',
+            "unit/test_urls.py::test_each_library_gets_its_own_spelling",
+        ),
+        (
+            "if not url and settings.MAILQUEUE.CELERY_APP:",
+            "if False:",
+            "unit/test_urls.py::test_a_celery_application_needs_a_journal_to_be_named",
+        ),
+        (
+            "if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT",
+            "if True",
+            "unit/test_urls.py::test_a_deep_home_has_its_socket_elsewhere",
+        ),
+    ),
+    *of(
+        "celery",
+        "faults/test_payload.py",
+        (
+            '"accept_content": ["json"]',
+            '"accept_content": ["json", "pickle"]',
+            "faults/test_payload.py::test_no_code_in_the_broker_runs",
+        ),
+    ),
+    *of(
+        "contrib/django/apps",
+        "unit/test_django_checks.py",
+        (
+            "register(check_mail_settings)",
+            "pass",
+            "unit/test_django_checks.py::test_every_bad_setting_is_named",
+        ),
+    ),
+    *of(
+        "contrib/django/checks",
+        "unit/test_django_checks.py",
+        (
+            "if django_settings.DEBUG or not",
+            "if not",
+            "unit/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
+        ),
+    ),
+    *of(
+        "contrib/django/tasks",
+        "integration/test_own_celery_app.py integration/test_django.py",
+        (
+            "from mailqueue.tasks import deliver",
+            "deliver = None",
+            "integration/test_own_celery_app.py::test_autodiscovery_finds_the_task",
+        ),
+    ),
+]

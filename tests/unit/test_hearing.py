@@ -1,0 +1,57 @@
+"""A worker that takes no more tasks, though it has none, connects anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from mailqueue.hearing import Hearing
+
+
+class Consumer:
+    """A worker's consumer as far as it is looked at; it can't be made deaf by force."""
+
+    def __init__(self) -> None:
+        self.may_take_tasks = True
+        self.asked: list[Callable[[], None]] = []
+        qos = SimpleNamespace(can_consume=lambda: self.may_take_tasks)
+        self.task_consumer = SimpleNamespace(channel=SimpleNamespace(qos=qos))
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        self.asked.append(function)
+
+
+def test_two_looks_that_find_the_same_have_it_connect_anew():
+    """Once for the two: a connection that is being made takes its time."""
+    consumer = Consumer()
+    hearing = Hearing(consumer)
+    consumer.may_take_tasks = False
+    seen = []
+    for _ in range(5):
+        hearing.check()
+        seen.append(len(consumer.asked))
+    assert seen == [0, 1, 1, 2, 2]
+    with pytest.raises(ConnectionResetError):
+        consumer.asked[0]()
+
+
+def test_a_moment_without_tasks_is_nothing():
+    """A worker that may take tasks again by the next look keeps its connection."""
+    consumer = Consumer()
+    hearing = Hearing(consumer)
+    for may_take_tasks in (False, True, False, True):
+        consumer.may_take_tasks = may_take_tasks
+        hearing.check()
+    assert consumer.asked == []
+
+
+def test_a_broker_that_counts_for_itself_is_left_alone():
+    """With AMQP it is the broker that knows what a worker holds."""
+    consumer = Consumer()
+    consumer.task_consumer = SimpleNamespace(channel=SimpleNamespace())
+    hearing = Hearing(consumer)
+    hearing.check()
+    hearing.check()
+    assert consumer.asked == []
