@@ -21,6 +21,7 @@ from mailqueue.testing import RecordingServer
 from tests import profiles
 from tests.leaks import Leaks
 from tests.lifeline import VARIABLE, Guardian
+from tests.nursery import Nursery
 from tests.ports import HeldPort
 from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
@@ -96,8 +97,17 @@ def producer(queue_settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where workers are started from."""
+    with Nursery(ROOT) as found:
+        yield found
+
+
 @pytest.fixture
-def start_worker(queue_settings: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def start_worker(
+    queue_settings: dict[str, str], tmp_path: Path, nursery: Nursery
+) -> Iterator[Callable[..., Worker]]:
     """Start real workers, `celery -A workers worker`; those still running at the end are killed."""
     with ExitStack() as stack:
 
@@ -120,6 +130,7 @@ def start_worker(queue_settings: dict[str, str], tmp_path: Path) -> Iterator[Cal
                 {**os.environ, **queue_settings, **environment},
                 cwd=ROOT,
                 log=tmp_path / f"worker-{len(list(tmp_path.iterdir()))}.log",
+                nursery=nursery,
             )
             stack.callback(worker.kill)
             wait_until(worker.is_ready, 30, worker.explain)

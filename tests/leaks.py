@@ -62,8 +62,11 @@ class Descriptors:
             warnings.simplefilter("always", ResourceWarning)
             gc.collect()  # what nobody refers to is closed now, with a warning
         if self._opened():
-            _close_pools()
-            gc.collect()
+            with warnings.catch_warnings():
+                # By mailqueue's leave: what was open here it would have kept.
+                warnings.simplefilter("ignore", ResourceWarning)
+                _close_pools()
+                gc.collect()
         return [str(warning.message) for warning in seen] + self._opened()
 
     def _opened(self) -> list[str]:

@@ -15,6 +15,7 @@ import redis
 from mailqueue import EmailMessage, get_connection
 from mailqueue.journal import State, open_journal
 from mailqueue.monitor import report
+from tests.nursery import Nursery
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
@@ -44,7 +45,9 @@ def line(
     """
 
     @pytest.fixture(scope="module")
-    def started(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+    def started(
+        valkey: Valkey, tmp_path_factory: pytest.TempPathFactory, nursery: Nursery
+    ) -> Iterator[Line]:
         directory = tmp_path_factory.mktemp("worker")
         (directory / "project.py").write_text(project)
         app = "project" if project else "workers"
@@ -69,6 +72,7 @@ def line(
                 },
                 cwd=ROOT,
                 log=directory / "worker.log",
+                nursery=nursery,
             )
             try:
                 wait_until(worker.is_ready, 30, worker.explain)

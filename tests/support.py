@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.nursery import Forked, Nursery
 from tests.patience import wait_until as wait_until
 
 REDIS_SERVER = shutil.which("redis-server")
@@ -27,15 +28,25 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass
 class Worker:
-    """A worker process in a process group of its own."""
+    """A worker process in a process group of its own.
+
+    With a ``nursery`` it is started there, where the command is `python -m celery …`.
+    """
 
     command: Sequence[str]
     environment: Mapping[str, str]
     cwd: Path
     log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
+    nursery: Nursery | None = None
+    process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.nursery and self.command[:2] == [sys.executable, "-m"]:
+            self.log.touch()
+            self.process = self.nursery.start(
+                self.command[2:], self.environment, self.cwd, self.log
+            )
+            return
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 self.command,
