@@ -65,7 +65,7 @@ def authority(tmp_path_factory) -> tuple[trustme.CA, Path]:
 
 
 @pytest.fixture(scope="module")
-def encrypting(valkey, tmp_path_factory, authority) -> Iterator[Line]:
+def encrypting(valkey, tmp_path_factory, nursery, authority) -> Iterator[Line]:
     """A worker with EMAIL_USE_TLS and a password."""
     start = line(
         "encrypting",
@@ -75,7 +75,7 @@ def encrypting(valkey, tmp_path_factory, authority) -> Iterator[Line]:
         EMAIL_HOST_PASSWORD="secret",
         SSL_CERT_FILE=str(authority[1]),
     )
-    yield from start.__wrapped__(valkey, tmp_path_factory)
+    yield from start.__wrapped__(valkey, tmp_path_factory, nursery)
 
 
 def certificate(kind: str, authority: trustme.CA) -> ssl.SSLContext:

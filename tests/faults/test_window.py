@@ -121,7 +121,7 @@ def test_a_421_to_a_first_connection_charges_nobody(start_worker, redis_url):
 
 
 @pytest.fixture
-def encrypting(valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
+def encrypting(valkey, tmp_path_factory: pytest.TempPathFactory, nursery) -> Iterator[Line]:
     """A worker with EMAIL_USE_TLS."""
     authority = trustme.CA()
     path = tmp_path_factory.mktemp("authority") / "ca.pem"
@@ -134,7 +134,7 @@ def encrypting(valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lin
         SSL_CERT_FILE=str(path),
         MAILQUEUE_IN_FLIGHT="10",
     )
-    for found in start.__wrapped__(valkey, tmp_path_factory):
+    for found in start.__wrapped__(valkey, tmp_path_factory, nursery):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1").configure_cert(context)
         found.server.tls = context
