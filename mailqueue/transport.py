@@ -7,6 +7,7 @@ import smtplib
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from email.utils import parseaddr
 from typing import Any, Protocol
 
 from .addresses import envelope_address
@@ -31,16 +32,16 @@ _IN_OPENING = (
 )
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
 _LOGIN_WANTED = 530  # RFC 4954 6
-_NOT_TRIED = Answer(Verdict.DEFERRED, "others were refused, and nobody got the message")
+# A backend that raises this may have served those whom it doesn't name.
+_NOT_NAMED = Answer(Verdict.IN_DOUBT, "others were refused, and nothing was said of this one")
 
 
 def trouble_of(error: OSError) -> ServerTrouble:
     """What it means that a connection could not be opened, encrypted or logged in."""
-    reply = f"can't connect: {error}"
-    if isinstance(error, smtplib.SMTPResponseException):
-        text = error.smtp_error
-        shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        reply = f"{error.smtp_code} {printable(shown)}"
+    reply = f"can't connect: {_described(error)}"
+    text = getattr(error, "smtp_error", None)
+    if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):
+        reply = f"{error.smtp_code} {_shown(text)}"
     return Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)
 
 
@@ -126,7 +127,9 @@ class BackendTransport:
     def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:  # noqa: ARG002
         """Send one message to those of its recipients who are still to get it.
 
-        Raises ServerTrouble where what the backend raises speaks of the server or the settings.
+        Raises ServerTrouble where what the backend raises speaks of the server or the settings,
+        and nobody can have got the message. A backend with several servers may have served some
+        recipients before one is in trouble: an attempt is charged, so that copies come to an end.
         """
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
@@ -139,7 +142,7 @@ class BackendTransport:
         except Exception as error:
             self._failed = True
             trouble = _trouble_in(error)
-            if trouble is not None:
+            if trouble is not None and self._has_one_server(outgoing.recipients):
                 raise trouble from error
             return _outcome_of(error, outgoing.recipients)
         if sent:
@@ -163,12 +166,16 @@ class BackendTransport:
         """Whether it has raised nothing; what its connection is worth after that, nobody knows."""
         return not self._failed
 
+    def _has_one_server(self, recipients: Sequence[str]) -> bool:
+        connection = getattr(self._backend, "connection", None)
+        return len(recipients) == 1 or isinstance(connection, smtplib.SMTP)
+
     def close(self) -> None:
         """Close the backend's connection; what it raises then concerns no message."""
         try:
             self._backend.close()
         except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
-            _log.warning("%s can't be closed: %s: %s", self._name, type(error).__name__, error)
+            _log.warning("%s can't be closed: %s", self._name, _named(error))
 
     def drop(self) -> None:
         """Close the backend's connection; there is no other way than politely."""
@@ -190,10 +197,11 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
 def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
     replies = _replies_in(error)
     if not replies:
-        reason = printable(f"{type(error).__name__}: {error}")
-        return Outcome.for_all(recipients, Verdict.DEFERRED, reason)
+        return Outcome.for_all(recipients, Verdict.DEFERRED, _named(error))
     answers = {address: _refusal(*reply) for address, reply in replies.items()}
-    others = answers.get("", _NOT_TRIED)
+    others = answers.get("", _NOT_NAMED)
+    if len(recipients) == len(answers) == 1:
+        (others,) = answers.values()  # about whom else, however it spells the address
     return Outcome({address: answers.get(_bare(address), others) for address in recipients})
 
 
@@ -210,14 +218,30 @@ def _replies_in(error: Exception) -> Mapping[str, tuple[int, bytes | str]]:
 
 
 def _bare(address: str) -> str:
+    """The mailbox alone; also of a name that was folded, as Django folds long ones."""
     try:
-        return envelope_address(address)
+        return envelope_address(parseaddr(address)[1] or address)
     except ValueError:
         return address
 
 
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {_described(error)}"
+
+
+def _described(error: Exception) -> str:
+    """Its text in one line, or nothing where even that can't be had, as of some of Anymail's."""
+    try:
+        return printable(str(error))
+    except Exception:  # noqa: BLE001 - see above
+        return ""
+
+
+def _shown(text: bytes | str) -> str:
+    return printable(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))
+
+
 def _refusal(code: int, text: bytes | str) -> Answer:
-    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
-    reply = Reply(code, printable(shown))
+    reply = Reply(code, _shown(text))
     refused = reply.verdict is Verdict.REFUSED
     return Answer(Verdict.REFUSED if refused else Verdict.DEFERRED, str(reply))

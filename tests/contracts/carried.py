@@ -5,12 +5,14 @@ Also in a process where Django is configured, which is why nothing here is a fix
 
 from __future__ import annotations
 
+import smtplib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mailqueue import EmailMessage, payload
+from mailqueue.backends.base import BaseEmailBackend
 from mailqueue.batch import Item
 from mailqueue.connection import Connection, Limits, open_transport
 from mailqueue.delivery import Delivery
@@ -18,6 +20,48 @@ from mailqueue.journal import Entry, Journal, Record, connect
 from mailqueue.retry import RetryPolicy
 from mailqueue.transport import BackendTransport, Transport
 from tests.contracts.journals import POLICY
+
+
+class Scripted(BaseEmailBackend):
+    """Does with one message after the other what it is told; at the end of that it sends them.
+
+    A number is what it returns, an error what it raises, and anything else is called first.
+    """
+
+    def __init__(self, *script: Any, opens: Any = None, closes: Any = None) -> None:
+        super().__init__()
+        self.script, self.opens, self.closes = list(script), opens, closes
+        self.calls: list[list[Any]] = []
+        self.opened = self.closed = 0
+
+    def open(self) -> bool | None:
+        self.opened += 1
+        return does(self.opens)
+
+    def close(self) -> None:
+        self.closed += 1
+        does(self.closes)
+
+    def send_messages(self, email_messages: Iterable[Any]) -> int:
+        messages = list(email_messages)
+        self.calls.append([(message.recipients(), message.to) for message in messages])
+        return does(self.script.pop(0)) if self.script else len(messages)
+
+    @property
+    def served(self) -> list[list[str]]:
+        """Whom each call was to serve."""
+        return [recipients for call in self.calls for recipients, _ in call]
+
+
+def does(step: Any) -> Any:
+    if isinstance(step, BaseException):
+        raise step
+    return step() if callable(step) else step
+
+
+def refused(**replies: tuple[int, bytes]) -> smtplib.SMTPRecipientsRefused:
+    """As smtplib raises it, which knows addresses without their names."""
+    return smtplib.SMTPRecipientsRefused({f"{a}@example.com": r for a, r in replies.items()})
 
 
 def letter(*to: str) -> EmailMessage:
