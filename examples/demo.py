@@ -87,13 +87,13 @@ def running_system(log: Path, patience: float) -> Iterator[Callable[[], None]]:
     For ``patience`` seconds it waits for the `mailqueue up` of a killed run to end.
     """
     say("starting: mailqueue up (embedded Valkey, Celery worker, inbox)")
-    deadline, told = time.monotonic() + patience, False
+    deadline = None
     while True:
         with log.open("w") as output, tethered(*UP, output=output) as process:
             wait_until_up(process, log)
             text = log.read_text()
             owned = process.poll() is not None and "belongs to the running process" in text
-            if not owned or time.monotonic() > deadline:
+            if not owned or (deadline and time.monotonic() > deadline):
 
                 def check() -> None:
                     if process.poll() is not None:
@@ -104,9 +104,9 @@ def running_system(log: Path, patience: float) -> Iterator[Callable[[], None]]:
                 print("\nmailqueue is up" + text.partition("mailqueue is up")[2])
                 yield check
                 return
-        if not told:
+        if deadline is None:
             say("another `mailqueue up` runs here; waiting for it to end")
-            told = True
+            deadline = time.monotonic() + patience
         time.sleep(1)
 
 

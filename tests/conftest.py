@@ -165,7 +165,6 @@ def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
         )
 
     return run
@@ -177,7 +176,7 @@ def pytest_configure(config: pytest.Config) -> None:
     profiles.load(*profiles.of(config))
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
         os.environ[VARIABLE] += f".{config.workerinput['workerid']}"
-    else:
+    elif sys.platform == "linux":
         config.add_cleanup(Guardian().dismiss)
     config.pluginmanager.register(Leaks())
 
@@ -189,15 +188,25 @@ def _hear_signals() -> None:
     """
     for number, usual in (
         (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGHUP, lambda *_: None),  # so that `nohup` works; programs don't inherit it
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
 
 
-def pytest_xdist_auto_num_workers() -> int:
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which random examples are tried, so that they can be had again."""
+    profile, seed = profiles.of(config)
+    return f"hypothesis: {profile} examples, {f'seed {seed}' if seed else 'the same each time'}"
+
+
+def pytest_xdist_auto_num_workers() -> int | None:
     """Twice as many processes as cores, and one: half of the time tests wait."""
-    return 2 * (os.cpu_count() or 1) + 1
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # as it says
+    of_ours = getattr(os, "sched_getaffinity", None)
+    cores = len(of_ours(0)) if of_ours else os.cpu_count() or 1
+    return min(2 * cores + 1, 16)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -67,6 +68,9 @@ class Descriptors:
                 warnings.simplefilter("ignore", ResourceWarning)
                 _close_pools()
                 gc.collect()
+        deadline = Deadline(1.0)  # a server's threads close their sockets in a moment
+        while self._opened() and not deadline.is_over():
+            time.sleep(0.01)
         return [str(warning.message) for warning in seen] + self._opened()
 
     def _opened(self) -> list[str]:
@@ -152,19 +156,20 @@ class Leaks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self) -> Iterator[None]:
         """A process or a socket that a test leaves fails that test, not another."""
-        result = yield
-        if self._processes is not None and self._descriptors is not None:
-            names = self._end_processes(self._processes)
-            assert not names, f"the test left processes running: {', '.join(names)}"
-            open_still = self._descriptors.left()
-            assert not open_still, f"the test left open: {', '.join(open_still)}"
-        return result
+        try:
+            return (yield)
+        finally:
+            if self._processes is not None and self._descriptors is not None:
+                names = self._end_processes(self._processes)
+                assert not names, f"the test left processes running: {', '.join(names)}"
+                open_still = self._descriptors.left()
+                assert not open_still, f"the test left open: {', '.join(open_still)}"
 
     @staticmethod
     def _end_processes(processes: Processes) -> list[str]:
         deadline = Deadline(1.0)  # those that were killed are gone in a moment
         while (left := processes.left()) and not deadline.is_over():
-            pass
+            time.sleep(0.01)
         names = [processes.describe(number) for number in left]
         for number in left:
             processes.kill(number)

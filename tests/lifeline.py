@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.nursery import NURSERIES
+
 VARIABLE = "TEST_RUN"
 SHARED = "TEST_SHARED"  # in the environment of a server that several tests use
 _PROC = Path("/proc")
@@ -40,6 +42,13 @@ while found:
             except OSError:
                 pass
 """
+
+
+def _parent(number: int) -> int:
+    with suppress(OSError):
+        text = (_PROC / str(number) / "stat").read_text()
+        return int(text.rpartition(")")[2].split()[1])
+    return 0
 
 
 class Guardian:
@@ -77,15 +86,17 @@ class Processes:
         """Their process ids."""
         numbers = {path.name for path in _PROC.iterdir() if path.name.isdigit()}
         self._strangers &= numbers
-        ours = {name for name in numbers - self._strangers if self._is_ours(name)}
-        self._strangers |= numbers - ours
-        return {int(name) for name in ours}
+        found = {name: self._variables(name) for name in numbers - self._strangers}
+        ours = {name for name, variables in found.items() if self._mark in variables}
+        # Without any it may be one that is only just beginning.
+        self._strangers |= {name for name in found.keys() - ours if found[name]}
+        return {int(name) for name in ours if not any(map(_SHARED.match, found[name]))}
 
-    def _is_ours(self, name: str) -> bool:
+    @staticmethod
+    def _variables(name: str) -> list[bytes]:
         with suppress(OSError):
-            variables = (_PROC / name / "environ").read_bytes().split(b"\0")
-            return self._mark in variables and not any(map(_SHARED.match, variables))
-        return False
+            return [text for text in (_PROC / name / "environ").read_bytes().split(b"\0") if text]
+        return []
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -98,7 +109,10 @@ class Processes:
 
     def left(self) -> set[int]:
         """Those that no test but the one that has ended can have left."""
-        return self.all() - self._shared
+        found = self.all() - self._shared
+        # Nor has it left what a shared worker puts in the place of a process that has ended.
+        lasting = self._shared - {os.getpid()} - NURSERIES
+        return {number for number in found if _parent(number) not in lasting}
 
     @staticmethod
     def describe(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -83,6 +83,18 @@ def line(
     return started
 
 
+# In one step, since workers go on meanwhile: what is settled by now must not come back.
+_MAKE_DUE = """
+local p, state = KEYS[1], ARGV[1]
+for n = 2, #ARGV do
+    local message = p .. ':message:' .. ARGV[n]
+    local is_meant = state == '' or redis.call('HGET', message, 'state') == state
+    if is_meant and redis.call('ZSCORE', p .. ':due', ARGV[n]) then
+        redis.call('ZADD', p .. ':due', 1, ARGV[n])
+        redis.call('HSET', message, 'due', 1)
+    end
+end
+"""
 _ASKED_FOR_MESSAGES = {"advance", "claim", "give_back", "take"}
 
 
@@ -125,21 +137,22 @@ def fate(message: EmailMessage) -> dict:
 
 def let_time_pass(redis_url: str, queue: str = "mailqueue") -> None:
     """Let all that waits for a time be due, as it would be hours later."""
-    _make_due(redis_url, queue, lambda _state: True)
-
-
-def end_leases(redis_url: str, queue: str = "mailqueue") -> None:
-    """Let the leases of all that is being sent be over, as they would be a minute later."""
-    _make_due(redis_url, queue, lambda state: state == "sending")
-
-
-def _make_due(redis_url: str, queue: str, concerns: Callable[[str], bool]) -> None:
-    prefix = f"mailqueue:{{{queue}}}"
     with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        for id_ in client.zrange(f"{prefix}:due", 0, -1):
-            if concerns(client.hget(f"{prefix}:message:{id_}", "state")):
-                client.zadd(f"{prefix}:due", {id_: 1})
-                client.hset(f"{prefix}:message:{id_}", "due", 1)
+        ids = client.zrange(f"mailqueue:{{{queue}}}:due", 0, -1)
+        client.eval(_MAKE_DUE, 1, f"mailqueue:{{{queue}}}", "", *ids)
+
+
+def end_leases(redis_url: str, queue: str = "mailqueue", ids: Sequence[str] | None = None) -> None:
+    """Let the leases of all that is being sent, or of those, be over, as a minute later."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        if ids is None:
+            ids = client.zrange(f"mailqueue:{{{queue}}}:due", 0, -1)
+        client.eval(_MAKE_DUE, 1, f"mailqueue:{{{queue}}}", "sending", *ids)
+
+
+def being_sent(queue: str = "mailqueue") -> list[str]:
+    """The ids of the messages that somebody has claimed."""
+    return list(open_journal(queue).ids(State.SENDING))
 
 
 def wait_until_renewed() -> list[str]:

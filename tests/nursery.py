@@ -28,6 +28,8 @@ _IMPORTED = [
     *("click", "hiredis", "msgspec", "redis", "email.mime.multipart", "smtplib"),
 ]
 
+NURSERIES: set[int] = set()  # the process ids
+
 
 class Nursery:
     """The process that workers are forked from; it ends with the context."""
@@ -39,8 +41,9 @@ class Nursery:
     def __enter__(self) -> Nursery:
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__], cwd=self._root, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, text=True, start_new_session=True,  # a Ctrl-C is pytest's
         )  # fmt: skip
+        NURSERIES.add(self._process.pid)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +62,9 @@ class Nursery:
             assert self._process.stdout
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-            return json.loads(self._process.stdout.readline())
+            answer = self._process.stdout.readline()
+            assert answer, "the process that workers are forked from has ended"
+            return json.loads(answer)
 
 
 class Forked:

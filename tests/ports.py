@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from types import TracebackType
 
 HELD: set[int] = set()
@@ -22,6 +23,8 @@ class HeldPort:
         self._holder.bind(("127.0.0.1", 0))
         self.number: int = self._holder.getsockname()[1]
         HELD.add(self.number)
+        if sys.platform != "linux":
+            self._holder.close()  # elsewhere nobody else could bind it
 
     def release(self) -> None:
         HELD.discard(self.number)

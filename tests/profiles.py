@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import seed, settings
+from hypothesis import HealthCheck, seed, settings
 
-_COMMON = {"deadline": None, "print_blob": True}
+# As on a busy machine nothing is done in time.
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
 
 
 def register() -> None:

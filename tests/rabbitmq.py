@@ -98,6 +98,4 @@ class RabbitMQ:
     def control(self, *arguments: str) -> None:
         """Run `rabbitmqctl`."""
         script = Path(SCRIPT).with_name("rabbitmqctl")
-        subprocess.run(
-            [script, *arguments], env=self._environment, check=True, capture_output=True, timeout=60
-        )
+        subprocess.run([script, *arguments], env=self._environment, check=True, capture_output=True)

@@ -55,6 +55,7 @@ class ScriptedServer:
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port: int = self._listener.getsockname()[1]
         self._open: list[Session] = []
+        self._threads: list[threading.Thread] = []
 
     def reset(self) -> None:
         """Close every connection, and be as at the beginning."""
@@ -74,7 +75,8 @@ class ScriptedServer:
         return self.sessions > 0 and all(session.socket.fileno() < 0 for session in self._open)
 
     def __enter__(self) -> ScriptedServer:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -83,8 +85,13 @@ class ScriptedServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # else it takes one more connection
         self._listener.close()
+        self._thread.join(30)
         self.close_sessions()
+        for thread in self._threads:
+            thread.join(30)
 
     def close_sessions(self) -> None:
         """Close every connection without a word."""
@@ -100,7 +107,9 @@ class ScriptedServer:
                 self.sessions += 1
                 session = Session(self, connected, self.sessions)
                 self._open.append(session)
-                threading.Thread(target=session.run, daemon=True).start()
+                thread = threading.Thread(target=session.run, daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
 
 class Session:

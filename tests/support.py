@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.nursery import Forked, Nursery
+from tests.patience import ended
 from tests.patience import wait_until as wait_until
 
 REDIS_SERVER = shutil.which("redis-server")
@@ -73,12 +74,13 @@ class Worker:
     def stop(self, seconds: float = 30) -> int:
         """Ask it to stop, and wait for it."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
+        return ended(self.process, seconds)
 
     def kill(self) -> None:
         """Kill the whole process group at once."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()  # where it hasn't made a group of its own yet
         self.process.wait()
 
 

@@ -36,7 +36,7 @@ from tests.support import wait_until
 
 NEEDS_RABBITMQ = pytest.mark.needs("RabbitMQ", missing=MISSING)
 TASKS = "mailqueue\x06\x163"  # where kombu keeps tasks of normal priority
-TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT
+TIMEOUT = 1.0  # seconds, as ENQUEUE_TIMEOUT
 
 
 # -- under load, as in the long run

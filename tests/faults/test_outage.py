@@ -21,7 +21,7 @@ from tests.patience import within
 from tests.servers import Valkey
 from tests.support import wait_until
 
-TIMEOUT = 0.5  # seconds, as ENQUEUE_TIMEOUT; the default of 2 s would only make the tests longer
+TIMEOUT = 1.0  # seconds, as ENQUEUE_TIMEOUT; the default of 2 s would only make the tests longer
 IN_TIME = 2 * TIMEOUT  # far from the minutes that libraries wait by default
 
 

@@ -52,7 +52,7 @@ def test_an_answer_that_got_lost_makes_one_copy(
     with Valkey(tmp_path / "valkey") as server:
         url = server.url
         monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
-        monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "0.5")
+        monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "1")
         worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
         letter().send()
         message = letter("again@example.com")
@@ -81,7 +81,7 @@ send_mail("Hello", "A letter", "from@example.com", ["to@example.com"])
 
 def test_a_program_killed_after_the_accept_loses_nothing(start_worker, smtp_server):
     """Row: killed between accept and publish; a worker's timer finds the message."""
-    program = subprocess.run([sys.executable, "-c", KILLED_BEFORE_PUBLISH], cwd=ROOT, timeout=60)
+    program = subprocess.run([sys.executable, "-c", KILLED_BEFORE_PUBLISH], cwd=ROOT)
     assert program.returncode == -signal.SIGKILL
     assert states() == {"queued": 1}
     worker = start_worker()
@@ -95,7 +95,7 @@ def test_with_the_broker_away_mail_is_sent_when_a_worker_can(
 ):
     """Row: broker down or hanging, journal up; what was accepted is sent from the journal."""
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
-    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "0.5")
+    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", "1")
     port = request.getfixturevalue(broker)
     monkeypatch.setenv("MAILQUEUE_BROKER_URL", f"redis://127.0.0.1:{port}/0")
     assert get_connection().send_messages([letter() for _ in range(10)]) == 10
@@ -111,7 +111,7 @@ def test_one_idempotency_key_in_parallel_is_one_message(start_worker, smtp_serve
     def send(_: int) -> str:
         message = letter()
         message.idempotency_key = "order 4711"
-        together.wait(30)
+        together.wait(300)
         assert message.send() == 1
         return message.mailqueue_id
 
@@ -199,7 +199,7 @@ def web_server(directory: Path, workers: int) -> Iterator[str]:
         yield found[1]
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait()
 
 
 def commands_by_connection(url: str) -> dict[str, int]:
@@ -216,7 +216,7 @@ def test_each_process_of_a_preforked_web_server_has_its_own_connections(
         before = commands_by_connection(redis_url)
 
         def request(_: int) -> tuple[str, str]:
-            with urllib.request.urlopen(url, timeout=30) as answer:
+            with urllib.request.urlopen(url) as answer:
                 pid, id_ = answer.read().decode().split()
             return pid, id_
 

@@ -16,6 +16,7 @@ from mailqueue import get_connection
 from mailqueue.journal import open_journal
 from tests.line import (
     Line,
+    being_sent,
     copies,
     end_leases,
     fate,
@@ -266,9 +267,10 @@ def test_killed_with_ten_under_way_there_are_ten_copies_at_most(start_worker, re
 
         def kill() -> None:
             (child,) = worker.children()
+            in_hand = being_sent()
             os.kill(child, signal.SIGKILL)
             wait_until(lambda: child not in worker.children(), 30, worker.explain)
-            end_leases(redis_url)
+            end_leases(redis_url, ids=in_hand)
 
         silent(server, kill)
         messages = send(60)

@@ -17,6 +17,7 @@ from mailqueue.monitor import report
 from mailqueue.publisher import producer_app
 from tests.line import (
     Line,
+    being_sent,
     copies,
     end_leases,
     fate,
@@ -59,7 +60,7 @@ class Scene:
         """Have the second worker take the queue too, and what is in the first one's hands."""
         end_leases(self.redis_url, self.queue)
         control = producer_app().control
-        (answer,) = control.add_consumer(self.queue, reply=True, timeout=10, limit=1)
+        (answer,) = control.add_consumer(self.queue, reply=True, timeout=60, limit=1)
         assert "ok" in next(iter(answer.values())), answer
 
     def let_time_pass(self) -> None:
@@ -282,9 +283,10 @@ def test_a_message_that_takes_its_workers_down_fails_after_a_few(scene):
         if phase == "RCPT" and "to1@" in command:
             (child,) = first.children()
             deaths.append(child)
+            in_hand = being_sent(scene.queue)
             os.kill(child, signal.SIGKILL)
             wait_until(lambda: child not in first.children(), 30, first.explain)
-            end_leases(scene.redis_url, scene.queue)
+            end_leases(scene.redis_url, scene.queue, in_hand)
 
     scene.server.script = script
     first = scene.first()

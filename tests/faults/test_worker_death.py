@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from mailqueue.monitor import report
-from tests.line import end_leases, let_time_pass, send, states
+from tests.line import being_sent, end_leases, let_time_pass, send, states
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey
 from tests.support import wait_until
@@ -40,9 +40,10 @@ def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(
 
     def kill() -> None:
         (child,) = worker.children()
+        in_hand = being_sent()
         os.kill(child, signal.SIGKILL)
         wait_until(lambda: child not in worker.children(), 30, worker.explain)
-        end_leases(redis_url)
+        end_leases(redis_url, ids=in_hand)
 
     in_the_middle(smtp_server, 50, kill)
     send(200)

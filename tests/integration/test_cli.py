@@ -61,7 +61,6 @@ def test_status_needs_no_working_directory(fates, tmp_path):
         env={**os.environ, "MAILQUEUE_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
     )
     assert not gone.exists()
     assert printed(done)["queues"][0]["states"]["sent"] == 1

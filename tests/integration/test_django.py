@@ -67,7 +67,7 @@ class Browser:
         """Get the form's page, or post these very fields to it."""
         data = None if fields is None else urllib.parse.urlencode(fields).encode()
         try:
-            response = self._opener.open(self.address, data, timeout=20)
+            response = self._opener.open(self.address, data, timeout=60)
         except urllib.error.HTTPError as error:
             response = error
         with response:
@@ -108,7 +108,7 @@ def start_site(project: dict[str, str], tmp_path: Path) -> Iterator[Callable[...
     yield start
     for process in processes:
         process.send_signal(signal.SIGTERM)
-        process.wait(10)
+        process.wait()
 
 
 @pytest.fixture
@@ -129,7 +129,6 @@ def manage(project: dict[str, str]) -> Callable[..., subprocess.CompletedProcess
             cwd=PROJECT,
             capture_output=True,
             text=True,
-            timeout=60,
         )
 
     return run
@@ -148,7 +147,6 @@ def send_by_django(project: dict[str, str], tmp_path: Path) -> Callable[..., lis
             env=project | environment,
             capture_output=True,
             text=True,
-            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -466,7 +464,6 @@ def test_demo_shows_the_whole_way(tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "4 of 4 delivered" in done.stdout
@@ -490,6 +487,6 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path):
         )
     wait_until(lambda: "manage.py runserver" in log.read_text(), 60, log.read_text)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, log.read_text()
+    assert process.wait() == 130, log.read_text()
     assert "Traceback" not in log.read_text()
     assert not is_running(Path(os.environ["MAILQUEUE_HOME"]))

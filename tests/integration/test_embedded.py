@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import redis
 from mailqueue.embedded import EmbeddedServer, EmbeddedServerError, is_running, serving
 from mailqueue.errors import MailqueueError
 from mailqueue.urls import socket_path
+from tests import patience
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
@@ -67,10 +67,7 @@ def pid_of_server(home: Path) -> int:
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     """Return as soon as the condition holds; fail when it doesn't in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.01)
+    patience.wait_until(condition, seconds)
 
 
 def exists(pid: int) -> bool:
@@ -105,7 +102,7 @@ def finish(process: subprocess.Popen[str]) -> None:
     """Let the program come to its end, and wait for that."""
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait() == 0
 
 
 def test_is_configured_for_a_journal(home: Path) -> None:
@@ -193,7 +190,7 @@ def test_survives_an_interrupt_of_its_owner(home: Path) -> None:
         assert owner.stdout.readline() == "interrupted\n"
         pid = pid_of_server(home)
         os.killpg(owner.pid, signal.SIGTERM)
-        owner.wait(10)
+        owner.wait()
         assert pid_of_server(home) == pid
 
 

@@ -31,7 +31,7 @@ def inbox(tmp_path: Path) -> Iterator[Inbox]:
 @pytest.fixture
 def client(inbox: Inbox) -> Iterator[smtplib.SMTP]:
     """A connection to the inbox, greeted."""
-    with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+    with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
         client.ehlo()
         yield client
 
@@ -93,13 +93,13 @@ def test_a_4yz_tag_is_refused_once(inbox: Inbox, code: int) -> None:
     """An address with a 4yz tag is refused with this code at first, then accepted."""
     recipient = f"anyone+{code}@example.com"
     with (
-        smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client,
+        smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client,
         pytest.raises(smtplib.SMTPRecipientsRefused) as caught,
     ):
         client.sendmail("from@example.com", [recipient], MESSAGE)
     refusal = f"4.7.1 <{recipient}> refused for now, try again later"
     assert caught.value.recipients == {recipient: (code, refusal.encode())}
-    with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+    with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
         assert client.sendmail("from@example.com", [recipient], MESSAGE) == {}
     assert len(stored(inbox)) == 1
 
@@ -148,7 +148,7 @@ def test_a_restart_forgets_what_was_refused(tmp_path: Path) -> None:
     """The first time is counted from the start of the inbox."""
     inbox = Inbox(tmp_path)
     for _ in range(2):
-        with inbox, smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+        with inbox, smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
             client.ehlo()
             client.mail("from@example.com")
             assert client.rcpt("anyone+451@example.com")[0] == 451
@@ -158,7 +158,7 @@ def test_many_clients_at_once(inbox: Inbox) -> None:
     """Each of a thousand messages over ten connections lies there once."""
 
     def send(sender: int) -> None:
-        with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+        with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
             for number in range(100):
                 client.sendmail(f"{sender}.{number}@example.com", ["to@example.com"], MESSAGE)
 
@@ -179,7 +179,7 @@ def test_a_full_disk_is_a_temporary_refusal(inbox: Inbox, client: smtplib.SMTP) 
 
 def test_an_aborted_message_is_not_stored(inbox: Inbox) -> None:
     """A connection that ends before the final dot leaves nothing behind."""
-    with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+    with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
         client.ehlo()
         client.mail("from@example.com")
         client.rcpt("to@example.com")
@@ -195,7 +195,7 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
     before = set(threading.enumerate())
     inbox = Inbox(tmp_path)
     inbox.start()
-    with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+    with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
         client.ehlo()
         client.mail("from@example.com")
         inbox.stop()
@@ -203,16 +203,16 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(smtplib.SMTPServerDisconnected):
             client.noop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((inbox.host, inbox.port), timeout=10)
+        socket.create_connection((inbox.host, inbox.port), timeout=60)
     inbox.stop()
 
 
 def test_the_port_is_free_again(tmp_path: Path) -> None:
     """An inbox that is started again listens on the port that it had."""
     inbox = Inbox(tmp_path)
-    with inbox, smtplib.SMTP(inbox.host, inbox.port, timeout=10):
+    with inbox, smtplib.SMTP(inbox.host, inbox.port, timeout=60):
         port = inbox.port
-    with inbox, smtplib.SMTP(inbox.host, port, timeout=10) as client:
+    with inbox, smtplib.SMTP(inbox.host, port, timeout=60) as client:
         assert client.noop()[0] == 250
 
 
@@ -230,7 +230,7 @@ def test_a_second_start_is_an_error(inbox: Inbox) -> None:
     """An inbox that listens can't be started again, and goes on listening."""
     with pytest.raises(InboxError, match=str(inbox.port)):
         inbox.start()
-    with smtplib.SMTP(inbox.host, inbox.port, timeout=10) as client:
+    with smtplib.SMTP(inbox.host, inbox.port, timeout=60) as client:
         assert client.noop()[0] == 250
 
 
@@ -263,7 +263,7 @@ with Inbox(Path(sys.argv[1])) as inbox:
     ) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60) as client:
             client.sendmail("from@example.com", ["to@example.com"], MESSAGE)
             process.send_signal(signal.SIGINT)
             assert process.stdout.read() == "stopping\n"
@@ -276,5 +276,5 @@ def test_serve_forever_ends_with_stop(inbox: Inbox) -> None:
     waiting = threading.Thread(target=inbox.serve_forever)
     waiting.start()
     inbox.stop()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()

@@ -129,7 +129,6 @@ def program(shop: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[s
             env=shop | environment,
             capture_output=True,
             text=True,
-            timeout=60,
         )
         assert done.returncode == 0, done.stderr
         return done

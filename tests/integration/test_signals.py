@@ -15,7 +15,7 @@ from tests.support import wait_until
 def printed_by(program: str, *arguments: str) -> str:
     """What a program prints that ends by itself, and with status 0."""
     ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -144,6 +144,6 @@ def test_one_while_a_worker_starts_leaves_no_server_behind(tmp_path):
     with started(home, "worker", "-c", "1") as worker:
         wait_until((home / "valkey.sock").exists, 20)
         worker.terminate()
-        output, _ = worker.communicate(timeout=60)
+        output, _ = worker.communicate()
         assert worker.returncode == 0, output
     assert not is_running(home)

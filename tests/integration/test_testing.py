@@ -89,7 +89,6 @@ def run_tests(directory: Path, text: str, **environment: str) -> str:
         cwd=directory,
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout

@@ -52,7 +52,7 @@ class Up:
         """Stop it, and whatever it left behind if it was killed."""
         self.process.terminate()
         try:
-            self.process.wait(60)
+            self.process.wait()
         finally:
             self.process.kill()
             for pid in self.family:
@@ -78,7 +78,7 @@ def test_up_runs_everything_and_ctrl_c_ends_all_of_it(up: Up, run_cli):
     up.family = descendants(up.process.pid)
     assert len(up.family) >= 2
     up.process.send_signal(signal.SIGINT)
-    assert up.process.wait(60) == 0, up.output()
+    assert up.process.wait() == 0, up.output()
     assert [pid for pid in up.family if is_alive(pid)] == []
     assert not is_running(up.home)
     # What is on record is still there, and can be asked for without anything running.

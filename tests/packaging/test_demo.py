@@ -39,7 +39,7 @@ class Demo:
         return self._log.read_text()
 
     def end(self) -> int:
-        return self.process.wait(60)
+        return self.process.wait()
 
 
 @pytest.fixture

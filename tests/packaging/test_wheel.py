@@ -30,7 +30,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command that finds nothing of this repository by itself."""
     return subprocess.run(
-        command, cwd=cwd, env=outside(**environment), capture_output=True, text=True, timeout=300
+        command, cwd=cwd, env=outside(**environment), capture_output=True, text=True
     )
 
 
@@ -177,7 +177,7 @@ def up(installed: Installation, tmp_path: Path) -> Iterator[subprocess.Popen[byt
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)  # in order, so that nothing of it is left behind
-            process.wait(60)
+            process.wait()
 
 
 def test_up_runs_from_an_empty_directory(
@@ -193,6 +193,6 @@ def test_up_runs_from_an_empty_directory(
     wait_until(lambda: len(list(inbox.glob("*"))) == 1, 30)
     assert "An ordinary program." in next(inbox.glob("*")).read_text()
     up.send_signal(signal.SIGINT)
-    assert up.wait(60) == 0
+    assert up.wait() == 0
     status = checked(run([installed.mailqueue, "list", "--state", "sent"], here))
     assert "you@example.com" in status

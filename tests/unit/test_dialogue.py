@@ -38,7 +38,7 @@ class Server:
         with ThreadPoolExecutor() as threads:
             theirs = threads.submit(context.wrap_socket, self.theirs, server_side=True)
             self.mine = trusting.wrap_socket(self.mine, server_hostname="127.0.0.1")
-            self.theirs = theirs.result(5)
+            self.theirs = theirs.result(60)
 
     def is_asked(self) -> None:
         self.dialogue.write(b"NOOP\r\n", timeout=5)

@@ -262,7 +262,7 @@ name = st.text(
 user = st.text("abcdef0123.+-_", min_size=1, max_size=20).map(lambda value: value.strip(".") or "x")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(people=st.lists(st.tuples(name, user), min_size=1, max_size=6))
 @example(people=[("Doe, Jane " + "and more " * 12 + "x", "jane")] * 3)
 @example(people=[("A véry long name with non-ASCII char and, comma", "to")] * 2)
@@ -282,7 +282,7 @@ def test_names_survive_folding(people) -> None:
     assert read == [(a.display_name, a.addr_spec) for a in wanted]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3)
 @given(value=st.text(st.characters(codec="utf-8"), max_size=300).filter(str.isprintable))
 def test_texts_survive_folding(value) -> None:
     """A subject reads as it was written, apart from spaces at its ends."""
