@@ -174,9 +174,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Set up what holds for the whole run: signals, profiles, the lifeline of what tests start."""
     _hear_signals()
     profiles.load(*profiles.of(config))
+    if sys.platform != "linux":  # without its /proc nothing of this works
+        return
     if hasattr(config, "workerinput"):  # a process of pytest-xdist
         os.environ[VARIABLE] += f".{config.workerinput['workerid']}"
-    elif sys.platform == "linux":
+    else:
         config.add_cleanup(Guardian().dismiss)
     config.pluginmanager.register(Leaks())
 

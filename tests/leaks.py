@@ -22,7 +22,6 @@ from tests.lifeline import Processes
 from tests.patience import Deadline
 
 _PROC = Path("/proc/self")
-_IS_LINUX = (_PROC / "fd").is_dir()
 
 
 class Descriptors:
@@ -123,14 +122,14 @@ def _close_pools() -> None:
 
 
 class Leaks:
-    """A plugin that fails a test for what it leaves; on other systems than Linux it does nothing.
+    """A plugin that fails a test for what it leaves, by what Linux says of processes.
 
     (A conftest's own hooks are not called for what a session's fixtures do.)
     """
 
     def __init__(self) -> None:
-        self._processes = Processes() if _IS_LINUX else None
-        self._descriptors = Descriptors() if _IS_LINUX else None
+        self._processes = Processes()
+        self._descriptors = Descriptors()
 
     def pytest_collection_finish(self) -> None:
         """Spare the collections after tests what stays for ever anyway."""
@@ -140,17 +139,16 @@ class Leaks:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Iterator[None]:
         """What is open before a test may be open after it."""
-        if self._descriptors:
-            self._descriptors.begin()
+        self._descriptors.begin()
         return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[None]:
         """What a fixture of several tests opens is theirs."""
         with ExitStack() as stack:
-            for kind in (self._processes, self._descriptors):
-                if kind and fixturedef.scope != "function":
-                    stack.enter_context(kind.shared())
+            if fixturedef.scope != "function":
+                stack.enter_context(self._processes.shared())
+                stack.enter_context(self._descriptors.shared())
             return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -159,18 +157,16 @@ class Leaks:
         try:
             return (yield)
         finally:
-            if self._processes is not None and self._descriptors is not None:
-                names = self._end_processes(self._processes)
-                assert not names, f"the test left processes running: {', '.join(names)}"
-                open_still = self._descriptors.left()
-                assert not open_still, f"the test left open: {', '.join(open_still)}"
+            names = self._end_processes()
+            assert not names, f"the test left processes running: {', '.join(names)}"
+            open_still = self._descriptors.left()
+            assert not open_still, f"the test left open: {', '.join(open_still)}"
 
-    @staticmethod
-    def _end_processes(processes: Processes) -> list[str]:
+    def _end_processes(self) -> list[str]:
         deadline = Deadline(1.0)  # those that were killed are gone in a moment
-        while (left := processes.left()) and not deadline.is_over():
+        while (left := self._processes.left()) and not deadline.is_over():
             time.sleep(0.01)
-        names = [processes.describe(number) for number in left]
+        names = [self._processes.describe(number) for number in left]
         for number in left:
-            processes.kill(number)
+            self._processes.kill(number)
         return names

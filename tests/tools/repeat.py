@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-COLUMNS = ["when (UTC)", "commit", "what", "cores", "closing line", "install", "tests", "exit"]
+COLUMNS = ["when (UTC)", "commit", "what", "loops", "load", "closing line", "tests", "exit"]
 HEAD = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
 SUMMARY = re.compile(r"=* ?((?:\d+ \w+,? ?)+) in ([\d.]+)s")
 
@@ -48,7 +48,10 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def run(target: str, busy: bool, log: Path) -> str:
-    """Make that target in a fresh clone; the line of the table."""
+    """Make that target in a fresh clone; the line of the table.
+
+    Its load is the system's average over the last five minutes of the run, the run's own included.
+    """
     began = datetime.now(UTC)
     with tempfile.TemporaryDirectory() as name:
         clone, environment = Path(name) / "mailqueue", clean_environment(Path(name))
@@ -56,7 +59,6 @@ def run(target: str, busy: bool, log: Path) -> str:
         commit = subprocess.run(
             ["git", "rev-parse", "--short", "HEAD"], cwd=clone, capture_output=True, text=True
         ).stdout.strip()
-        start = time.monotonic()
         with log.open("w") as output:
             streams = {"stdout": output, "stderr": subprocess.STDOUT}
             install = ["make", ".venv/test.stamp"]
@@ -71,9 +73,9 @@ def run(target: str, busy: bool, log: Path) -> str:
         f"{began:%Y-%m-%d %H:%M}",
         commit,
         f"`make {target}`",
-        "busy" if busy else "quiet",
+        str(os.cpu_count() if busy else 0),
+        f"{os.getloadavg()[1]:.1f}",
         closing,
-        f"{installed - start:.0f} s",
         f"{ended - installed:.0f} s",
         str(done.returncode),
     ]
