@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from mailqueue import send_mail
-from tests.support import Worker, wait_until
+from tests.servers import RedisServer
+from tests.support import NEEDS_REDIS, Worker, wait_until
 
 ROOT = Path(__file__).parents[2]
-REDIS_SERVER = shutil.which("redis-server")
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path, unused_port: int) -> Iterator[str]:
+def redis_server(tmp_path: Path) -> Iterator[str]:
     """A real Redis as its package configures it but for the directory and the port."""
-    command = [REDIS_SERVER, "--port", str(unused_port), "--dir", tmp_path]
-    url = f"redis://127.0.0.1:{unused_port}/0"
-    with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL) as server,
-        redis.Redis.from_url(url) as client,
-    ):
-
-        def answers() -> bool:
-            try:
-                return bool(client.ping())
-            except redis.ConnectionError:
-                return False
-
-        try:
-            wait_until(answers, 10)
-            yield url
-        finally:
-            server.terminate()
+    with RedisServer(tmp_path) as server:
+        yield server.url
 
 
 @pytest.mark.parametrize(
     "server",
     [
         "redis_url",
-        pytest.param(
-            "redis_server",
-            marks=pytest.mark.needs(
-                "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
-            ),
-        ),
+        pytest.param("redis_server", marks=NEEDS_REDIS),
     ],
 )
 def test_it_runs_on_any_redis(

@@ -8,7 +8,8 @@
     python -m tests.tools.mutate --out found.json    go on where an earlier run ended
 
 The table is in ``tests/tools/mutations``. The checkout is never changed: each mutation is made in a
-copy of what git tracks. A test counts as the one that found it if it passes without the mutation.
+copy of what git tracks. A test counts as the one that found it if it fails twice with the mutation,
+and passes without.
 The exit status is 1 where a mutation was not found, and the table doesn't say why, or where its
 text isn't in the code any more.
 """
@@ -128,9 +129,12 @@ def judged(mutation: Mutation, copy: Copy, whole: bool) -> Verdict:
             test = copy.first_failure([])
         if test.startswith("("):  # no test failed, so that it may have been anything
             test = copy.first_failure(mutation.tests)
+        is_chance = "::" in test and not copy.first_failure([test])
     seconds = time.monotonic() - start
     if not test:
         return Verdict(MISSED, "", seconds)
+    if is_chance:
+        return Verdict(FLAKY, f"{test} failed once, and not again", seconds)
     if test not in _sound:
         again = [test] if "::" in test else mutation.tests
         if copy.first_failure(again) and copy.first_failure(again):
