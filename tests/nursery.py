@@ -101,6 +101,7 @@ def serve() -> None:
     for name in _IMPORTED:
         import_module(name)
     assert "mailqueue" not in sys.modules
+    statuses: dict[int, int | None] = {}
     for line in sys.stdin:
         operation, *arguments = json.loads(line)
         if operation == "start":
@@ -108,11 +109,19 @@ def serve() -> None:
             if answer == 0:
                 become(*arguments)
                 return
+            statuses[answer] = None
         else:
-            pid, status = os.waitpid(arguments[0], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
+            answer = statuses[arguments[0]] = status_of(*arguments, statuses[arguments[0]])
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def status_of(pid: int, known: int | None) -> int | None:
+    """What a process ended with; the system says so once, and several threads may ask."""
+    if known is not None:
+        return known
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def become(command: list[str], environment: dict[str, str], cwd: str, log: str) -> None:
