@@ -15,6 +15,8 @@ import pytest
 import redis
 from click.testing import CliRunner
 
+import mailqueue
+from mailqueue import chunking
 from mailqueue.cli import main
 from mailqueue.conf import settings
 from mailqueue.testing import RecordingServer
@@ -40,6 +42,9 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     settings.reset()
     yield
     settings.reset()
+    # What the process keeps: mail in memory, and which servers have refused BDAT, by their ports.
+    vars(mailqueue).pop("outbox", None)
+    chunking._refused.clear()
 
 
 @pytest.fixture(scope="session")

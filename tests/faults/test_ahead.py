@@ -61,7 +61,7 @@ def dozes(monkeypatch: pytest.MonkeyPatch, here: ScriptedServer) -> list[float]:
     def script(session: Session, phase: str, command: str) -> None:
         # What is answered first of all that is written together.
         if phase == ("MAIL" if "CHUNKING" in here.features else "dot"):
-            time.sleep(0.02)
+            time.sleep(0.1)  # far longer than this process may be held up
 
     monkeypatch.setattr(Expectation, "to_spare", noted)
     here.script = script

@@ -134,4 +134,4 @@ def outbox() -> Iterator[list[Any]]:
     mailqueue.configure(EMAIL_BACKEND="mailqueue.backends.locmem.EmailBackend")
     mailqueue.outbox = []
     yield mailqueue.outbox
-    del mailqueue.outbox
+    vars(mailqueue).pop("outbox", None)
