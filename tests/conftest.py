@@ -40,11 +40,11 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
             monkeypatch.delenv(name)
     monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
     settings.reset()
-    yield
-    settings.reset()
     # What the process keeps: mail in memory, and which servers have refused BDAT, by their ports.
     vars(mailqueue).pop("outbox", None)
     chunking._refused.clear()
+    yield
+    settings.reset()
 
 
 @pytest.fixture(scope="session")
