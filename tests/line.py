@@ -176,7 +176,7 @@ def copies(server: ScriptedServer) -> list[int]:
 
 
 def journal_calls(redis_url: str, server: ScriptedServer, count: int) -> int:
-    """Send so many messages, after one for a start; how often a worker asked the journal for them.
+    """Send ``count`` messages, after a first one; how often a worker asked the journal for them.
 
     That leaves out what it asks by the clock, such as the timer, and what the test itself asks.
     """

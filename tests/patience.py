@@ -34,7 +34,7 @@ def slowness() -> float:
 
 
 class Deadline:
-    """The end of the patience: so many seconds of a quiet machine from now on.
+    """The end of the patience: ``seconds`` of a quiet machine from now on.
 
     They are multiplied by ``margin``, since the machine may have been slower before than it is when
     its pace is measured.

@@ -69,7 +69,7 @@ class Clock:
         self.set(self.seconds + seconds)
 
     def after(self, seconds: float) -> datetime:
-        """The time that it will be in so many seconds."""
+        """The time that it will be after these seconds."""
         return datetime.fromtimestamp(self.seconds + seconds, UTC)
 
 

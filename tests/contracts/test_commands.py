@@ -81,7 +81,7 @@ def sent_by_key(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> EmailMessa
 
 
 def test_the_key_of_a_cancelled_message_still_stands_for_it(sent_by_key, journal):
-    """A message with the key of a cancelled one is that one, and is not sent."""
+    """A message with the key of a cancelled message stands for it, and is not sent."""
     id_ = sent_by_key.mailqueue_id
     command("cancel", id_)
     sent_by_key.send()

@@ -44,7 +44,7 @@ def accept(**letter: Any) -> Step:
 
 
 def claim(worker: str, *draws: Any) -> Step:
-    """It takes "m0", and goes on for so many steps."""
+    """One worker takes "m0", and goes on for that number of steps."""
     return Step("takes_any_task", {"worker": worker}, [["m0"], *draws])
 
 

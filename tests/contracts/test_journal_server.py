@@ -100,7 +100,7 @@ def test_a_full_journal_takes_what_a_worker_has_in_hand_and_nothing_else(client,
 
 @pytest.mark.parametrize("client", REAL_SERVERS, indirect=True)  # the limit is their Lua's
 def test_one_call_may_name_thousands(journal):
-    """A set takes them in several parts: Lua can't hand over so many at once."""
+    """A set takes them in several parts: Lua can't hand over thousands at once."""
     ids = [f"m{n}" for n in range(5000)]
     accepted(journal, *ids)
     claims, looked_at = journal.claim([(id_, "") for id_ in ids])

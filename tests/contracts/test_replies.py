@@ -121,7 +121,7 @@ def test_a_next_transaction_of_the_same_attempt_is_no_further_try(journal, serve
 def test_who_is_refused_for_now_at_the_schedules_end_has_failed_and_nobody_else_has(
     journal, server
 ):
-    """A recipient's 452 at the schedule's end is that one's failure; others stay served."""
+    """A recipient's 452 at the schedule's end is its own failure; others stay served."""
     server.script = answering(busy="452 4.3.1 no room")
     post(journal, letter("to@example.com", "busy@example.com"))
     with connected(server) as connection:

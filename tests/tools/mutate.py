@@ -197,7 +197,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def judge_all(chosen: Sequence[Mutation], report: Report, jobs: int, whole: bool) -> None:
-    """Judge what isn't judged yet, so many at a time, each in a copy of its own."""
+    """Judge what isn't judged yet, ``jobs`` at a time, each in a copy of its own."""
     left = [mutation for mutation in chosen if not report.known(mutation)]
     with tempfile.TemporaryDirectory(prefix="mutations-") as directory:
         copies: queue.SimpleQueue[Copy] = queue.SimpleQueue()

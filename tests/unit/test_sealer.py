@@ -35,7 +35,7 @@ def test_the_settings_keys_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_sealed_text_is_as_the_document_says() -> None:
-    """A sealed text names its key by a part of that one's SHA-256; the rest is a Fernet token."""
+    """A sealed text names its key by a part of the key's SHA-256; the rest is a Fernet token."""
     name, key_id, token = Sealer([NEW, OLD]).seal("a letter").split(":")
     assert (name, key_id) == ("sealed", hashlib.sha256(NEW.encode()).hexdigest()[:8])
     assert Fernet(NEW).decrypt(token.encode()) == b"a letter"

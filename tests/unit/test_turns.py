@@ -21,7 +21,7 @@ def transport_to(server: ScriptedServer) -> SmtpTransport:
 
 
 def only_at(phase: str, reply: bytes | str):
-    """A script of that one reply."""
+    """A script that gives one reply."""
     return lambda _session, now, _command: reply if now == phase else None
 
 
