@@ -16,7 +16,7 @@ def journal(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Journal:
 
 
 def move(journal: Journal, key: str, member: str, seconds: float) -> None:
-    """Move that back by ``seconds``."""
+    """Move a time in the journal back by ``seconds``."""
     client = journal._client
     now = client.time()
     at = (now[0] + now[1] / 1e6 - seconds) * 1000

@@ -77,7 +77,7 @@ def test_a_mailbox_that_is_spelled_twice_has_two_answers(features):
 
 @pytest.mark.parametrize("phase", ["MAIL", "RCPT"])
 def test_a_login_that_is_wanted_for_mail_is_our_own_mistake(phase):
-    """Wanted for one recipient, to whom the server doesn't relay, a login is that recipient's refusal."""
+    """A login wanted at one RCPT, for a stranger to the server, is that recipient's refusal."""
 
     def wants(_session: object, now: str, _command: str) -> str | None:
         return "530 log in first" if now == phase else None
