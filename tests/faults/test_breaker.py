@@ -159,8 +159,8 @@ def assert_nothing_charged() -> None:
 @pytest.mark.parametrize("door", ["reset", "silent", "busy"], indirect=True)
 def test_a_server_in_trouble_is_left_alone_by_all_workers(door, start_worker, smtp_server):
     """Two workers of two processes: few connections, longer and longer apart; then mail flows."""
-    send()
     workers = [start_worker("-c", "2"), start_worker("-c", "2")]
+    send()  # not before: a worker's start lets the mailer be tried at once
 
     def explain() -> str:
         return "\n".join([str(states()), str(report.mailers()), *(w.explain() for w in workers)])
@@ -275,13 +275,12 @@ def test_a_refused_login_pauses_the_mailer_and_fails_nothing(
     way, start_worker, login_server, run_cli, redis_url
 ):
     """The alarm is seen by `status` and `health`, logged once; when it is mended, all are sent."""
-    send()
     workers = [start_worker("-c", "2"), start_worker("-c", "2")]
+    send()  # not before: a worker's start lets the mailer be tried at once
 
     def log() -> str:
         return "\n".join([str(states()), str(report.mailers()), *(w.explain() for w in workers)])
 
-    # Not the alarm alone: the second worker's start lets the mailer be tried at once.
     wait_until(lambda: alarmed() and paused(), 30, log)
     wait_until(lambda: "sending" not in states(), 30, log)
     assert_nothing_charged()
