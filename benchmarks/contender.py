@@ -14,8 +14,8 @@ from typing import Any
 import redis
 
 from benchmarks.process import Program, cpu_seconds, family, memory
-from mailqueue.embedded import EmbeddedServer
-from mailqueue.urls import socket_path
+from mailqueue.conf.server import socket_path
+from mailqueue.local.embedded import EmbeddedServer
 
 OURS, CELERY_EMAIL, BARE = "mailqueue", "django-celery-email", "bare smtplib"
 _QUIET, _PAUSE, _PATIENCE = 4, 0.05, 60.0  # looks without work, seconds between, seconds at most

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import redis
 
-from mailqueue.embedded import EmbeddedServer
-from mailqueue.urls import socket_path
+from mailqueue.conf.server import socket_path
+from mailqueue.local.embedded import EmbeddedServer
 
 NUMBER, PEERS_NUMBER = 10_000, 100
 BOUND = 40e6  # bytes

@@ -27,12 +27,13 @@ import mailqueue
 from benchmarks.messages import note
 from benchmarks.process import Program, cpu_seconds, end_orderly, family
 from benchmarks.table import significant
-from mailqueue import payload
 from mailqueue.celery import create_app
-from mailqueue.embedded import EmbeddedServer
-from mailqueue.journal import Entry, open_journal
-from mailqueue.publisher import producer_app, publish
-from mailqueue.urls import socket_path
+from mailqueue.conf.server import socket_path
+from mailqueue.local.embedded import EmbeddedServer
+from mailqueue.queue import payload
+from mailqueue.queue.broker import producer_app
+from mailqueue.queue.journal import Entry, open_journal
+from mailqueue.queue.publisher import publish
 
 _OPTIONS = "CELERY_OPTIONS"  # the variable that tells a worker which are different
 _PATIENCE, _POLL = 120.0, 0.005  # seconds

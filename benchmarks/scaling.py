@@ -27,9 +27,11 @@ from benchmarks.race import OwnSink, Race
 from benchmarks.result import Measurement
 from benchmarks.scenario import OWN_SINK, Scenario
 from benchmarks.target import Target
-from mailqueue import payload
-from mailqueue.journal import Entry, Journal, Result, Settlement, State, connect
-from mailqueue.urls import journal_socket_url
+from mailqueue.conf.server import journal_socket_url
+from mailqueue.queue import payload
+from mailqueue.queue.journal import Entry, Journal, Result, Settlement
+from mailqueue.state import State
+from mailqueue.store.client import connect
 
 OURS = CONTENDERS[0]
 SIZES = (1_000, 10_000, 100_000)

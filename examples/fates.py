@@ -5,8 +5,8 @@ from collections import Counter
 from itertools import groupby, takewhile
 from pathlib import Path
 
-from mailqueue.journal import State
 from mailqueue.monitor import report, text
+from mailqueue.state import State
 
 HEADINGS = ("message", "state", "attempts", "to", "subject", "last reply")
 

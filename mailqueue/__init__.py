@@ -6,18 +6,18 @@ import warnings
 from importlib import import_module
 from typing import Any
 
-from .api import mail_admins, mail_managers, send_mail, send_mass_mail
 from .conf import configure, settings
 from .errors import BadHeaderError
-from .mailers import get_connection, mailers
-from .message import (
-    DNS_NAME,
+from .mail.functions import mail_admins, mail_managers, send_mail, send_mass_mail
+from .mail.message import (
     EmailAlternative,
     EmailAttachment,
     EmailMessage,
     EmailMultiAlternatives,
-    make_msgid,
 )
+from .mail.msgid import DNS_NAME, make_msgid
+from .mail.routing import get_connection, mailers
+from .state import State
 
 # The messages that the locmem backend took; it exists once such a backend has been made.
 outbox: list[Any]
@@ -31,6 +31,7 @@ __all__ = [
     "EmailAttachment",
     "EmailMessage",
     "EmailMultiAlternatives",
+    "State",
     "configure",
     "get_connection",
     "mail_admins",

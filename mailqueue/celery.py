@@ -6,8 +6,8 @@ from typing import Any
 
 from celery import Celery
 
-from .conf import settings
-from .urls import broker_url
+from mailqueue.conf import settings
+from mailqueue.conf.server import broker_url
 
 
 def create_app() -> Celery:

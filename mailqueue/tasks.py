@@ -9,14 +9,15 @@ from typing import Any
 
 from celery import shared_task
 
-from .batch import Item
-from .conf import settings
-from .connection import Connection, current_connection
-from .delivery import Delivery
-from .journal import Journal, open_journal
-from .publisher import TASK, publish
-from .retry import RetryPolicy
-from .worker import stopping
+from mailqueue.conf import settings
+from mailqueue.delivery.batch import Item
+from mailqueue.delivery.connection import Connection
+from mailqueue.delivery.executor import Delivery
+from mailqueue.delivery.opening import current_connection
+from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.queue.publisher import TASK, publish
+from mailqueue.worker.flag import stopping
 
 
 # What the options of a project's Celery application must not change: a task that is acknowledged

@@ -16,9 +16,9 @@ import redis
 from click.testing import CliRunner
 
 import mailqueue
-from mailqueue import chunking
-from mailqueue.cli import main
+from mailqueue.cli.group import main
 from mailqueue.conf import settings
+from mailqueue.delivery.smtp import bdat
 from mailqueue.testing import RecordingServer
 from tests import profiles
 from tests.leaks import Leaks
@@ -42,7 +42,7 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     settings.reset()
     # What the process keeps: mail in memory, and which servers have refused BDAT, by their ports.
     vars(mailqueue).pop("outbox", None)
-    chunking._refused.clear()
+    bdat._refused.clear()
     yield
     settings.reset()
 

@@ -16,7 +16,7 @@ import kombu
 import pytest
 import redis
 
-from mailqueue import publisher
+from mailqueue.queue.broker import broker_of
 from tests import ports
 from tests.lifeline import Processes
 from tests.patience import Deadline
@@ -112,7 +112,7 @@ class _Ends(NamedTuple):
 
 def _close_pools() -> None:
     """Close what mailqueue keeps for the life of a process: its connections to any server."""
-    publisher._broker.cache_clear()
+    broker_of.cache_clear()
     for thing in gc.get_objects():
         kind = type(thing)  # isinstance() would have lazy objects come to life
         if issubclass(kind, kombu.Connection):

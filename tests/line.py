@@ -13,8 +13,9 @@ import pytest
 import redis
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.journal import State, open_journal
 from mailqueue.monitor import report
+from mailqueue.queue.journal import open_journal
+from mailqueue.state import State
 from tests.nursery import Nursery
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import InvalidMailer
+from mailqueue.errors import InvalidMailer
 
 
 class BaseEmailBackend:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from email.parser import BytesHeaderParser
 from typing import Any
 
-from ..mime import flatten_for_reading
+from mailqueue.mail.rendering.flatten import flatten_for_reading
+
 from .base import BaseEmailBackend
 
 _RULE = "-" * 79

@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ..conf import settings
-from ..errors import ImproperlyConfigured, InvalidMailer
-from ..mime import flatten_for_reading
+from mailqueue.conf import settings
+from mailqueue.errors import ImproperlyConfigured, InvalidMailer
+from mailqueue.mail.rendering.flatten import flatten_for_reading
+
 from . import console
 
 _RULE = b"-" * 79

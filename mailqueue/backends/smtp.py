@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from ..addresses import envelope_address
-from ..conf import settings
-from ..errors import InvalidMailer
-from ..message import DNS_NAME
-from ..mime import flatten, needs_smtputf8
+from mailqueue.conf import settings
+from mailqueue.errors import InvalidMailer
+from mailqueue.mail.address import envelope_address, needs_smtputf8
+from mailqueue.mail.msgid import DNS_NAME
+from mailqueue.mail.rendering.flatten import flatten
+
 from .base import BaseEmailBackend
 
 _PORTS = {"ssl": 465, "tls": 587, "none": 25}

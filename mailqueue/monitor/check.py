@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..conf import settings
-from ..connection import mailer_name, open_transport
-from ..errors import MailqueueError
-from ..journal import NO_FSYNC, open_journal
-from ..outcome import ServerTrouble
-from ..publisher import reach_broker
-from ..smtp import SmtpTransport
-from ..spool import current_spool
-from ..urls import journal_url, redacted
-from .report import problems_of_server
+from mailqueue.conf import settings
+from mailqueue.conf.server import journal_url, redacted
+from mailqueue.delivery.opening import mailer_name, open_transport
+from mailqueue.delivery.smtp.transport import SmtpTransport
+from mailqueue.delivery.trouble import ServerTrouble
+from mailqueue.errors import MailqueueError
+from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.spool import current_spool
+
+from .health import problems_of_server
 
 _PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
 _OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of itself

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..connection import shared_breaker
-from ..errors import JournalError
-from ..journal import Change, Journal, State, open_journals
+from mailqueue.delivery.opening import shared_breaker
+from mailqueue.errors import JournalError
+from mailqueue.queue.journal import Change, Journal, open_journals
+from mailqueue.queue.spool import current_spool
+from mailqueue.state import WAITING, State
+
 from . import report
+from .report import Filter, records, show
 
 _BITE = 1000  # records removed at a time, so that nobody has to wait long for the server
-WAITING = (State.QUEUED, State.SCHEDULED, State.RETRYING, State.UNCERTAIN)
-FINAL = tuple(state for state in State if state.final)
 
 
 @dataclass(frozen=True)
@@ -97,3 +99,54 @@ def purge(states: Iterable[State], older_than: float) -> dict[str, int]:
                 bite = journal.trim(state, older_than, _BITE)
                 removed[state] += bite
     return {state.value: count for state, count in removed.items()}
+
+
+# Why a message in that state is not queued again, and what to do instead.
+_WHY_NOT_RETRIED = {
+    State.QUEUED: "it waits for a worker already",
+    State.SCHEDULED: "it is sent when its time comes, {due}",
+    State.SENDING: (
+        "a worker is sending it; if that worker has died, it is queued again by itself at {due}"
+    ),
+    State.COMMITTING: (
+        "its final dot is being sent, or was, and no reply is on record yet; if its worker has "
+        "died, it is uncertain from {due} on, and can be retried then, unless it has arrived"
+    ),
+    State.HELD: "`mailqueue resume {id}` queues it",
+    State.SENT: "every recipient has it, and what is sent is never sent again",
+    State.CANCELLED: "its content is gone; the program has to send it anew",
+}
+
+
+def flush_spool() -> dict[str, Any]:
+    """Hand the spool to the journal: what it took, how many files remain, and why."""
+    spool = current_spool()
+    found = asdict(spool.replay())
+    try:
+        waiting = spool.waiting()
+    except OSError:
+        return found | {"remaining": None}
+    return found | {"remaining": waiting.messages + waiting.results}
+
+
+def retry(ids: Iterable[str]) -> list[str]:
+    """Queue these messages again; return those for which that was possible."""
+    wanted = list(ids)
+    return [id_ for journal in open_journals() for id_ in journal.retry(wanted)]
+
+
+def why_not_retried(id_: str) -> str:
+    """In words, why a message could not be queued again, and what to do."""
+    try:
+        found = show(id_)
+    except JournalError as error:
+        return str(error)
+    reason = _WHY_NOT_RETRIED.get(State(found["state"]), "it has changed just now: try again")
+    return f"{id_} is {found['state']}: {reason.format(**found)}"
+
+
+def retry_matching(wanted: Filter) -> list[str]:
+    """Queue again all failed and partly failed messages that match."""
+    states = [State.FAILED, State.PARTIAL]
+    chosen = [Filter(state, wanted.to, wanted.domain) for state in states]
+    return retry([record.id for one in chosen for record in records(one)])

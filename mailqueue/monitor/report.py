@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from ..addresses import domain_of
-from ..breaker import troubles
-from ..conf import home, settings
-from ..embedded import is_running
-from ..errors import JournalError, MailqueueError
-from ..journal import Journal, Record, State, connect, open_journals
-from ..mailers import import_backend
-from ..sealing import sealer_for
-from ..spool import Waiting, current_spool
-from ..urls import journal_url, uses_embedded_server
+from mailqueue.conf import settings
+from mailqueue.conf.server import journal_url
+from mailqueue.delivery.gate.breaker import troubles
+from mailqueue.errors import JournalError
+from mailqueue.mail.address import domain_of
+from mailqueue.mail.routing import import_backend
+from mailqueue.queue.journal import Journal, Record, open_journals
+from mailqueue.queue.spool import Waiting, current_spool
+from mailqueue.state import State
+from mailqueue.store.client import connect
+from mailqueue.store.sealing import sealer_for
 
 _PAGE = 200
 _ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
 _SILENT_AFTER = 3.0  # seconds; one that has missed three beats has probably ended
-_OVERDUE_BY = 60.0  # seconds; a timer publishes a lost task's messages again after that
-# Why a message in that state is not queued again, and what to do instead.
-_WHY_NOT_RETRIED = {
-    State.QUEUED: "it waits for a worker already",
-    State.SCHEDULED: "it is sent when its time comes, {due}",
-    State.SENDING: (
-        "a worker is sending it; if that worker has died, it is queued again by itself at {due}"
-    ),
-    State.COMMITTING: (
-        "its final dot is being sent, or was, and no reply is on record yet; if its worker has "
-        "died, it is uncertain from {due} on, and can be retried then, unless it has arrived"
-    ),
-    State.HELD: "`mailqueue resume {id}` queues it",
-    State.SENT: "every recipient has it, and what is sent is never sent again",
-    State.CANCELLED: "its content is gone; the program has to send it anew",
-}
+OVERDUE_BY = 60.0  # seconds; a timer publishes a lost task's messages again after that
 
 
 @dataclass(frozen=True)
@@ -63,9 +49,9 @@ def status() -> dict[str, Any]:
     ``silent`` are those of the workers that have probably ended. ``spool`` counts the files of
     this machine's spool; None where it may not be read.
     """
-    waiting = _spooled()
+    waiting = spooled()
     return {
-        "queues": [_status_of(journal) for journal in open_journals()],
+        "queues": [status_of(journal) for journal in open_journals()],
         "mailers": mailers(),
         "spool": waiting and asdict(waiting),
         "warnings": list(_warnings()),
@@ -99,27 +85,18 @@ def _warnings() -> Iterator[str]:
         yield f"EMAIL_BACKEND = {path!r} can't be imported ({error}), so nothing can be sent by it"
 
 
-def _spooled() -> Waiting | None:
+def spooled() -> Waiting | None:
+    """What this machine's spool holds; None where it may not be read."""
     try:
         return current_spool().waiting()
     except OSError:
         return None
 
 
-def flush_spool() -> dict[str, Any]:
-    """Hand the spool to the journal: what it took, how many files remain, and why."""
-    spool = current_spool()
-    found = asdict(spool.replay())
-    try:
-        waiting = spool.waiting()
-    except OSError:
-        return found | {"remaining": None}
-    return found | {"remaining": waiting.messages + waiting.results}
-
-
-def _status_of(journal: Journal) -> dict[str, Any]:
-    workers, overdue = journal.pulse(alive_within=_ALIVE_WITHIN, overdue_by=_OVERDUE_BY)
-    beating, _ = journal.pulse(alive_within=_SILENT_AFTER, overdue_by=_OVERDUE_BY)
+def status_of(journal: Journal) -> dict[str, Any]:
+    """The same of one queue."""
+    workers, overdue = journal.pulse(alive_within=_ALIVE_WITHIN, overdue_by=OVERDUE_BY)
+    beating, _ = journal.pulse(alive_within=_SILENT_AFTER, overdue_by=OVERDUE_BY)
     return {
         "queue": journal.queue,
         "states": {state.value: count for state, count in journal.counts().items()},
@@ -132,10 +109,11 @@ def _status_of(journal: Journal) -> dict[str, Any]:
 
 def find(wanted: Filter, limit: int | None = None) -> list[dict[str, Any]]:
     """The messages that match, the newest change first within each state."""
-    return [as_data(record) for record in islice(_matching(wanted), limit)]
+    return [as_data(record) for record in islice(records(wanted), limit)]
 
 
-def _matching(wanted: Filter) -> Iterator[Record]:
+def records(wanted: Filter) -> Iterator[Record]:
+    """The records that match, the newest change first within each state."""
     for journal in open_journals():
         for state in [wanted.state] if wanted.state else State:
             for page in _pages(journal.ids(state, newest_first=True)):
@@ -154,92 +132,6 @@ def show(id_: str) -> dict[str, Any]:
         for record in journal.read([id_]):
             return as_data(record)
     raise JournalError(f"there is no message {id_!r}; `mailqueue list` shows those there are")
-
-
-def retry(ids: Iterable[str]) -> list[str]:
-    """Queue these messages again; return those for which that was possible."""
-    wanted = list(ids)
-    return [id_ for journal in open_journals() for id_ in journal.retry(wanted)]
-
-
-def why_not_retried(id_: str) -> str:
-    """In words, why a message could not be queued again, and what to do."""
-    try:
-        found = show(id_)
-    except JournalError as error:
-        return str(error)
-    reason = _WHY_NOT_RETRIED.get(State(found["state"]), "it has changed just now: try again")
-    return f"{id_} is {found['state']}: {reason.format(**found)}"
-
-
-def retry_matching(wanted: Filter) -> list[str]:
-    """Queue again all failed and partly failed messages that match."""
-    states = [State.FAILED, State.PARTIAL]
-    chosen = [Filter(state, wanted.to, wanted.domain) for state in states]
-    return retry([record.id for one in chosen for record in _matching(one)])
-
-
-def health() -> dict[str, Any]:
-    """Whether mail is moving: journal reachable and safe, a worker alive, nothing overdue."""
-    if uses_embedded_server() and not is_running(home()):
-        problem = (
-            f"the embedded server in {home()} isn't running: start it with `mailqueue up`, "
-            "or name another server in MAILQUEUE['BROKER_URL']"
-        )
-        return {"ok": False, "problems": [problem]}
-    problems: list[str] = []
-    try:
-        for journal in open_journals():
-            problems += _problems_of(journal)
-        problems += [
-            f"the mailer {mailer['mailer']} can't be used, and that is our own mistake: "
-            f"{mailer['reason']}"
-            for mailer in mailers()
-            if mailer["alarm"]
-        ]
-    except MailqueueError as error:
-        problems.append(str(error))
-    problems += _problems_of_spool()
-    return {"ok": not problems, "problems": problems}
-
-
-def _problems_of(journal: Journal) -> Iterator[str]:
-    yield from problems_of_server(journal.server())
-    found = _status_of(journal)
-    if not found["workers"]:
-        yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"
-    if found["overdue"]:
-        yield (
-            f"{found['overdue']} messages of the queue {journal.queue!r} are overdue by more than "
-            f"{_OVERDUE_BY:.0f} s"
-        )
-
-
-def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the journal's server, by what it says of itself."""
-    policy = server.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        yield (
-            "the journal's server may evict messages: "
-            f"set its maxmemory-policy to noeviction instead of {policy}"
-        )
-    if not server.get("aof_enabled"):
-        yield "the journal's server keeps no append-only file: set its appendonly to yes"
-
-
-def _problems_of_spool() -> Iterator[str]:
-    waiting, directory = _spooled(), current_spool().directory
-    if waiting is None:
-        yield f"the spool {directory} can't be read: it belongs to somebody else"
-        return
-    if waiting.oldest > _OVERDUE_BY:
-        count = waiting.messages + waiting.results
-        yield (
-            f"{count} messages or results have waited in {directory} for up to "
-            f"{waiting.oldest:.0f} s: start a worker on this machine, or `mailqueue spool flush`"
-        )
-    if waiting.damaged:
-        yield f"{waiting.damaged} damaged files lie in {directory}: see what they hold, remove them"
 
 
 def as_data(record: Record) -> dict[str, Any]:

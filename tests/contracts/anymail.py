@@ -15,7 +15,7 @@ from anymail.backends.test import EmailBackend  # noqa: E402 - after the setting
 from anymail.message import AnymailMessage  # noqa: E402
 from django.core.mail import EmailMultiAlternatives  # noqa: E402
 
-from mailqueue import payload  # noqa: E402
+from mailqueue.queue import payload  # noqa: E402
 
 ATTRIBUTES = {
     "envelope_sender": "bounces@example.com",

@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mailqueue import EmailMessage, payload
+from mailqueue import EmailMessage
 from mailqueue.backends.base import BaseEmailBackend
-from mailqueue.batch import Item
-from mailqueue.connection import Connection, Limits, open_transport
-from mailqueue.delivery import Delivery
-from mailqueue.journal import Entry, Journal, Record, connect
-from mailqueue.retry import RetryPolicy
-from mailqueue.transport import BackendTransport, Transport
+from mailqueue.delivery.backend import BackendTransport
+from mailqueue.delivery.batch import Item
+from mailqueue.delivery.connection import Connection, Limits
+from mailqueue.delivery.executor import Delivery
+from mailqueue.delivery.opening import open_transport
+from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.delivery.transport import Transport
+from mailqueue.queue import payload
+from mailqueue.queue.journal import Entry, Journal, Record
+from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY
 
 

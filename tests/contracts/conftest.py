@@ -8,7 +8,8 @@ import fakeredis
 import pytest
 import redis
 
-from mailqueue.journal import Journal, connect
+from mailqueue.queue.journal import Journal
+from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY, REAL_SERVERS, Clock
 from tests.servers import RedisServer
 

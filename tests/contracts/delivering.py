@@ -11,15 +11,17 @@ from typing import Any
 from click.testing import CliRunner
 from click.testing import Result as Invoked
 
-from mailqueue import EmailMessage, payload
+from mailqueue import EmailMessage
 from mailqueue.backends.smtp import EmailBackend
-from mailqueue.batch import Item
-from mailqueue.cli import main
-from mailqueue.connection import Connection, Limits
-from mailqueue.delivery import Delivery
-from mailqueue.journal import Entry, Journal, Record, Result, Settled, Settlement, State
-from mailqueue.retry import RetryPolicy
-from mailqueue.smtp import SmtpTransport
+from mailqueue.cli.group import main
+from mailqueue.delivery.batch import Item
+from mailqueue.delivery.connection import Connection, Limits
+from mailqueue.delivery.executor import Delivery
+from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.delivery.smtp.transport import SmtpTransport
+from mailqueue.queue import payload
+from mailqueue.queue.journal import Entry, Journal, Record, Result, Settled, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import entry
 from tests.scripted import ScriptedServer
 

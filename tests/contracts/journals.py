@@ -8,8 +8,10 @@ from typing import TypeVar
 import pytest
 import redis
 
-from mailqueue.breaker import SharedBreaker
-from mailqueue.journal import Entry, Journal, Policy, Result, Script, Settlement, State
+from mailqueue.delivery.gate.breaker import SharedBreaker
+from mailqueue.queue.journal import Entry, Journal, Policy, Result, Settlement
+from mailqueue.state import State
+from mailqueue.store.script import Script
 from tests.support import NEEDS_REDIS
 
 REAL_SERVERS = ["valkey", pytest.param("redis", marks=NEEDS_REDIS)]

@@ -19,9 +19,10 @@ import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
-from mailqueue.journal import Claim, Entry, Journal, Policy, Record, Settlement, State
-from mailqueue.outcome import Verdict
-from mailqueue.retry import RetryPolicy
+from mailqueue.delivery.outcome import Verdict
+from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.queue.journal import Claim, Entry, Journal, Policy, Record, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import Clock
 
 LEASE, GRACE, REPLY_WAIT, DOUBT = 60, 5, 660, 3600

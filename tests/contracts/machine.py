@@ -14,9 +14,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from mailqueue.journal import Claim, Entry, Settled, Settlement, State
-from mailqueue.outcome import Answer, Outcome, Verdict
-from mailqueue.retry import decide
+from mailqueue.delivery.outcome import Answer, Outcome, Verdict
+from mailqueue.delivery.retry import decide
+from mailqueue.queue.journal import Claim, Entry, Settled, Settlement
+from mailqueue.state import State
 from tests.contracts.ledger import (
     ATTACHMENTS,
     LEASE,

@@ -16,9 +16,9 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailqueue import payload
-from mailqueue.blobs import BlobCollector
-from mailqueue.rendering import rendered_bytes
+from mailqueue.mail.rendering.render import rendered_bytes
+from mailqueue.queue import payload
+from mailqueue.queue.payload.blob import BlobCollector
 from tests import profiles
 
 

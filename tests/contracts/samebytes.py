@@ -24,10 +24,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mailqueue import fastpath
-from mailqueue.fastpath import is_sound, written
-from mailqueue.mimepart import dump_part, load_part
-from mailqueue.rendering import built_bytes
+from mailqueue.mail.rendering import simple as fastpath
+from mailqueue.mail.rendering.render import built_bytes
+from mailqueue.mail.rendering.simple import is_sound, written
+from mailqueue.queue.payload.part import dump_part, load_part
 from tests import profiles
 from tests.contracts.roundtrip import family
 

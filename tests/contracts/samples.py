@@ -11,9 +11,10 @@ from email.message import MIMEPart
 from pathlib import Path
 from typing import Any
 
-from mailqueue import EmailMessage, EmailMultiAlternatives, payload
-from mailqueue.blobs import BlobCollector
-from mailqueue.rendering import rendered_bytes
+from mailqueue import EmailMessage, EmailMultiAlternatives
+from mailqueue.mail.rendering.render import rendered_bytes
+from mailqueue.queue import payload
+from mailqueue.queue.payload.blob import BlobCollector
 
 DIRECTORY = Path(__file__).parent / "payloads"
 HEADERS = {"Message-ID": "<sample@example.com>", "Date": "Sat, 21 Nov 2026 09:30:00 +0000"}

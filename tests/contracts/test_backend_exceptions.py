@@ -7,7 +7,9 @@ from email.header import Header
 
 import pytest
 
-from mailqueue.journal import Journal, Result, State, connect
+from mailqueue.queue.journal import Journal, Result
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.carried import Rig, Scripted, letter, refused
 from tests.contracts.journals import POLICY
 

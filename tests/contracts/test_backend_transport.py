@@ -10,7 +10,9 @@ from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused, Anymai
 from requests import Response
 
 from mailqueue.errors import JournalUnavailable
-from mailqueue.journal import Journal, Result, State, connect
+from mailqueue.queue.journal import Journal, Result
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.carried import Rig, Scripted, letter, refused
 from tests.contracts.journals import POLICY, hasty
 from tests.contracts.journals import state as state_of

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mailqueue.batch import Batch, ClaimedMessage, Item
+from mailqueue.delivery.batch import Batch, ClaimedMessage, Item
 from mailqueue.errors import JournalUnavailable
-from mailqueue.journal import Entry, Journal, Policy, State, connect
+from mailqueue.queue.journal import Entry, Journal, Policy
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.proxy import Proxy
 
 POLICY = Policy(lease=30, grace=30, regrace=30, doubt=30, reply_wait=30, max_lost=3)
@@ -134,7 +136,7 @@ def test_a_worker_that_is_to_stop_asks_for_no_more(journal):
 
 def test_a_task_that_takes_too_long_leaves_the_rest_to_another(journal, monkeypatch):
     """It begins something, however long that took, and finishes what it has claimed."""
-    monkeypatch.setattr("mailqueue.batch._LASTS", 0)
+    monkeypatch.setattr("mailqueue.delivery.batch._LASTS", 0)
     batch = batch_of(journal, room=9)
     assert names_of(turns(batch)) == IDS[:8]
     assert batch.rest == IDS[8:]
@@ -144,7 +146,7 @@ def test_a_task_that_takes_too_long_leaves_the_rest_to_another(journal, monkeypa
 
 def test_a_task_that_takes_too_long_takes_no_more_of_those_that_joined(journal, monkeypatch):
     """One limit holds for all that it claims."""
-    monkeypatch.setattr("mailqueue.batch._LASTS", 0)
+    monkeypatch.setattr("mailqueue.delivery.batch._LASTS", 0)
     journal.accept([new(f"joined{n}") for n in range(10)], room=20)
     batch = batch_of(journal, ["m0"], room=20)
     assert names_of(turns(batch)) == ["m0", *(f"joined{n}" for n in range(8))]
@@ -154,7 +156,7 @@ def test_a_task_that_takes_too_long_takes_no_more_of_those_that_joined(journal, 
 def test_a_task_ends_however_often_it_asks(journal, monkeypatch):
     """Its time begins with its first claim, and each one after that takes some of it."""
     now = [1000.0]
-    monkeypatch.setattr("mailqueue.batch.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("mailqueue.delivery.batch.time.monotonic", lambda: now[0])
     batch = batch_of(journal)
     found = []
     for message in turns(batch):
@@ -214,7 +216,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("mailqueue.batch.time", clock)
+    monkeypatch.setattr("mailqueue.delivery.batch.time", clock)
     return clock
 
 

@@ -11,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 import redis
 
-from mailqueue.breaker import LocalBreaker, SharedBreaker, troubles
-from mailqueue.connection import Connection, Limits
-from mailqueue.journal import connect, now_on
-from mailqueue.outcome import Misconfigured, Paused, ServerTrouble
-from mailqueue.sealing import Sealer
+from mailqueue.delivery.connection import Connection, Limits
+from mailqueue.delivery.gate.breaker import LocalBreaker, SharedBreaker, troubles
+from mailqueue.delivery.trouble import Misconfigured, Paused, ServerTrouble
+from mailqueue.queue.journal import now_on
+from mailqueue.store.client import connect
+from mailqueue.store.sealing import Sealer
 from tests.contracts.journals import Clock
 from tests.support import NEEDS_REDIS, wait_until
 

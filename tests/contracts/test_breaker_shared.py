@@ -6,10 +6,10 @@ import pytest
 import redis
 from cryptography.fernet import Fernet
 
-from mailqueue.breaker import Pauses, SharedBreaker, troubles
-from mailqueue.journal import connect
-from mailqueue.outcome import Misconfigured, ServerTrouble
-from mailqueue.sealing import Sealer
+from mailqueue.delivery.gate.breaker import Pauses, SharedBreaker, troubles
+from mailqueue.delivery.trouble import Misconfigured, ServerTrouble
+from mailqueue.store.client import connect
+from mailqueue.store.sealing import Sealer
 
 NAME = "smtp.example.com:25"
 KEY = "mailqueue:{mailer:smtp.example.com:25}:breaker"

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from mailqueue import EmailMessage
-from mailqueue.journal import Journal, State, open_journal
+from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.state import State
 from tests.contracts.delivering import command, ended, invoked, letter, post
 from tests.scripted import ScriptedServer
 

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from mailqueue import connection as connections
-from mailqueue.breaker import LocalBreaker
-from mailqueue.connection import Connection, Limits, mailer_name
-from mailqueue.journal import Journal, State, open_journal
-from mailqueue.outcome import ServerTrouble
+from mailqueue.delivery import opening
+from mailqueue.delivery.connection import Connection, Limits
+from mailqueue.delivery.gate.breaker import LocalBreaker
+from mailqueue.delivery.opening import mailer_name
+from mailqueue.delivery.trouble import ServerTrouble
+from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.state import State
 from tests.contracts.delivering import (
     LIMITS,
     connected,
@@ -112,13 +114,13 @@ def test_the_limits_are_those_of_the_settings(monkeypatch):
     monkeypatch.setenv("MAILQUEUE_CONNECTION_MAX_MESSAGES", "5")
     monkeypatch.setenv("MAILQUEUE_CONNECTION_MAX_AGE", "7m")
     monkeypatch.setenv("MAILQUEUE_CONNECTION_IDLE", "9s")
-    assert connections._limits() == Limits(max_messages=5, max_age=420, idle=9)
+    assert opening._limits() == Limits(max_messages=5, max_age=420, idle=9)
 
 
 @pytest.fixture
 def by_settings(journal: Journal) -> Iterator[Connection]:
     """A connection to whatever the settings name."""
-    connection = Connection(connections.open_transport, LIMITS)
+    connection = Connection(opening.open_transport, LIMITS)
     yield connection
     connection.close()
 

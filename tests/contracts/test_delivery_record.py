@@ -7,11 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailqueue.batch import Item
-from mailqueue.connection import Connection
+from mailqueue.delivery.batch import Item
+from mailqueue.delivery.connection import Connection
 from mailqueue.errors import JournalUnavailable
-from mailqueue.journal import Journal, State, connect, open_journal
-from mailqueue.spool import current_spool
+from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.queue.spool import current_spool
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from mailqueue.tasks import _delivery
 from tests.contracts.delivering import connected, deliver, letter, post, record
 from tests.proxy import Proxy

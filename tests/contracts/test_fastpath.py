@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from mailqueue import EmailMessage, EmailMultiAlternatives, fastpath, payload
-from mailqueue.blobs import BlobCache, BlobCollector
-from mailqueue.fastpath import is_sound, written
-from mailqueue.rendering import built_bytes, rendered_bytes
+from mailqueue import EmailMessage, EmailMultiAlternatives
+from mailqueue.mail.rendering import simple as fastpath
+from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
+from mailqueue.mail.rendering.simple import is_sound, written
+from mailqueue.queue import payload
+from mailqueue.queue.payload.blob import BlobCache, BlobCollector
 from tests import profiles
 from tests.contracts.samples import HEADERS
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import Journal, open_journal
-from mailqueue.monitor import report
+from mailqueue.monitor import health, report
+from mailqueue.queue.journal import Journal, open_journal
 from tests.contracts.delivering import letter, post
 
 
@@ -37,8 +37,8 @@ def test_a_worker_is_silent_at_first_and_forgotten_later(seconds, listed, silent
     journal.beat("here:1")
     move(journal, "workers", "here:1", seconds)
     assert workers() == (["here:1"] * listed, ["here:1"] * silent)
-    assert report.health()["ok"] == listed
-    assert any("no worker" in problem for problem in report.health()["problems"]) != listed
+    assert health.health()["ok"] == listed
+    assert any("no worker" in problem for problem in health.health()["problems"]) != listed
 
 
 @pytest.mark.parametrize(("seconds", "overdue"), [(30, False), (62, True)])
@@ -47,5 +47,5 @@ def test_a_message_is_overdue_after_a_minute(seconds, overdue, journal):
     post(journal, letter())
     move(journal, "due", "m", seconds)
     journal.beat("here:1")
-    assert report.health()["ok"] != overdue
-    assert ["1 messages" in problem for problem in report.health()["problems"]] == [True] * overdue
+    assert health.health()["ok"] != overdue
+    assert ["1 messages" in problem for problem in health.health()["problems"]] == [True] * overdue

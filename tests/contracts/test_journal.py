@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import (
-    Result,
-    Settled,
-    Settlement,
-    State,
-    known_queues,
-)
+from mailqueue.queue.journal import Result, Settled, Settlement, known_queues
+from mailqueue.state import State
 from tests.contracts.journals import (
     SENT,
     accepted,

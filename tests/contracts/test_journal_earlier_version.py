@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
-from mailqueue.journal import Claim, Result, State
+from mailqueue.queue.journal import Claim, Result
+from mailqueue.state import State
 from tests.contracts.journals import SENT, Clock, claimed, entry, hasty, state
 
 

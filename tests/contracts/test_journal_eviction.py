@@ -3,7 +3,8 @@
 import pytest
 
 from mailqueue.errors import ImproperlyConfigured
-from mailqueue.journal import Journal, connect
+from mailqueue.queue.journal import Journal
+from mailqueue.store.client import connect
 from tests.contracts.journals import entry
 
 

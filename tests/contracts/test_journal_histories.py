@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from mailqueue.journal import State, connect
-from mailqueue.outcome import Verdict
+from mailqueue.delivery.outcome import Verdict
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.ledger import DOUBT
 from tests.contracts.machine import JournalMachine
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailqueue.journal import State
+from mailqueue.state import State
 from tests.contracts.journals import (
     claimed,
     entry,

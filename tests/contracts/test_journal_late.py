@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mailqueue.journal import Policy, Result, Settlement, State
+from mailqueue.queue.journal import Policy, Result, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import (
     POLICY,
     SENT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from mailqueue.journal import connect
+from mailqueue.store.client import connect
 from tests.contracts.machine import JournalMachine
 
 

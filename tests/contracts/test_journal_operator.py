@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import Journal, Result, Settlement, State
+from mailqueue.queue.journal import Journal, Result, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import (
     SENT,
     Clock,

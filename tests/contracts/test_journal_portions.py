@@ -3,7 +3,9 @@
 import pytest
 
 from mailqueue.errors import JournalUnavailable
-from mailqueue.journal import Journal, State, connect
+from mailqueue.queue.journal import Journal
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY, entry
 
 

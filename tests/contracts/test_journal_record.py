@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import Result, Settlement, State
+from mailqueue.queue.journal import Result, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import SENT, accepted, claimed, entry, hasty, ids_of, state
 
 ENDS = [State.SENT, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED]

@@ -8,7 +8,9 @@ from datetime import timedelta
 import pytest
 
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
-from mailqueue.journal import Journal, Settled, Settlement, State, connect, now_on
+from mailqueue.queue.journal import Journal, Settled, Settlement, now_on
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY, REAL_SERVERS, SENT, accepted, entry, state
 from tests.support import NEEDS_REDIS
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import Journal, Policy, Result, Settlement, State
+from mailqueue.queue.journal import Journal, Policy, Result, Settlement
+from mailqueue.state import State
 from tests.contracts.journals import (
     NOW,
     POLICY,

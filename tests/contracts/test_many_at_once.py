@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.journal import Journal, State, open_journal
+from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.state import State
 from tests.contracts.delivering import (
     command,
     connected,

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mailqueue.journal import open_journal
+from mailqueue.queue.journal import open_journal
 from tests.contracts.delivering import letter
 
 LIMIT = 100 * 1024

@@ -11,8 +11,9 @@ import pytest
 from mailqueue import EmailMessage, get_connection
 from mailqueue.backends import queue as queue_backend
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
-from mailqueue.journal import State, open_journal
-from mailqueue.spool import current_spool
+from mailqueue.queue.journal import open_journal
+from mailqueue.queue.spool import current_spool
+from mailqueue.state import State
 from tests.contracts.delivering import letter
 from tests.servers import Valkey
 from tests.support import wait_until

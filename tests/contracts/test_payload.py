@@ -17,9 +17,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailqueue import EmailMessage, EmailMultiAlternatives, configure, payload
+from mailqueue import EmailMessage, EmailMultiAlternatives, configure
 from mailqueue.errors import PayloadError
-from mailqueue.rendering import rendered_bytes
+from mailqueue.mail.rendering.render import rendered_bytes
+from mailqueue.queue import payload
 from tests import profiles
 from tests.contracts import samples
 
@@ -184,7 +185,7 @@ def date_of(message: EmailMessage) -> str:
 def test_the_date_is_that_of_the_second(monkeypatch):
     """Each message has its own, in UTC."""
     now = [0.0]
-    monkeypatch.setattr("mailqueue.payload.time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr("mailqueue.queue.payload.codec.time", SimpleNamespace(time=lambda: now[0]))
     assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:00:00 -0000"
     now[0] = 60.5
     assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:01:00 -0000"
@@ -210,7 +211,7 @@ from django.conf import settings
 settings.configure(DEFAULT_CHARSET="utf-8")
 from django.core.mail import EmailMessage
 from mailqueue import EmailMessage as OurMessage
-from mailqueue import payload
+from mailqueue.queue import payload
 class Chosen(EmailMessage):
     def recipients(self):
         return ["chosen@example.com"]

@@ -12,7 +12,8 @@ from celery import Celery
 from celery.exceptions import AlwaysEagerIgnored
 
 import mailqueue.tasks  # noqa: F401 - registers the task with every application
-from mailqueue.journal import State, open_journal
+from mailqueue.queue.journal import open_journal
+from mailqueue.state import State
 from tests.contracts.delivering import letter, record
 
 DELIVER = "mailqueue.deliver"

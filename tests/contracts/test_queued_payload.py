@@ -10,8 +10,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 from mailqueue import get_connection
-from mailqueue.journal import open_journal
-from mailqueue.sealing import Sealer
+from mailqueue.queue.journal import open_journal
+from mailqueue.store.sealing import Sealer
 from tests.contracts.delivering import letter
 
 pytestmark = pytest.mark.usefixtures("producer")

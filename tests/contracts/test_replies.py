@@ -8,10 +8,12 @@ from collections.abc import Iterator
 import pytest
 
 from mailqueue.backends.smtp import EmailBackend
-from mailqueue.journal import Journal, State, connect
-from mailqueue.retry import RetryPolicy
-from mailqueue.smtp import SmtpTransport
-from mailqueue.transaction import PHASE_TIMEOUTS, Phase
+from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
+from mailqueue.delivery.smtp.transport import SmtpTransport
+from mailqueue.queue.journal import Journal
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.contracts.delivering import (
     LAST_TRY,
     connected,

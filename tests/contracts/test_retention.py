@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from mailqueue.breaker import View
-from mailqueue.journal import Journal, Settlement, State, now_on, open_journal
-from mailqueue.worker import Timer
+from mailqueue.delivery.gate.breaker import View
+from mailqueue.queue.journal import Journal, Settlement, now_on, open_journal
+from mailqueue.state import State
+from mailqueue.worker.timer import Timer
 from tests.contracts.delivering import command, ended, record
 
 DAY = timedelta(days=1)

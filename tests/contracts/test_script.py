@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from mailqueue.errors import EnqueueUnknown, JournalUnavailable
-from mailqueue.journal import Client, Script, connect
+from mailqueue.store.client import Client, connect
+from mailqueue.store.script import Script
 
 ECHO = "return {KEYS[1], ARGV[1]}"
 

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import redis
 
-from mailqueue import EmailMessage, get_connection, payload
-from mailqueue.blobs import Blob
-from mailqueue.connection import close_connections
-from mailqueue.journal import Journal, Policy, Result, Settlement, State, open_journal
+from mailqueue import EmailMessage, get_connection
+from mailqueue.delivery.opening import close_connections
+from mailqueue.queue import payload
+from mailqueue.queue.journal import Journal, Policy, Result, Settlement, open_journal
+from mailqueue.queue.payload.blob import Blob
+from mailqueue.state import State
+from mailqueue.store.spin import Expectation
 from mailqueue.tasks import deliver
-from mailqueue.waiting import Expectation
-from mailqueue.worker import stopping
+from mailqueue.worker.flag import stopping
 from tests.line import fate, letters, states, wait_until_renewed
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
@@ -89,7 +91,7 @@ def test_a_worker_with_several_messages_under_way_does_not_doze(here, dozes, mon
 @pytest.mark.parametrize("number", [2, 3, 4, 11])
 def test_no_claim_runs_out_while_a_reply_is_half_there(number, here, monkeypatch):
     """Its first line came at once, the rest takes longer than any lease."""
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)  # so that all come "at once"
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", 0.3)  # so that all come "at once"
     renewed: list[str] = []
 
     def script(session: Session, phase: str, command: str) -> None:
@@ -109,7 +111,7 @@ def test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message(
     number, here, monkeypatch
 ):
     """The server takes its time for the RSET behind that one; the one before it is on record."""
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", 0.3)
     before: list[str] = []
     renewed: list[str] = []
 
@@ -148,7 +150,7 @@ def test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record(here,
             before.append(fate(messages[2])["state"])
         return loads(text, blob)
 
-    monkeypatch.setattr("mailqueue.payload.loads", loaded)
+    monkeypatch.setattr("mailqueue.queue.payload.loads", loaded)
     assert run_task(messages) == {"sent": 5}
     assert before == ["sent"]
 
@@ -179,8 +181,8 @@ def test_no_claim_runs_out_and_no_result_waits_while_a_connection_is_opened(
     number, here, monkeypatch
 ):
     """The server has closed behind its 354; the next one takes its time for a greeting."""
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.3)
-    monkeypatch.setattr("mailqueue.pipelining._TOGETHER", 5.0)
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", 0.3)
+    monkeypatch.setattr("mailqueue.delivery.smtp.data._TOGETHER", 5.0)
     before: list[str] = []
     renewed: list[str] = []
 
@@ -219,8 +221,8 @@ def test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more(
     number, moment, here, monkeypatch
 ):
     """Also where more was made ready already."""
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", moment)
-    monkeypatch.setattr("mailqueue.pipelining._TOGETHER", 5.0)
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", moment)
+    monkeypatch.setattr("mailqueue.delivery.smtp.data._TOGETHER", 5.0)
 
     def script(session: Session, phase: str, command: str) -> None:
         if phase == "dot" and recipient_of(session) == f"to{number}@example.com":

@@ -21,9 +21,9 @@ import trustme
 from aiosmtpd.smtp import AuthResult
 
 from mailqueue import EmailMessage, get_connection
+from mailqueue.delivery.retry import JITTER
+from mailqueue.local.smtpd import SmtpServer
 from mailqueue.monitor import report
-from mailqueue.retry import JITTER
-from mailqueue.smtpd import SmtpServer
 from mailqueue.testing import RecordingServer
 from tests.support import Worker, wait_until
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from mailqueue import payload
-from mailqueue.publisher import publish
+from mailqueue.queue import payload
+from mailqueue.queue.publisher import publish
 from tests.faults.long.__main__ import (
     CONFIG,
     broker_killed,

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mailqueue import get_connection
-from mailqueue.journal import State, open_journal
 from mailqueue.monitor import control, report
+from mailqueue.queue.journal import open_journal
+from mailqueue.state import State
 from tests.line import fate, letters, states
 from tests.support import ROOT, Worker, wait_until
 

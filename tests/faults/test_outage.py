@@ -14,9 +14,9 @@ import pytest
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
-from mailqueue.journal import open_journal
 from mailqueue.monitor import report
-from mailqueue.worker import Timer
+from mailqueue.queue.journal import open_journal
+from mailqueue.worker.timer import Timer
 from tests.patience import within
 from tests.servers import Valkey
 from tests.support import wait_until

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from kombu import Connection, Producer
 
-from mailqueue import EmailMessage, payload
+from mailqueue import EmailMessage
+from mailqueue.delivery.envelope import Outgoing, render
 from mailqueue.errors import BadHeaderError
-from mailqueue.journal import Entry, open_journal
 from mailqueue.monitor import report
-from mailqueue.publisher import producer_app, publish
-from mailqueue.rendering import Outgoing, render
+from mailqueue.queue import payload
+from mailqueue.queue.broker import producer_app
+from mailqueue.queue.journal import Entry, open_journal
+from mailqueue.queue.publisher import publish
 from tests.line import Line, copies, fate, letters, line, send, states, wait_for
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until

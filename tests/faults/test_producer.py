@@ -21,8 +21,8 @@ import redis
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+from mailqueue.events import counts
 from mailqueue.monitor import report
-from mailqueue.reporting import counts
 from tests.servers import Valkey
 from tests.support import wait_until
 

@@ -13,7 +13,7 @@ import pytest
 import redis
 import trustme
 
-from mailqueue.monitor import report
+from mailqueue.monitor import control, report
 from tests.line import Line, Once, copies, fate, line, send, states, wait_for
 from tests.scripted import ScriptedServer, Session
 from tests.support import wait_until
@@ -25,7 +25,7 @@ plain = line("plain", *RFC_FEATURES, EMAIL_TIMEOUT="1", MAILQUEUE_RETRY="1s")
 # The ten minutes that RFC 5321 gives the final reply, made one second.
 IMPATIENT = """
 from mailqueue.celery import create_app
-from mailqueue.transaction import PHASE_TIMEOUTS, Phase
+from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
 
 PHASE_TIMEOUTS[Phase.DOT] = 1
 app = create_app()
@@ -203,7 +203,7 @@ def test_without_smtputf8_an_address_that_needs_it_fails_at_once(server):
     assert (fate(message)["attempts"], server.verbs().count("MAIL")) == (1, 0)
     server.close_sessions()
     server.features = (*RFC_FEATURES, "SMTPUTF8")
-    report.retry([message.mailqueue_id])
+    control.retry([message.mailqueue_id])
     wait_for({"sent": 1})
     assert server.accepted[0].recipients == ["jörg@example.com"]
 

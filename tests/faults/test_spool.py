@@ -19,11 +19,12 @@ from cryptography.fernet import Fernet
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, JournalUnavailable
-from mailqueue.journal import Claim, Journal, Settled, Settlement, State, open_journal
-from mailqueue.monitor import report
-from mailqueue.reporting import counts
-from mailqueue.sealing import Sealer
-from mailqueue.spool import Spool, current_spool
+from mailqueue.events import counts
+from mailqueue.monitor import health, report
+from mailqueue.queue.journal import Claim, Journal, Settled, Settlement, open_journal
+from mailqueue.queue.spool import Spool, current_spool
+from mailqueue.state import State
+from mailqueue.store.sealing import Sealer
 from tests.servers import Valkey
 from tests.support import wait_until
 
@@ -277,7 +278,7 @@ def test_a_damaged_file_is_put_aside_and_the_others_go_on(how, journal_is, run_c
     assert aside.read_bytes() == before
     assert str(aside) in caplog.text
     assert files() == []
-    assert any("1 damaged files" in problem for problem in report.health()["problems"])
+    assert any("1 damaged files" in problem for problem in health.health()["problems"])
 
 
 def test_two_flushes_at_once_take_each_message_once(journal_is):

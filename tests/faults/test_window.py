@@ -13,7 +13,7 @@ import redis
 import trustme
 
 from mailqueue import get_connection
-from mailqueue.journal import open_journal
+from mailqueue.queue.journal import open_journal
 from tests.line import (
     Line,
     being_sent,
@@ -159,7 +159,7 @@ def test_encrypted_ten_are_under_way_too(encrypting, redis_url, monkeypatch):
 # The ten minutes that RFC 5321 gives the final reply, made two seconds.
 IMPATIENT = """
 from mailqueue.celery import create_app
-from mailqueue.transaction import PHASE_TIMEOUTS, Phase
+from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
 
 PHASE_TIMEOUTS[Phase.DOT] = 2
 app = create_app()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.dialogue import Dialogue
+from mailqueue.delivery.smtp.dialogue import Dialogue
 from tests.line import (
     Line,
     Once,

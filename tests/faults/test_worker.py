@@ -12,9 +12,9 @@ from itertools import count
 import pytest
 
 from mailqueue import EmailMessage
-from mailqueue.faultpoint import POINTS
-from mailqueue.monitor import report
-from mailqueue.publisher import producer_app
+from mailqueue.delivery.faultpoint import POINTS
+from mailqueue.monitor import control, report
+from mailqueue.queue.broker import producer_app
 from tests.line import (
     Line,
     being_sent,
@@ -69,7 +69,7 @@ class Scene:
 
     def retry(self, message: EmailMessage) -> None:
         """Have an operator ask for another try, and the timer look for it at once."""
-        assert report.retry([message.mailqueue_id]) == [message.mailqueue_id]
+        assert control.retry([message.mailqueue_id]) == [message.mailqueue_id]
         self.let_time_pass()
 
     def explain(self) -> str:

@@ -11,8 +11,8 @@ import redis
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import ImproperlyConfigured
-from mailqueue.journal import open_journal
 from mailqueue.monitor import report
+from mailqueue.queue.journal import open_journal
 from tests.integration.letters import fate, letter, wait_for_state
 from tests.support import wait_until
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.journal import Settlement, State, open_journal
 from mailqueue.monitor import report
+from mailqueue.queue.journal import Settlement, open_journal
+from mailqueue.state import State
 from tests.servers import Valkey
 from tests.support import printed, wait_until
 

@@ -10,11 +10,12 @@ from email.mime.base import MIMEBase
 import pytest
 import redis
 
-from mailqueue import EmailMultiAlternatives, get_connection, payload
-from mailqueue.journal import open_journal
+from mailqueue import EmailMultiAlternatives, get_connection
+from mailqueue.mail.rendering.render import rendered_bytes
 from mailqueue.monitor import report
-from mailqueue.publisher import publish
-from mailqueue.rendering import rendered_bytes
+from mailqueue.queue import payload
+from mailqueue.queue.journal import open_journal
+from mailqueue.queue.publisher import publish
 from tests.integration.letters import TASKS, fate, letter, wait_for_state
 from tests.support import wait_until
 
@@ -208,7 +209,7 @@ RUBBISH = {
 @pytest.mark.parametrize("rubbish", RUBBISH.values(), ids=RUBBISH)
 def test_an_unreadable_payload_fails_with_its_bytes_kept(rubbish, start_worker, smtp_server):
     """It says why, and the rest of the batch is sent."""
-    from mailqueue.journal import Entry
+    from mailqueue.queue.journal import Entry
 
     summary = {"subject": "", "from": "", "to": []}
     open_journal().accept([Entry("rubbish", rubbish, "digest", summary)])

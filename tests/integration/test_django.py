@@ -24,8 +24,8 @@ from typing import Any
 import pytest
 
 from mailqueue.conf import settings
-from mailqueue.embedded import is_running
 from mailqueue.errors import MailqueueError
+from mailqueue.local.embedded import is_running
 from mailqueue.monitor import report
 from tests.support import Worker, wait_until
 

@@ -14,16 +14,16 @@ from pathlib import Path
 import pytest
 import redis
 
-from mailqueue.embedded import EmbeddedServer, EmbeddedServerError, is_running, serving
+from mailqueue.conf.server import socket_path
 from mailqueue.errors import MailqueueError
-from mailqueue.urls import socket_path
+from mailqueue.local.embedded import EmbeddedServer, EmbeddedServerError, is_running, serving
 from tests import patience
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
 import sys, time
 from pathlib import Path
-from mailqueue.embedded import EmbeddedServer
+from mailqueue.local.embedded import EmbeddedServer
 with EmbeddedServer(Path(sys.argv[1])):
     try:
         print("running", flush=True)
@@ -35,7 +35,7 @@ with EmbeddedServer(Path(sys.argv[1])):
 USER = """
 import sys
 from pathlib import Path
-from mailqueue.embedded import serving
+from mailqueue.local.embedded import serving
 with serving(Path(sys.argv[1])):
     print("running", flush=True)
     sys.stdin.read()
@@ -213,7 +213,7 @@ def test_never_runs_two_servers_on_the_same_data(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A living server that can't be reached, since its socket is gone, is an error, not doubled."""
-    monkeypatch.setattr("mailqueue.embedded._START_TIMEOUT", 0.2)
+    monkeypatch.setattr("mailqueue.local.embedded._START_TIMEOUT", 0.2)
     with program(OWNER, home) as owner:
         pid = pid_of_server(home)
         owner.kill()
@@ -232,7 +232,7 @@ def test_a_server_that_hangs_is_killed_in_the_end(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that doesn't end when asked to is killed, and its data are there afterwards."""
-    monkeypatch.setattr("mailqueue.embedded._STOP_TIMEOUT", 0.2)
+    monkeypatch.setattr("mailqueue.local.embedded._STOP_TIMEOUT", 0.2)
     server = EmbeddedServer(home)
     server.start()
     with connected(home) as client:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mailqueue.errors import MailqueueError
-from mailqueue.inbox import Inbox, InboxError
+from mailqueue.local.inbox import Inbox, InboxError
 
 MESSAGE = b"Subject: Hello\r\nX-Odd:  spaces  \r\n\r\n.A dot\r\n\r\n\xff\x00 bytes \r\n\r\n"
 
@@ -246,7 +246,7 @@ def test_serves_until_an_interrupt(tmp_path: Path) -> None:
     source = """
 import sys
 from pathlib import Path
-from mailqueue.inbox import Inbox
+from mailqueue.local.inbox import Inbox
 with Inbox(Path(sys.argv[1])) as inbox:
     try:
         print(inbox.port, flush=True)

@@ -12,9 +12,9 @@ from cryptography.fernet import Fernet
 
 from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import ImproperlyConfigured, PayloadError
-from mailqueue.journal import open_journal
-from mailqueue.monitor import report
-from mailqueue.sealing import KeyMissing, Sealer
+from mailqueue.monitor import control, report
+from mailqueue.queue.journal import open_journal
+from mailqueue.store.sealing import KeyMissing, Sealer
 from tests.support import wait_until
 
 FIRST, SECOND = "A" * 43 + "=", "B" * 42 + "A="
@@ -85,7 +85,7 @@ def test_nothing_readable_lies_in_broker_and_journal(
     assert fate(sent)["subject"] == "Your diagnosis"
     (part,) = smtp_server.received[0].parsed.iter_attachments()
     assert part.get_content().strip().encode() == LARGE
-    assert report.retry([refused.mailqueue_id]) == [refused.mailqueue_id]
+    assert control.retry([refused.mailqueue_id]) == [refused.mailqueue_id]
 
 
 def fate(message: EmailMessage) -> dict:
@@ -111,7 +111,7 @@ def test_a_message_whose_key_is_missing_waits(start_worker, smtp_server, run_cli
     worker.stop()
     shown = run_cli("show", message.mailqueue_id, "--json", MAILQUEUE_SECRET_KEYS=SECOND)
     assert "not among MAILQUEUE['SECRET_KEYS']" in shown.stdout
-    assert report.retry([message.mailqueue_id]) == [message.mailqueue_id]
+    assert control.retry([message.mailqueue_id]) == [message.mailqueue_id]
     second = start_worker(MAILQUEUE_SECRET_KEYS=FIRST)
     wait_until(lambda: len(smtp_server.received) == 1, 20, second.explain)
     assert fate(message)["attempts"] == 1

@@ -3,7 +3,7 @@
 import pytest
 
 from mailqueue.errors import JournalUnavailable
-from mailqueue.journal import open_journal
+from mailqueue.queue.journal import open_journal
 from tests.line import letters
 
 

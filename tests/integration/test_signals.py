@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mailqueue.embedded import is_running
+from mailqueue.local.embedded import is_running
 from tests.support import wait_until
 
 
@@ -25,7 +25,7 @@ def test_one_may_come_at_any_moment_of_the_wait_for_it():
     """An Event's wait holds a lock, for which the handler would wait for ever."""
     printed = printed_by("""
 import signal, sys
-from mailqueue.up import until_stopped
+from mailqueue.local.stop import until_stopped
 with until_stopped() as stop:
     sys.setprofile(lambda *_: signal.raise_signal(signal.SIGTERM))  # at each call
     waited = stop.wait(0.01)
@@ -40,7 +40,7 @@ def test_one_that_interrupts_nobody_ends_the_wait():
     printed = printed_by("""
 import os, signal, threading
 from pathlib import Path
-from mailqueue.up import until_stopped
+from mailqueue.local.stop import until_stopped
 
 def hear():
     # The third field is the state; S is asleep.
@@ -59,7 +59,7 @@ def test_one_that_is_ignored_stays_so():
     """As SIGHUP under nohup."""
     printed = printed_by("""
 import signal
-from mailqueue.up import until_stopped
+from mailqueue.local.stop import until_stopped
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with until_stopped() as stop:
     signal.raise_signal(signal.SIGHUP)
@@ -75,7 +75,7 @@ def test_a_worker_may_hear_the_second_while_it_handles_the_first():
     printed = printed_by("""
 import signal
 from celery import signals
-from mailqueue.worker import stopping
+from mailqueue.worker.flag import stopping
 shutting_down = signals.worker_shutting_down
 signal.signal(signal.SIGTERM, lambda *_: shutting_down.send(sender="worker"))
 with shutting_down.lock:  # as in the first one's handler
@@ -91,7 +91,7 @@ def test_a_handler_may_stop_an_inbox_at_any_moment_of_serve_forever(tmp_path):
         """
 import signal, sys
 from pathlib import Path
-from mailqueue.inbox import Inbox
+from mailqueue.local.inbox import Inbox
 
 def at_call(number):
     def look(*_):

@@ -6,9 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mailqueue import get_connection
-from mailqueue.connection import close_connections, shared_breaker
-from mailqueue.journal import connect, open_journal
-from mailqueue.outcome import ServerTrouble
+from mailqueue.delivery.opening import close_connections, shared_breaker
+from mailqueue.delivery.trouble import ServerTrouble
+from mailqueue.queue.journal import open_journal
+from mailqueue.store.client import connect
 from mailqueue.tasks import deliver
 from tests.line import letters
 

@@ -2,9 +2,11 @@
 
 import pytest
 
-from mailqueue import batch, get_connection
-from mailqueue.connection import close_connections
-from mailqueue.journal import State, open_journal
+from mailqueue import get_connection
+from mailqueue.delivery import batch
+from mailqueue.delivery.opening import close_connections
+from mailqueue.queue.journal import open_journal
+from mailqueue.state import State
 from mailqueue.tasks import deliver
 from tests.line import letters
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from mailqueue import get_connection, payload, send_mail
-from mailqueue.connection import close_connections
-from mailqueue.journal import Due, open_journal
-from mailqueue.publisher import publish, publish_due
+from mailqueue import get_connection, send_mail
+from mailqueue.delivery.opening import close_connections
+from mailqueue.queue import payload
+from mailqueue.queue.journal import Due, open_journal
+from mailqueue.queue.publisher import publish, publish_due
 from mailqueue.tasks import deliver
 from tests.integration.letters import TASKS, letter, wait_for_state
 from tests.line import wait_until_renewed

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mailqueue.embedded import EmbeddedServer, is_running
+from mailqueue.local.embedded import EmbeddedServer, is_running
 from tests.support import printed, wait_until
 
 

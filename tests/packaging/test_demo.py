@@ -14,9 +14,10 @@ import pytest
 
 from examples import fates
 from mailqueue import EmailMessage
-from mailqueue.embedded import EmbeddedServer, is_running
-from mailqueue.journal import Settlement, State, open_journal
+from mailqueue.local.embedded import EmbeddedServer, is_running
 from mailqueue.monitor import report, text
+from mailqueue.queue.journal import Settlement, open_journal
+from mailqueue.state import State
 from tests.support import wait_until
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from mailqueue.blobs import Blob, BlobCache, sha256
-from mailqueue.cache import SizedCache
 from mailqueue.errors import PayloadError
+from mailqueue.mail.rendering.cache import SizedCache
+from mailqueue.queue.payload.blob import Blob, BlobCache, sha256
 
 
 class Library:

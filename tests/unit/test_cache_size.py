@@ -1,6 +1,6 @@
 """How much a cache holds where a value is made twice."""
 
-from mailqueue.cache import SizedCache
+from mailqueue.mail.rendering.cache import SizedCache
 
 
 def test_a_value_that_two_make_at_once_is_counted_once():

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mailqueue import configure, settings
-from mailqueue.conf import QueueSettings, Settings, home
+from mailqueue.conf import home
+from mailqueue.conf.keys import QueueSettings, Settings
 from mailqueue.errors import ImproperlyConfigured
 from tests.support import in_django
 

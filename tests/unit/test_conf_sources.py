@@ -6,7 +6,7 @@ import pytest
 
 from mailqueue import configure
 from mailqueue.errors import ImproperlyConfigured
-from mailqueue.mailers import delivery_backend
+from mailqueue.mail.routing import delivery_backend
 from tests.support import in_django
 
 QUEUE = "mailqueue.backends.queue.EmailBackend"

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import trustme
 
-from mailqueue import dialogue
-from mailqueue.dialogue import Dialogue
-from mailqueue.waiting import Expectation, is_readable
+from mailqueue.delivery.smtp import dialogue
+from mailqueue.delivery.smtp.dialogue import Dialogue
+from mailqueue.store.spin import Expectation, is_readable
 
 FAR = 0.05  # seconds
 
@@ -96,7 +96,7 @@ def test_a_doze_ends_without_a_reply(server, looks):
 
 def test_a_doze_ends_with_a_reply_that_comes_sooner(server, looks, monkeypatch):
     """It would last for ten minutes."""
-    monkeypatch.setattr("mailqueue.waiting._LONGEST", 600.0)
+    monkeypatch.setattr("mailqueue.store.spin._LONGEST", 600.0)
     server.is_known_to_answer(700)
     server.is_asked()
     server.answers(FAR)

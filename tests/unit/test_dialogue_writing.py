@@ -3,7 +3,7 @@
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-from mailqueue.dialogue import Dialogue
+from mailqueue.delivery.smtp.dialogue import Dialogue
 
 PARTS = [b"first " * 5000, b"", b"second " * 30000, b".\r\n", b"MAIL FROM:<>\r\n"]
 

@@ -18,11 +18,12 @@ from jsonschema import Draft202012Validator
 from sybil import Document
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
-from mailqueue import EmailMessage, EmailMultiAlternatives, payload
-from mailqueue.blobs import BlobCollector
-from mailqueue.conf import QueueSettings, Settings
-from mailqueue.journal import State
-from mailqueue.retry import JITTER
+from mailqueue import EmailMessage, EmailMultiAlternatives
+from mailqueue.conf.keys import QueueSettings, Settings
+from mailqueue.delivery.retry import JITTER
+from mailqueue.queue import payload
+from mailqueue.queue.payload.blob import BlobCollector
+from mailqueue.state import State
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from mailqueue import errors
-from mailqueue.journal import connect, errors_translated
+from mailqueue.store.client import connect, errors_translated
 
 REFUSALS = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
 LOSSES = (redis.ConnectionError, redis.TimeoutError)

@@ -14,7 +14,7 @@ import mailqueue
 NAMES = {
     *["send_mail", "send_mass_mail", "mail_admins", "mail_managers", "get_connection", "mailers"],
     *["EmailMessage", "EmailMultiAlternatives", "EmailAttachment", "EmailAlternative"],
-    *["BadHeaderError", "make_msgid", "DNS_NAME", "configure", "settings"],
+    *["BadHeaderError", "make_msgid", "DNS_NAME", "configure", "settings", "State"],
 }
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mail-api.md"
 

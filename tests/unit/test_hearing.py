@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailqueue.hearing import Hearing
+from mailqueue.worker.watchdog import Hearing
 
 
 class Consumer:

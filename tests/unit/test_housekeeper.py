@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailqueue import housekeeper as module
-from mailqueue.housekeeper import Housekeeper
+from mailqueue.delivery import housekeeper as module
+from mailqueue.delivery.housekeeper import Housekeeper
 from tests.support import wait_until
 
 

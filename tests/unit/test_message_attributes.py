@@ -1,8 +1,8 @@
 """Attributes that a single message has, and that its class has too."""
 
 from mailqueue import EmailMessage
-from mailqueue.payload import dumps, loads
-from mailqueue.rendering import rendered_bytes
+from mailqueue.mail.rendering.render import rendered_bytes
+from mailqueue.queue.payload.codec import dumps, loads
 
 
 class Newsletter(EmailMessage):

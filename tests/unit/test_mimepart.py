@@ -4,7 +4,7 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from mailqueue.mimepart import dump_part, load_part
+from mailqueue.queue.payload.part import dump_part, load_part
 
 DIGEST = b"""\
 Content-Type: multipart/digest; boundary="between"

@@ -9,7 +9,7 @@ from tests.support import ROOT
 from tests.tools.mutations import MUTATIONS
 
 # They import names for others to import, and do nothing else.
-WITHOUT_CODE = {"mailqueue/journal/__init__.py"}
+WITHOUT_CODE = {"mailqueue/queue/journal/__init__.py"}
 PYTHON = [mutation for mutation in MUTATIONS if mutation.path.endswith(".py")]
 
 

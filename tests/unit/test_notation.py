@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailqueue.notation import parse_boolean, parse_duration, parse_schedule, parse_size
+from mailqueue.conf.parse import parse_boolean, parse_duration, parse_schedule, parse_size
 
 
 @pytest.mark.parametrize(

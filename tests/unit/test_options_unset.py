@@ -3,7 +3,7 @@
 import pytest
 
 from mailqueue import EmailMessage
-from mailqueue.options import Options, options_of
+from mailqueue.queue.options import Options, options_of
 
 
 class UNSET:

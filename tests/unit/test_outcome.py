@@ -2,7 +2,7 @@
 
 import pytest
 
-from mailqueue.outcome import Reply, Verdict, printable
+from mailqueue.delivery.outcome import Reply, Verdict, printable
 
 
 @pytest.mark.parametrize(

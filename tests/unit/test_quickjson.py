@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailqueue import quickjson
+from mailqueue.queue import quickjson
 
 PLAIN = st.recursive(
     st.none()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mailqueue.journal import State
-from mailqueue.outcome import Answer, Outcome, Verdict
-from mailqueue.retry import RetryPolicy, decide
+from mailqueue.delivery.outcome import Answer, Outcome, Verdict
+from mailqueue.delivery.retry import RetryPolicy, decide
+from mailqueue.state import State
 
 POLICY = RetryPolicy(delays=(60, 300), max_age=1000, doubt=3600)
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 from cryptography.fernet import Fernet
 
-from mailqueue.sealing import KeyMissing, Sealer, current_sealer
+from mailqueue.store.sealing import KeyMissing, Sealer, current_sealer
 
 NEW, OLD = (Fernet.generate_key().decode() for _ in range(2))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.backends.smtp import EmailBackend
-from mailqueue.outcome import Verdict
-from mailqueue.smtp import SmtpTransport
+from mailqueue.delivery.outcome import Verdict
+from mailqueue.delivery.smtp.transport import SmtpTransport
 from tests.scripted import ScriptedServer
 from tests.unit.turn import Turn
 

@@ -1,6 +1,6 @@
 """Which states are a message's end."""
 
-from mailqueue.journal import State
+from mailqueue.state import State
 
 
 def test_these_states_are_final():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue import chunking
 from mailqueue.backends.smtp import EmailBackend
-from mailqueue.connection import Connection, Limits
-from mailqueue.outcome import ServerTrouble, Verdict
-from mailqueue.smtp import SmtpTransport
+from mailqueue.delivery.connection import Connection, Limits
+from mailqueue.delivery.outcome import Verdict
+from mailqueue.delivery.smtp import bdat
+from mailqueue.delivery.smtp.transport import SmtpTransport
+from mailqueue.delivery.trouble import ServerTrouble
 from tests.scripted import CLOSE, ScriptedServer, Session
 from tests.unit.turn import Turn
 
@@ -114,7 +115,7 @@ def test_no_content_goes_with_another_messages_envelope():
 
 def test_a_server_that_refuses_bdat_gets_data_at_once(monkeypatch):
     """It has offered it, and is in no trouble: the same message goes over another connection."""
-    monkeypatch.setattr(chunking, "_refused", {})
+    monkeypatch.setattr(bdat, "_refused", {})
     features = ("PIPELINING", "CHUNKING")
     refusing = lambda _session, phase, _command: "502 no" if phase == "BDAT" else None  # noqa: E731
     with ScriptedServer(refusing, features) as server:

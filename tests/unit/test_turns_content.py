@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mailqueue.backends.smtp import EmailBackend
-from mailqueue.outcome import Misconfigured, StaleClaim, Verdict
-from mailqueue.smtp import SmtpTransport
+from mailqueue.delivery.outcome import Verdict
+from mailqueue.delivery.smtp.transport import SmtpTransport
+from mailqueue.delivery.trouble import Misconfigured, StaleClaim
 from tests.scripted import ScriptedServer
 from tests.support import wait_until
 from tests.unit.turn import Turn

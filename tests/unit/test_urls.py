@@ -10,14 +10,14 @@ import redis
 from kombu import Connection
 
 from mailqueue import configure
-from mailqueue.errors import ImproperlyConfigured
-from mailqueue.urls import (
+from mailqueue.conf.server import (
     broker_url,
     journal_url,
     redacted,
     socket_path,
     uses_embedded_server,
 )
+from mailqueue.errors import ImproperlyConfigured
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailqueue.waiting import Expectation, Wakefulness, is_readable
+from mailqueue.store.spin import Expectation, Wakefulness, is_readable
 
 
 @pytest.fixture
@@ -25,14 +25,14 @@ def yields(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Each time when the processor was left to others."""
     found: list[int] = []
     monkeypatch.setattr(os, "sched_yield", lambda: found.append(len(found)))
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", 0.02)
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", 0.02)
     return found
 
 
 def test_what_comes_in_a_moment_is_waited_for_awake(ends, yields, monkeypatch):
     """The processor is left to others until then."""
     mine, theirs = ends
-    monkeypatch.setattr("mailqueue.waiting._MOMENT", 60)
+    monkeypatch.setattr("mailqueue.store.spin._MOMENT", 60)
 
     def answers_at_the_third() -> None:
         yields.append(1)

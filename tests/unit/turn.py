@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mailqueue import EmailMessage
-from mailqueue.rendering import Outgoing
+from mailqueue.delivery.envelope import Outgoing
 
 
 class Turn:

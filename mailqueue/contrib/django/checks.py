@@ -9,10 +9,10 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Django's names
 
 from mailqueue.conf import settings
+from mailqueue.conf.server import journal_url, uses_embedded_server
 from mailqueue.errors import ImproperlyConfigured
-from mailqueue.mailers import import_backend
-from mailqueue.publisher import import_app
-from mailqueue.urls import journal_url, uses_embedded_server
+from mailqueue.mail.routing import import_backend
+from mailqueue.queue.broker import import_app
 
 _QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
 _DEFAULT_BACKEND = "mailqueue.backends.smtp.EmailBackend"

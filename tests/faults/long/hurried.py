@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mailqueue.journal import Policy, opening
+from mailqueue.queue.journal import Policy, opening
 from workers import app
 
 __all__ = ["app"]

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import redis
 
-from mailqueue.journal import Journal, State, connect
+from mailqueue.queue.journal import Journal
+from mailqueue.state import State
+from mailqueue.store.client import connect
 from tests.servers import Valkey
 from tests.support import Worker, wait_until
 

@@ -18,7 +18,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "api",
+        "mail/functions",
         "unit/composing/test_functions.py unit/composing/test_narrow_backends.py",
         (
             "        settings.SERVER_EMAIL,\n",
@@ -42,7 +42,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "mailers",
+        "mail/routing",
         "unit/composing/test_mailers.py unit/composing/test_functions.py",
         (
             "elif connection is not None and fail_silently:",
@@ -71,7 +71,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "deprecation",
+        "mail/deprecation",
         "unit/composing/test_functions.py unit/composing/test_message.py",
         (
             "names[: given - after]",
@@ -90,7 +90,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "message",
+        "mail/message",
         "unit/composing/test_message.py unit/composing/test_headers.py",
         (
             'for name in ("to", "cc", "bcc"):',
@@ -144,7 +144,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "headers",
+        "mail/header",
         "unit/composing/test_headers.py unit/composing/test_parts.py",
         (
             "    _refuse_bad_name(name)\n    given = value",
@@ -170,7 +170,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "addresses",
+        "mail/address",
         "unit/composing/test_addresses.py unit/composing/test_headers.py",
         (
             "\\x1d\\x1e\\x85\\u2028\\u2029]",
@@ -204,7 +204,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "mime",
+        "mail/rendering/flatten",
         "unit/composing/test_bodies.py unit/composing/test_parts.py",
         (
             "return _LINE_END.sub(linesep.encode(), buffer.getvalue())",
@@ -216,6 +216,10 @@ MUTATIONS = [
             "BytesGenerator(buffer, mangle_from_=True, policy=policy)",
             "unit/composing/test_backends_bytes.py::test_a_from_at_the_start_of_a_line_is_sent_as_it_is",
         ),
+    ),
+    *of(
+        "mail/text",
+        "unit/composing/test_bodies.py unit/composing/test_parts.py",
         (
             '    if "\\0" in text:\n',
             "    if False:\n",
@@ -227,10 +231,14 @@ MUTATIONS = [
             "unit/composing/test_bodies.py::test_encoding_is_the_charset_of_one_message",
         ),
         (
-            "        return content, _DEFAULT_TYPE",
+            "        return content, DEFAULT_TYPE",
             "        return content, mimetype",
             "unit/composing/test_attachments.py::test_text_that_is_not_utf8_becomes_a_stream_of_bytes",
         ),
+    ),
+    *of(
+        "mail/part",
+        "unit/composing/test_bodies.py unit/composing/test_parts.py",
         (
             "    if depth > _MAX_DEPTH:\n",
             "    if False:\n",
@@ -253,7 +261,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "mimepart",
+        "queue/payload/part",
         "unit/test_mimepart.py contracts/test_payload.py",
         (
             '    part.set_default_type(found["type"])\n',
@@ -267,7 +275,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "shape",
+        "mail/rendering/shape",
         "contracts/test_fastpath.py unit/composing/test_django.py",
         (
             'if "message" in vars(message) or kind',
@@ -276,7 +284,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "fastpath",
+        "mail/rendering/simple",
         "contracts/test_fastpath.py",
         (
             "number = 1 if shape.attachments else 0",
@@ -285,7 +293,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "rendering",
+        "mail/rendering/render",
         "integration/test_delivery.py faults/test_payload.py contracts/test_fastpath.py",
         (
             "mangle_from_=False",

@@ -7,7 +7,7 @@ _LATE = "contracts/test_journal_late.py contracts/test_journal_record.py"
 
 MUTATIONS = [
     *of(
-        "journal/journal.lua",
+        "queue/journal/journal.lua",
         f"{_LATE} contracts/test_journal.py contracts/test_journal_timer.py",
         (
             "and found[2] == ARGV[i + 1] and (found[1] == 'committing'",
@@ -127,7 +127,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/journal",
+        "queue/journal/journal",
         f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
         (
             "tuple(entry.id for entry in entries[start:])",
@@ -162,13 +162,17 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/connection",
+        "store/client",
         "contracts/test_script.py faults/test_outage.py",
         (
             "    if unknown:\n        return EnqueueUnknown(",
             "    if False:\n        return EnqueueUnknown(",
             "contracts/test_script.py::test_lost_while_an_answer_is_outstanding",
         ),
+    ),
+    *of(
+        "store/pool",
+        "contracts/test_script.py faults/test_outage.py",
         (
             "self.process == os.getpid() and not self.connection.can_read()",
             "self.process == os.getpid()",
@@ -176,7 +180,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/opening",
+        "queue/journal/opening",
         "faults/test_worker.py integration/test_options.py",
         (
             "[open_journal(queue) for queue in (options.QUEUE, *sorted(known - {options.QUEUE}))]",
@@ -185,7 +189,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/reader",
+        "queue/journal/reader",
         "contracts/test_journal.py",
         (
             'if policy.startswith("allkeys"):',
@@ -194,7 +198,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/record",
+        "state",
         "unit/test_states.py",
         (
             "State.CANCELLED, State.EXPIRED}",
@@ -203,7 +207,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "journal/rows",
+        "queue/journal/rows",
         "contracts/test_journal.py integration/test_sealing.py integration/test_delivery.py",
         (
             "_UNREADABLE = (KeyMissing, PayloadError,",

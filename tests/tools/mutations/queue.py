@@ -4,7 +4,7 @@ from .row import of
 
 MUTATIONS = [
     *of(
-        "payload",
+        "queue/payload/codec",
         "contracts/test_payload.py",
         (
             '    if "Date" not in rendered:\n',
@@ -23,7 +23,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "attributes",
+        "queue/payload/attribute",
         "contracts/test_payload.py",
         (
             "_class_attributes(type(message)) | found",
@@ -32,7 +32,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "blobs",
+        "queue/payload/blob",
         "unit/test_cache.py integration/test_accepting.py",
         (
             "if sha256(content) != name:",
@@ -41,7 +41,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "contents",
+        "queue/payload/content",
         "contracts/test_payload.py integration/test_accepting.py",
         (
             "return found if isinstance(found, bytes) else b64decode(found)",
@@ -50,7 +50,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "sealing",
+        "store/sealing",
         "unit/test_sealer.py integration/test_sealing.py",
         (
             "in self._ciphers.items():\n            token",
@@ -58,7 +58,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "quickjson",
+        "queue/quickjson",
         "unit/test_quickjson.py",
         (
             "    except ValueError:\n        return json.loads(text)",
@@ -72,7 +72,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "publisher",
+        "queue/publisher",
         "integration/test_tasks.py",
         (
             '{queue}, messages: {len(ids)}{extent}}}"',
@@ -81,7 +81,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "spool",
+        "queue/spool",
         "faults/test_spool.py",
         (
             "os.O_EXCL, 0o600)",
@@ -90,7 +90,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "backends/queue",
+        "queue/portion",
         "integration/test_accepting.py faults/test_producer.py faults/test_spool.py",
         (
             'vars(message).pop("_mailqueue_pending", None) or',
@@ -99,7 +99,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "values",
+        "queue/payload/value",
         "contracts/test_payload.py",
         (
             '{"$object": found} if any(name in _LOADERS for name in found) else found',
@@ -108,7 +108,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "options",
+        "queue/options",
         "integration/test_options.py contracts/test_payload.py",
         (
             "if value is None or isinstance(value, type):",
@@ -117,7 +117,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "reporting",
+        "events",
         "faults/test_outage.py",
         (
             "    if _reporting.get():\n",
@@ -126,7 +126,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "cache",
+        "mail/rendering/cache",
         "unit/test_cache.py unit/test_cache_size.py",
         (
             "                self._kept.move_to_end(key)\n",

@@ -4,7 +4,7 @@ from .row import of
 
 MUTATIONS = [
     *of(
-        "delivery",
+        "delivery/executor",
         "faults/test_wire.py faults/test_worker_death.py",
         (
             "if claim.token in self._stale:",
@@ -48,7 +48,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "batch",
+        "delivery/batch",
         "contracts/test_batch.py",
         (
             "_CLAIM_AT_ONCE = 8",
@@ -124,7 +124,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "outcome",
+        "delivery/outcome",
         "faults/test_wire.py",
         (
             "if 200 <= self.code < 300:",
@@ -143,7 +143,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "retry",
+        "delivery/retry",
         "unit/test_retry.py unit/test_retry_recipients.py",
         (
             "if tries > len(policy.delays):",
@@ -202,7 +202,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "connection",
+        "delivery/connection",
         "faults/test_wire.py faults/test_window.py",
         (
             "if not (reused or isinstance(trouble, ChunkingRefused)):",
@@ -211,7 +211,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "breaker.lua",
+        "delivery/gate/breaker.lua",
         "contracts/test_breaker.py contracts/test_breaker_shared.py",
         (
             "math.max(number('not_before'), number('probe')) - now",
@@ -258,7 +258,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "breaker",
+        "delivery/gate/breaker",
         "contracts/test_breaker.py contracts/test_breaker_shared.py",
         ("if isinstance(trouble, Misconfigured):", "if False:"),
         (
@@ -332,7 +332,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "housekeeper",
+        "delivery/housekeeper",
         "unit/test_housekeeper.py",
         (
             "self._process != os.getpid():",

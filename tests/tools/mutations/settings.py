@@ -4,7 +4,7 @@ from .row import of
 
 MUTATIONS = [
     *of(
-        "conf",
+        "conf/lookup",
         "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
         (
             "if not mapping.keys() <= self.names():",
@@ -25,11 +25,6 @@ MUTATIONS = [
             "django if named or django.configured else None",
             "django",
             "unit/test_conf.py::test_django_that_is_only_imported_is_not_a_source",
-        ),
-        (
-            "LEASE = Setting(60.0",
-            "LEASE = Setting(600.0",
-            "unit/test_documents.py::test_the_settings_are_these",
         ),
         (
             "token = steady_block.set(None)",
@@ -53,7 +48,16 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "setting",
+        "conf/keys",
+        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
+        (
+            "LEASE = Setting(60.0",
+            "LEASE = Setting(600.0",
+            "unit/test_documents.py::test_the_settings_are_these",
+        ),
+    ),
+    *of(
+        "conf/setting",
         "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
         (
             '"(not shown)" if self.secret else repr(raw)',
@@ -77,7 +81,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "notation",
+        "conf/parse",
         "unit/test_notation.py unit/test_conf.py",
         ('"d": 86400', '"d": 8640', "unit/test_notation.py::test_durations_are_read_in_seconds"),
         (
@@ -117,7 +121,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "urls",
+        "conf/server",
         "unit/test_urls.py",
         (
             "_BROKER_DATABASE = 1",

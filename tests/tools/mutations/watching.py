@@ -29,6 +29,10 @@ MUTATIONS = [
             "self.domain.lower() in domain_of(a)",
             "integration/test_cli.py::test_list_finds_by_state_address_and_domain",
         ),
+    ),
+    *of(
+        "monitor/control",
+        "contracts/test_many_at_once.py integration/test_cli.py faults/test_spool.py",
         ("states = [State.FAILED, State.PARTIAL]", "states = [State.FAILED]"),
     ),
     *of(
@@ -41,7 +45,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "cli",
+        "cli/acting",
         "integration/test_cli.py",
         (
             "if asking and ids and not choice.ids:",
@@ -50,12 +54,12 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "worker",
+        "worker/timer",
         "contracts/test_retention.py faults/test_operations.py faults/test_worker_death.py",
         ("options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED", "options.KEEP_SENT"),
     ),
     *of(
-        "hearing",
+        "worker/watchdog",
         "unit/test_hearing.py",
         (
             "if is_deaf and self._was_deaf:",
@@ -69,7 +73,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "waiting",
+        "store/spin",
         "unit/test_waiting.py unit/test_dialogue.py",
         (
             "min(2 * self._to_pass, _MOST_PASSED)",
@@ -98,7 +102,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "faultpoint",
+        "delivery/faultpoint",
         "faults/test_wire.py",
         (
             "    return bool(_chosen)",
@@ -107,7 +111,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "up",
+        "local/process",
         "integration/test_up.py integration/test_signals.py",
         (
             "            LIFELINE: str(lifeline),\n",
@@ -116,7 +120,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "embedded",
+        "local/embedded",
         "integration/test_embedded.py",
         (
             '"appendonly": "yes"',
@@ -130,7 +134,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "inbox",
+        "local/inbox",
         "integration/test_inbox.py",
         (
             "        if address in self._deferred:\n",
@@ -139,7 +143,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "smtpd",
+        "local/smtpd",
         "integration/test_inbox.py",
         (
             "enable_SMTPUTF8=True",
@@ -148,7 +152,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "testing",
+        "testing/assertions",
         "integration/test_testing.py",
         (
             "re.escape(wanted[name])",

@@ -4,7 +4,7 @@ from .row import of
 
 MUTATIONS = [
     *of(
-        "transport",
+        "delivery/trouble",
         "contracts/test_backend_transport.py faults/test_worker_death.py faults/test_breaker.py",
         (
             "Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)",
@@ -17,7 +17,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "smtp",
+        "delivery/smtp/transport",
         "faults/test_wire.py faults/test_server.py",
         (
             "        if self._way.is_amid():\n            self.drop()",
@@ -31,7 +31,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "session",
+        "delivery/smtp/session",
         "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
         ("usual if timeout is None or phase is Phase.DOT else", "usual if timeout is None else"),
         (
@@ -81,7 +81,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "dialogue",
+        "delivery/smtp/dialogue",
         "contracts/test_replies.py unit/test_dialogue.py faults/test_wire.py faults/test_server.py",
         ('Reply(int(code), _text(text)), separator != b"-"', "Reply(int(code), _text(text)), True"),
         ("_LONGEST_LINE or len(texts) > _MOST_LINES", "_LONGEST_LINE"),
@@ -92,7 +92,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "transaction",
+        "delivery/smtp/transaction",
         "contracts/test_replies.py faults/test_wire.py faults/test_chunking.py",
         ("left = some and reply.code in", "left = reply.code in"),
         (
@@ -112,7 +112,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "pipelining",
+        "delivery/smtp/data",
         "faults/test_wire.py faults/test_ahead.py",
         (
             "elif transaction.outgoing is not turn.outgoing:",
@@ -161,7 +161,7 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "chunking",
+        "delivery/smtp/bdat",
         "faults/test_chunking.py faults/test_window.py",
         (
             "[t for t, may_go in zip(turns, allowed, strict=True) if may_go]",

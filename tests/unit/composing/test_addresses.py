@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailqueue import BadHeaderError
-from mailqueue.addresses import domain_of, envelope_address
+from mailqueue.mail.address import domain_of, envelope_address
 
 
 @pytest.mark.parametrize(

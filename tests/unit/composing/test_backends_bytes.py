@@ -6,7 +6,7 @@ from email.message import Message
 import mailqueue
 from mailqueue import EmailMessage
 from mailqueue.backends import console, dummy, locmem, smtp
-from mailqueue.rendering import rendered_bytes
+from mailqueue.mail.rendering.render import rendered_bytes
 
 
 def message(body: str = "Body", **options: object) -> EmailMessage:

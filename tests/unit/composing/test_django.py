@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mailqueue
-from mailqueue.mime import flatten
+from mailqueue.mail.rendering.flatten import flatten
 from tests.unit.composing import rendering_by_django
 
 django = pytest.importorskip("django")
@@ -173,7 +173,7 @@ def fields(rendered: bytes) -> tuple[dict[str, str], bytes]:
 def is_broken(name: str, value: str, spec: dict[str, Any]) -> bool:
     """Whether the folded field, as Django wrote it, says something else than it was told.
 
-    That is Python's doing, and differs from one Python to the next: mailqueue.headers mends it.
+    That is Python's doing, and differs from one Python to the next: mailqueue.mail.header mends it.
     """
     attribute = {"From": "from_email", "Reply-To": "reply_to"}.get(name, name.lower())
     wanted = spec[attribute] if attribute in spec else spec["headers"][name]

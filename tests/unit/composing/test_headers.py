@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import mailqueue
 from mailqueue import BadHeaderError, EmailMessage
-from mailqueue.addresses import envelope_address as envelope
-from mailqueue.headers import make_header
+from mailqueue.mail.address import envelope_address as envelope
+from mailqueue.mail.header import make_header
 
 LINE_ENDS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"]
 

@@ -12,7 +12,7 @@ from mailqueue import get_connection, mailers
 from mailqueue.backends import dummy, locmem, smtp
 from mailqueue.backends.base import BaseEmailBackend
 from mailqueue.errors import ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
-from mailqueue.mailers import import_backend
+from mailqueue.mail.routing import import_backend
 
 SMTP = "mailqueue.backends.smtp.EmailBackend"
 DUMMY = "mailqueue.backends.dummy.EmailBackend"

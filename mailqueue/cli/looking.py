@@ -1,0 +1,64 @@
+"""Commands that look and change nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mailqueue.monitor import check as checking
+from mailqueue.monitor import report, text
+from mailqueue.monitor.health import health
+from mailqueue.state import State
+
+from .group import as_json, main, print_data, server
+
+
+@main.command()
+@as_json
+def status(as_json: bool) -> None:
+    """How many messages are in each state, and who works on them."""
+    with server():
+        print_data(report.status(), text.status, as_json)
+
+
+@main.command("list")
+@click.option("--state", type=click.Choice([state.value for state in State]), default=None)
+@click.option("--to", default=None, help="A part of a recipient's address.")
+@click.option("--domain", default=None, help="A recipient's domain.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="At most so many messages.")
+@as_json
+def list_(
+    state: str | None, to: str | None, domain: str | None, limit: int | None, as_json: bool
+) -> None:
+    """List messages, newest first within each state."""
+    wanted = report.Filter(State(state) if state else None, to, domain)
+    with server():
+        print_data(report.find(wanted, limit), text.messages, as_json)
+
+
+@main.command()
+@click.argument("id_", metavar="ID")
+@as_json
+def show(id_: str, as_json: bool) -> None:
+    """Show all that is known of one message."""
+    with server():
+        print_data(report.show(id_), text.message, as_json)
+
+
+@main.command("health")
+@as_json
+def health_(as_json: bool) -> None:
+    """Whether mail is moving; exit status 1 if not."""
+    found = health()
+    print_data(found, text.health, as_json)
+    sys.exit(0 if found["ok"] else 1)
+
+
+@main.command()
+@as_json
+def check(as_json: bool) -> None:
+    """Whether settings, journal, broker and mail server are right; exit status 1 if not."""
+    found = checking.check(server)
+    print_data(found, text.check, as_json)
+    sys.exit(0 if found["ok"] else 1)

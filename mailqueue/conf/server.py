@@ -1,0 +1,132 @@
+"""Where broker and journal are, in the spelling of the library that connects to them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from mailqueue.errors import ImproperlyConfigured
+
+from . import settings
+from .lookup import home
+
+_SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux), see unix(7)
+_JOURNAL_DATABASE = 0
+_BROKER_DATABASE = 1  # apart from the journal, so that flushing the broker costs no record
+_REDIS_SCHEMES = {"redis", "rediss", "unix"}
+# redis-py and kombu speak with Valkey, but don't know its schemes.
+_SAME_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix"}
+
+
+def uses_embedded_server() -> bool:
+    """Whether nothing else is set, so that everything uses the embedded server."""
+    return not (settings.MAILQUEUE.BROKER_URL or settings.MAILQUEUE.CELERY_APP)
+
+
+def broker_url() -> str:
+    """The broker as Celery and kombu spell it."""
+    url = settings.MAILQUEUE.BROKER_URL
+    if not url:
+        return f"redis+socket://{socket_path()}?virtual_host={_BROKER_DATABASE}"
+    scheme, rest = _split(url)
+    if scheme == "unix":
+        path, query = _path_and_query(rest)
+        query["virtual_host"] = query.pop("db", "0")
+        return f"redis+socket://{path}?{urlencode(query)}"
+    return f"{scheme}://{rest}"
+
+
+def journal_url() -> str:
+    """The journal as redis-py spells it.
+
+    Raises ImproperlyConfigured where the broker is no Redis and ``JOURNAL_URL`` isn't set.
+    """
+    url = settings.MAILQUEUE.JOURNAL_URL or settings.MAILQUEUE.BROKER_URL
+    if not url and settings.MAILQUEUE.CELERY_APP:
+        raise ImproperlyConfigured(
+            "MAILQUEUE['CELERY_APP'] brings a broker of its own, so say where the journal is: set "
+            "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
+        )
+    if not url:
+        return journal_socket_url(home())
+    scheme, rest = _split(url)
+    if scheme == "redis+socket":
+        path, query = _path_and_query(rest)
+        query["db"] = query.pop("virtual_host", "0")
+        return f"unix://{path}?{urlencode(query)}"
+    if scheme not in _REDIS_SCHEMES:
+        raise ImproperlyConfigured(
+            f"the journal needs Redis or Valkey, and {redacted(url)} is neither: set "
+            "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
+        )
+    return f"{scheme}://{rest}"
+
+
+def journal_socket_url(directory: Path) -> str:
+    """The journal on the embedded server of that home."""
+    return f"unix://{socket_path(directory)}?db={_JOURNAL_DATABASE}"
+
+
+def _split(url: str) -> tuple[str, str]:
+    # By hand: urlunsplit drops the slashes of an empty host where it doesn't know the scheme.
+    scheme, _, rest = url.partition("://")
+    return _SAME_SCHEMES.get(scheme, scheme), rest
+
+
+def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:
+    path, _, query = rest.partition("?")
+    return path, dict(parse_qsl(query))
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for errors and logs."""
+    parts = urlsplit(url)
+    if parts.password is None and "password=" not in parts.query:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{user.partition(':')[0]}:***@{host}" if user else host
+    query = urlencode(
+        [(key, "***" if key == "password" else value) for key, value in parse_qsl(parts.query)],
+        safe="*/",
+    )
+    # By hand, for the same reason as in _split.
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
+
+
+def socket_path(directory: Path | None = None) -> Path:
+    """The embedded server's Unix socket under its home, or in a short private directory.
+
+    A path in a deep directory doesn't fit into a socket address; then the socket lies in the
+    temporary directory, under a name that derives from the home, so that all processes agree.
+    """
+    directory = directory or home()
+    path = _socket_within(directory)
+    if path is not None:
+        return path
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
+    return _private_directory() / f"{digest}.sock"
+
+
+@lru_cache(maxsize=16)
+def _socket_within(directory: Path) -> Path | None:
+    """The socket's path in that directory, if it fits into an address."""
+    path = directory / "valkey.sock"
+    return path if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT else None
+
+
+def _private_directory() -> Path:
+    directory = Path(tempfile.gettempdir()) / f"mailqueue-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    # Somebody else's directory of that name would let them stand in for the server.
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ImproperlyConfigured(
+            f"{directory} is not a private directory of this user: remove it, "
+            "or set MAILQUEUE_HOME to a shorter path"
+        )
+    return directory

@@ -1,0 +1,137 @@
+"""One setting: where it is looked up, how it is read, and how long what was found holds."""
+
+from __future__ import annotations
+
+import marshal
+import os
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any, Generic, TypeVar, overload
+
+from mailqueue.errors import ImproperlyConfigured
+
+T = TypeVar("T")
+MISSING = object()
+
+
+class Setting(Generic[T]):
+    """One setting: its default, and how its value is read and checked."""
+
+    def __init__(self, default: T, parse: Callable[[object], T], *, secret: bool = False) -> None:
+        self.default = default
+        self.parse = parse
+        self.secret = secret
+
+    def __set_name__(self, owner: type[Section], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, section: None, owner: type[Section]) -> Setting[T]: ...
+    @overload
+    def __get__(self, section: Section, owner: type[Section]) -> T: ...
+    def __get__(self, section: Section | None, owner: type[Section]) -> Setting[T] | T:
+        if section is None:
+            return self
+        steady = steady_block.get()
+        if steady is None:
+            return self._looked_up(section)
+        kept = steady.values[section.kind]
+        value: Any = kept.get(self.name, MISSING)
+        if value is MISSING:
+            value = kept[self.name] = self._looked_up(section)
+        found: T = value
+        return found
+
+    def _looked_up(self, section: Section) -> T:
+        raw, source = section.look_up(self.name)
+        if raw is MISSING or (raw is None and section.none_is_default):
+            return self.default
+        try:
+            return self.parse(raw)
+        except (TypeError, ValueError) as error:
+            shown = "(not shown)" if self.secret else repr(raw)
+            raise ImproperlyConfigured(
+                f"{section.title(self.name)} = {shown}, from {source}: {error}"
+            ) from None
+
+
+class Section:
+    """What the settings and the ``MAILQUEUE`` dictionary share: a look-up in the three sources."""
+
+    none_is_default = False
+    kind = ""  # what sets its values apart from the other's
+
+    def look_up(self, name: str) -> tuple[object, str]:
+        """What is set, or MISSING, and where."""
+        raise NotImplementedError
+
+    def title(self, name: str) -> str:
+        """The setting as its user writes it."""
+        return name
+
+    @classmethod
+    @cache
+    def names(cls) -> frozenset[str]:
+        """The settings that exist."""
+        return frozenset(name for name, value in vars(cls).items() if isinstance(value, Setting))
+
+
+@dataclass(frozen=True)
+class Steady:
+    """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
+
+    sources: Mapping[str, Any]
+    environment: Mapping[Any, Any]
+    fingerprint: bytes | None = None
+    values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
+
+
+steady_block: ContextVar[Steady | None] = ContextVar("mailqueue_steady", default=None)
+
+
+class Block:
+    """What ``QueueSettings.steady`` returns; a generator would take as long as all it does."""
+
+    def __init__(self, found: Steady) -> None:
+        self._found = found
+
+    def __enter__(self) -> None:
+        self._token = steady_block.set(self._found)
+
+    def __exit__(self, *_: object) -> None:
+        steady_block.reset(self._token)
+
+
+def current_environment() -> Mapping[Any, Any]:
+    """What ``os.environ`` reads, or what a test has put in its place.
+
+    ``os.environ`` raises and catches two errors to say that a variable isn't set, which most
+    aren't, and a ``send()`` asks for some ten.
+    """
+    return getattr(os.environ, "_data", os.environ)
+
+
+_encoded = lru_cache(maxsize=256)(os.fsencode)
+
+
+def read_variable(name: str, environment: Mapping[Any, Any] | None = None) -> str | None:
+    """A variable of the environment, or None."""
+    found = current_environment() if environment is None else environment
+    value = found.get(_encoded(name))
+    if value is None:
+        value = found.get(name)
+    return None if value is None else os.fsdecode(value)
+
+
+def fingerprint_of(dictionaries: Any) -> bytes | None:
+    """What is the same for the same settings; None where nobody can tell.
+
+    Of plain values only, down to the last: what computes its value, such as a lazy string, may be
+    another the next time, and what compares as equal, such as 1 and True, may be read as another.
+    """
+    try:
+        return marshal.dumps(dictionaries, 2)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Sending: claim, rebuild, send, decide, settle."""

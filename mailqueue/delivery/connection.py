@@ -1,0 +1,185 @@
+"""A worker's one open connection: opened when needed, kept between tasks, closed in time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .envelope import Outgoing
+from .gate.breaker import Breaker, LocalBreaker, View
+from .outcome import Outcome
+from .transport import Transport, Turn
+from .trouble import ChunkingRefused, Misconfigured, Paused, ServerTrouble, StaleClaim
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an open connection is closed: after so many messages, or so many seconds."""
+
+    max_messages: int
+    max_age: float
+    idle: float
+
+
+class Connection:
+    """The open connection of one thread to whatever delivers; usable by that thread only.
+
+    Before it opens it asks the ``breaker``, which keeps it away from a server in trouble for a
+    while, longer each time; then ``deliver`` raises Paused without trying.
+    """
+
+    def __init__(
+        self,
+        open_transport: Callable[[], Transport],
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+        breaker: Breaker | None = None,
+    ) -> None:
+        self._open_transport = open_transport
+        self._limits = limits
+        self._breaker = breaker or LocalBreaker(clock=clock)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._transport: Transport | None = None
+        self._lost: Transport | None = None  # to be asked about what was under way over it
+        self._opened = self._used = 0.0
+        self._messages = 0
+        self._not_before = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is worth while to ask the breaker again."""
+        return max(0.0, self._not_before - self._clock())
+
+    def is_paused(self) -> bool:
+        """Whether to claim no messages now; this asks the breaker, unless a connection is open."""
+        with self._lock:
+            if self._transport is not None:
+                self._breaker.watch()
+                return False
+            return self._is_kept_away(self._breaker.look())
+
+    def _is_kept_away(self, view: View) -> bool:
+        self._not_before = self._clock() + view.wait
+        return view.wait > 0
+
+    def deliver(self, turn: Turn) -> Outcome:
+        """Send one message, over a new connection where the open one turns out to be lost."""
+        with self._lock:
+            if self._lost is not None and not self._lost.has_begun(turn.outgoing):
+                self._lost = None
+            try:
+                outcome = self._deliver(turn)
+            except Paused:
+                raise
+            except ServerTrouble as trouble:
+                self._not_before = self._clock() + self._breaker.failed(trouble)
+                raise
+            except Exception:
+                self._breaker.succeeded()  # it is the message's fault, or the journal's
+                raise
+            self._breaker.succeeded()
+            return outcome
+
+    def has_begun(self, outgoing: Outgoing) -> bool:
+        """Whether that message is under way, or the server waits for its content already."""
+        return self._of(outgoing) is not None
+
+    def is_ready(self, outgoing: Outgoing) -> bool:
+        """Whether that message's commit, or its reply, is what comes first."""
+        begun = self._of(outgoing)
+        if begun is not None:
+            return begun.is_ready(outgoing)
+        transport = self._transport
+        return transport is not None and not self._is_worn_out() and transport.is_ready(outgoing)
+
+    def _of(self, outgoing: Outgoing) -> Transport | None:
+        """The transport by which that message has begun."""
+        for transport in (self._lost, self._transport):
+            if transport is not None and transport.has_begun(outgoing):
+                return transport
+        return None
+
+    def _deliver(self, turn: Turn) -> Outcome:
+        reused = self._transport is not None
+        try:
+            return self._attempt(turn)
+        except ServerTrouble as trouble:
+            # A server may close a kept connection at any time; only a new one that fails is news.
+            if not (reused or isinstance(trouble, ChunkingRefused)):
+                raise
+            return self._attempt(turn)
+
+    def _attempt(self, turn: Turn) -> Outcome:
+        transport = self._ready_transport(turn)
+        try:
+            return transport.deliver(turn, room=self._room())
+        except StaleClaim:
+            raise  # the connection's fault it isn't
+        except BaseException:
+            # Whatever it was: a connection on which anything went wrong is never used again.
+            self._transport, self._lost = None, transport
+            transport.drop()
+            raise
+        finally:
+            self._used = self._clock()
+            self._messages += 1
+
+    def _room(self) -> int:
+        """How many messages, that at hand included, the connection may still carry."""
+        in_doubt = self._lost is not None and self._lost.is_busy()  # and not to be sent again
+        return 1 if in_doubt or self._is_old() else self._limits.max_messages - self._messages
+
+    def _ready_transport(self, turn: Turn) -> Transport:
+        begun = self._of(turn.outgoing)
+        if begun is not None:
+            return begun
+        if self._transport is not None and (self._is_worn_out() or not self._transport.is_usable()):
+            self.close()
+        if self._transport is None:
+            # That may take long: no result waits for it, and no claim that nobody knows of.
+            turn.commit(0)
+            turn.collect()
+            self._transport = self._opened_transport()
+            self._opened = self._used = self._clock()
+            self._messages = 0
+        return self._transport
+
+    def _opened_transport(self) -> Transport:
+        view = self._breaker.ask()
+        if self._is_kept_away(view):
+            raise Paused(view.reason)
+        try:
+            return self._open_transport()
+        except ServerTrouble:
+            raise
+        except Exception as error:
+            # A wrong BACKEND, TLS and SSL at once, a password that can't be encoded: our own
+            # mistake, for which no message may fail. They wait until it is mended.
+            raise Misconfigured(f"can't open: {type(error).__name__}: {error}") from error
+
+    def _is_worn_out(self) -> bool:
+        return self._messages >= self._limits.max_messages or self._is_old()
+
+    def _is_old(self) -> bool:
+        return self._clock() - self._opened >= self._limits.max_age
+
+    def close_if_idle(self) -> None:
+        """Close when nothing was sent for too long; called from another thread."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            is_idle = self._clock() - self._used >= self._limits.idle
+            if self._transport is not None and is_idle and not self._transport.is_busy():
+                self.close()
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close, politely; the next message opens anew."""
+        with self._lock:
+            transport, self._transport = self._transport, None
+            if transport is not None:
+                transport.close()

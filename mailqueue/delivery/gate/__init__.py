@@ -1,0 +1,1 @@
+"""Whether a mailer may be used now."""

@@ -1,0 +1,64 @@
+"""What an attempt to deliver a message came to, recipient by recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import NamedTuple
+
+
+class Verdict(StrEnum):
+    """What a reply means (RFC 5321 4.2.1), and what it means that there was none; worst last."""
+
+    ACCEPTED = "accepted"
+    LEFT = "left"  # the server takes no more recipients at once: for the next transaction
+    DEFERRED = "deferred"  # 4yz: refused for now
+    REFUSED = "refused"  # 5yz: refused for good
+    IN_DOUBT = "in doubt"  # the final dot was sent, and no reply came
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's reply, or our own reason in the same form."""
+
+    code: int
+    text: str
+
+    @cached_property  # a reply that comes again and again is the same object
+    def verdict(self) -> Verdict:
+        """What the reply's first digit says; 252 accepts like any 2yz."""
+        if 200 <= self.code < 300:
+            return Verdict.ACCEPTED
+        return Verdict.REFUSED if 500 <= self.code < 600 else Verdict.DEFERRED
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}".strip()
+
+
+class Answer(NamedTuple):
+    """The verdict on one recipient, and the reply that it rests on."""
+
+    verdict: Verdict
+    reply: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answers to one attempt, for each recipient that was tried."""
+
+    answers: Mapping[str, Answer]
+
+    @classmethod
+    def for_all(cls, recipients: Iterable[str], verdict: Verdict, reply: str) -> Outcome:
+        """The same answer for every recipient: a reply to MAIL, DATA or the final dot."""
+        return cls({recipient: Answer(verdict, reply) for recipient in recipients})
+
+
+def printable(text: str) -> str:
+    """A reply as one line of printable text; servers put anything into theirs."""
+    line = " ".join(text.split())
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -1,0 +1,71 @@
+"""What keeps a message from being sent without any fault of its own."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+
+from mailqueue.errors import MailqueueError
+
+from .outcome import printable
+
+
+class ServerTrouble(MailqueueError):
+    """The server can't be used now: connect, TLS, banner, EHLO, AUTH, a 421, a lost connection.
+
+    It is nobody's fault that the message at hand could have mended, so it costs it no attempt. The
+    message was surely not accepted. ``reply`` says what happened.
+    """
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class Misconfigured(ServerTrouble):
+    """Trouble that is our own mistake, so that only a person can mend it.
+
+    A login refused, a certificate that isn't valid, a backend that doesn't exist.
+    """
+
+
+class ChunkingRefused(ServerTrouble):
+    """The server refused BDAT, which it had offered: another connection does without."""
+
+
+class Paused(ServerTrouble):
+    """The server was not even tried: it is left alone for a while. ``reply`` says since what."""
+
+
+class StaleClaim(MailqueueError):
+    """The message was taken over by another worker: the final dot must not be sent."""
+
+
+def trouble_of(error: OSError) -> ServerTrouble:
+    """What it means that a connection could not be opened, encrypted or logged in."""
+    reply = f"can't connect: {described(error)}"
+    text = getattr(error, "smtp_error", None)
+    if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):
+        reply = f"{error.smtp_code} {shown(text)}"
+    return Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)
+
+
+def _is_ours(error: OSError) -> bool:
+    """Whether settings have to be mended: ours, or the server's where it doesn't do as agreed."""
+    refused = (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError)
+    # What smtplib raises where server and client have no AUTH mechanism in common.
+    no_mechanism = type(error) is smtplib.SMTPException
+    return no_mechanism or isinstance(error, (*refused, ssl.SSLCertVerificationError))
+
+
+def described(error: Exception) -> str:
+    """Its text in one line, or nothing where even that can't be had, as of some of Anymail's."""
+    try:
+        return printable(str(error))
+    except Exception:  # noqa: BLE001 - see above
+        return ""
+
+
+def shown(text: bytes | str) -> str:
+    """A server's words as one line of printable text."""
+    return printable(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))

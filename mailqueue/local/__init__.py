@@ -1,0 +1,1 @@
+"""Everything on one laptop: embedded server, worker, catch-all inbox."""

@@ -1,0 +1,1 @@
+"""Composing: Django's mail API."""

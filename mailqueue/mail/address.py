@@ -1,0 +1,116 @@
+"""Mail addresses: checking them, and the form in which SMTP commands carry them."""
+
+from __future__ import annotations
+
+import re
+from email.errors import ObsoleteHeaderDefect
+from email.headerregistry import Address, HeaderRegistry
+from functools import lru_cache
+from typing import Any
+
+from mailqueue.errors import BadHeaderError
+
+# Everything that str.splitlines() takes for a line's end: parsers disagree about the rarer ones,
+# and a header that one of them splits is a header injected.
+_LINE_END = re.compile("[\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029]")
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9_-]+"
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+# What would end the command or its argument, were it written into MAIL or RCPT (RFC 5321, 4.1.2).
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_UNSAFE_UNQUOTED = re.compile(r'[\x00-\x20\x7f<>()",;:\\]')
+_registry = HeaderRegistry()
+
+
+def refuse_line_ends(value: str, name: str) -> None:
+    """Raise BadHeaderError if the value of the header of that name holds a line's end or NUL."""
+    if _LINE_END.search(value):
+        raise BadHeaderError(
+            "Header values may not contain linefeed or carriage return characters, nor any other "
+            f"line end (got {value!r} for header {name!r})"
+        )
+    if "\0" in value:
+        raise BadHeaderError(
+            f"Header values may not contain NUL characters (got {value!r} for header {name!r})"
+        )
+
+
+def ascii_domain(domain: str) -> str:
+    """The domain in ASCII, as IDNA (RFC 3490) encodes it; ValueError if it can't be."""
+    if domain.isascii():
+        return domain
+    try:
+        return domain.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise ValueError(f"Invalid address: the domain {domain!r} is not valid: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def envelope_address(address: str) -> str:
+    """What MAIL or RCPT says of ``address``, which may have a name: ``Ann <ann@example.com>``.
+
+    The domain is in ASCII (IDNA); a local part that isn't stays as it is and needs SMTPUTF8
+    (RFC 6531). An address without a domain is a local user's. Raises ValueError for what isn't
+    one address, BadHeaderError for one with a newline.
+    """
+    text = str(address or "")
+    if _PLAIN.fullmatch(text):
+        return text
+    if _LINE_END.search(text) or "\0" in text:
+        raise BadHeaderError(
+            f"Invalid address {text!r}: addresses may not contain linefeed or carriage return "
+            "characters, any other line end, or NUL"
+        )
+    parsed = parse_address(text)
+    local = Address(username=parsed.username).addr_spec.removesuffix("@")
+    # Looked at in ASCII: IDNA makes a space of some characters that aren't one.
+    domain = ascii_domain(parsed.domain)
+    _refuse_unsafe(text, local, domain)
+    return f"{local}@{domain}" if domain else local
+
+
+def parse_address(address: str) -> Address:
+    """Parse one address with or without a name; ValueError for none, several or a malformed one."""
+    try:
+        header: Any = _registry("To", address)
+    except Exception as error:
+        # The parser fails with IndexError, AttributeError, … on inputs such as "ann@".
+        raise ValueError(f"Invalid address {address!r}: can't be parsed") from error
+    faults = [str(d) for d in header.defects if _is_fault(d)]
+    if faults:
+        raise ValueError(f"Invalid address {address!r}: {'; '.join(faults)}")
+    if len(header.addresses) != 1 or header.groups[0].display_name is not None:
+        raise ValueError(f"Invalid address {address!r}: must be a single address")
+    address_: Address = header.addresses[0]
+    return address_
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address in ASCII and lower case; empty if it has none or can't be read."""
+    try:
+        return envelope_address(address).rpartition("@")[2].lower() if "@" in address else ""
+    except ValueError:
+        return ""
+
+
+def _is_fault(defect: Exception) -> bool:
+    # Obsolete is not wrong: "John Q. Public <john@example.com>" has a period that RFC 5322 would
+    # rather see quoted. No domain means a local user, and a local part outside ASCII is what
+    # SMTPUTF8 is for.
+    harmless = ("local part with no domain", "non-ascii characters")
+    return not isinstance(defect, ObsoleteHeaderDefect) and not any(
+        text in str(defect).lower() for text in harmless
+    )
+
+
+def _refuse_unsafe(address: str, local: str, domain: str) -> None:
+    literal = domain.startswith("[") and domain.endswith("]")
+    bare = domain[1:-1].replace(":", "") if literal else domain
+    unquoted = bare if local.startswith('"') else local + bare
+    if not local or _UNSAFE.search(local) or _UNSAFE_UNQUOTED.search(unquoted):
+        raise ValueError(f"Invalid address {address!r}: it has characters that no address may have")
+
+
+def needs_smtputf8(addresses: list[str]) -> bool:
+    """Whether an envelope with these addresses needs SMTPUTF8 (RFC 6531)."""
+    return not all(address.isascii() for address in addresses)

@@ -1,0 +1,1 @@
+"""The queue: what is accepted, kept, and handed to workers."""

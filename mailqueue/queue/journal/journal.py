@@ -1,0 +1,349 @@
+"""The journal on Redis or Valkey: the messages of one queue, and what may be done with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import redis
+
+from mailqueue.errors import EnqueueError, JournalUnavailable
+from mailqueue.state import State
+from mailqueue.store.client import Client, ensure_connected, errors_translated
+from mailqueue.store.sealing import Sealer
+
+from .. import quickjson
+from ..payload.blob import sha256
+from .reader import QUEUES, Reader, ms
+from .record import Accepted, Change, Claim, Due, Entry, Settled, Settlement
+from .rows import dump_results, read_results
+
+_LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
+_TRIES_TO_STORE = 5
+_ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
+_CHANGE_AT_ONCE = 500  # likewise
+# What reads the answer of a claim: the claims, and the number that comes with them.
+Claiming: TypeAlias = Callable[[], tuple[list[Claim], int]]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The journal's times in seconds, and how often a message may lose its worker.
+
+    ``grace`` is how long a queued message may go without a claim before a task is published for it
+    again. ``doubt`` is how long an uncertain message waits until it is sent again; None: for a
+    person. ``same_within`` is how long an idempotency key is remembered. ``reply_wait`` covers the
+    ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
+    """
+
+    lease: float = 60.0
+    grace: float = 5.0
+    regrace: float = 60.0
+    doubt: float | None = 3600.0
+    reply_wait: float = 660.0
+    same_within: float = 86400.0
+    max_lost: int = 5
+
+
+class Journal(Reader):
+    """The messages of one queue, to be looked at and changed.
+
+    Each change is one atomic operation of ``journal.lua``, which documents keys and transitions.
+    All of them raise JournalUnavailable when the server can't be reached or refuses.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        queue: str,
+        policy: Policy | None = None,
+        sealer: Sealer | None = None,
+    ) -> None:
+        super().__init__(client, queue, sealer)
+        self.policy = policy or Policy()
+        self._announced = False
+
+    # -- the producer's side
+
+    def accept(
+        self, entries: Sequence[Entry], *, fsync: bool = False, room: int = 0
+    ) -> list[Accepted]:
+        """Take the messages; return the id of each, and whether it needs a task.
+
+        Accepting an id or an idempotency key again changes nothing. With ``room``, a message joins
+        a task that is known to wait in the broker, if there is one: that has room for so many, and
+        will ``take`` them. With ``fsync`` it returns only
+        when the messages are on the server's disk (``WAITAOF``). Raises JournalUnavailable where
+        nothing was accepted, and EnqueueUnknown where the answer got lost. A failure in the middle
+        of many carries the ids that are not known as accepted.
+        """
+        accepted: list[Accepted] = []
+        for start in range(0, len(entries), _ACCEPT_AT_ONCE):
+            try:
+                accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync, room)
+            except EnqueueError as error:
+                error.ids = tuple(entry.id for entry in entries[start:])
+                raise
+        return accepted
+
+    def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Accepted]:
+        self._announce(fsync)
+        policy = self.policy
+        arguments: list[str | int] = [ms(policy.grace), ms(policy.same_within), room]
+        for entry in entries:
+            summary = self.sealer.seal(quickjson.dumps(entry.summary))
+            arguments += [entry.id, entry.payload, entry.digest, summary]
+            arguments += [_moment(entry.send_at), _moment(entry.expires_at)]
+            # The key may tell something of a person, and names of keys can't be sealed.
+            same = sha256(entry.idempotency_key) if entry.idempotency_key else ""
+            arguments += [same, " ".join(entry.blobs), entry.priority]
+        ids = tuple([entry.id for entry in entries])
+        call = self._call_durably if fsync else self._call
+        for _ in range(_TRIES_TO_STORE):
+            answer = call("accept", arguments, ids)
+            if answer[:1] != ["missing"]:
+                break
+            self._store(entries, answer[1:])
+        else:
+            raise JournalUnavailable(
+                "the attachments could not be stored: they vanish at once", ids
+            )
+        return [
+            Accepted(str(id_), bool(needs_task))
+            for id_, needs_task in zip(answer[::2], answer[1::2], strict=True)
+        ]
+
+    def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
+        """Store attachments, for a while: what no message refers to by then goes by itself."""
+        contents = {name: content for entry in entries for name, content in entry.blobs.items()}
+        with errors_translated(self._client):
+            for name in dict.fromkeys(names):
+                content = self.sealer.seal(contents[name])
+                self._client.set(f"{self._prefix}:blob:{name}", content, ex=_LOOSE_SECONDS)
+
+    def _announce(self, fsync: bool) -> None:
+        """Once: make the queue known to all workers' timers, and check the server."""
+        if self._announced:
+            return
+        self.check(fsync=fsync)
+        with errors_translated(self._client):
+            self._client.sadd(QUEUES, self.queue)
+        self._announced = True
+
+    # -- the worker's side
+
+    def claim(self, ids: Sequence[tuple[str, str]]) -> tuple[list[Claim], int]:
+        """Claim messages by id and digest of the payload in hand ('' for none).
+
+        Returns those that are now the caller's to send, and how many of ``ids`` were looked at: a
+        message that lost its worker before is claimed alone, so the caller asks again for the rest.
+        """
+        return self.begin_claim(ids)()
+
+    def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Claiming:
+        """The same, without a wait: what it returns is to be called for the answer."""
+        arguments: list[str | int] = [ms(self.policy.lease), *self._recovery()]
+        for id_, digest in ids:
+            arguments += [id_, digest]
+        return self._begin("claim", arguments)
+
+    def take(self, limit: int, *, begins: str = "") -> tuple[list[Claim], int]:
+        """Claim messages that joined a task; return them, and how many need another one.
+
+        Among them are those that a small send has a new task name. The task that ``begins`` with
+        that message waits no more: those that come now need another. What is left is the next
+        task's, where one is known to wait; some of the number may have been claimed by their ids.
+        """
+        return self.begin_take(limit, begins=begins)()
+
+    def begin_take(self, limit: int, *, begins: str = "") -> Claiming:
+        """The same, without a wait: what it returns is to be called for the answer."""
+        return self._begin("take", [ms(self.policy.lease), limit, begins])
+
+    def _begin(self, operation: str, arguments: Sequence[str | int]) -> Claiming:
+        asked = self._script.ask(self._prefix, [operation, *arguments])
+
+        def claims() -> tuple[list[Claim], int]:
+            number, *rows = asked.answer()
+            return [self._read_claim(row) for row in rows], int(number)
+
+        return claims
+
+    def renew(self, claims: Iterable[Claim]) -> int:
+        """Prolong the leases of claims that still hold; return how many did."""
+        pairs = [part for claim in claims for part in (claim.id, claim.token)]
+        return int(self._call("renew", [ms(self.policy.lease), *pairs])) if pairs else 0
+
+    def advance(
+        self,
+        settled: Sequence[Settled],
+        claims: Sequence[Claim],
+        meanwhile: Callable[[], object] | None = None,
+    ) -> tuple[list[bool], list[bool]]:
+        """Record what attempts came to, and note that the final dots of these claims come next.
+
+        One round trip for both; ``meanwhile`` is called while the answer travels. Returns whether
+        each result was recorded, and whether each dot may be sent; False: that claim is stale.
+        """
+        arguments: list[str | int] = [ms(self.policy.reply_wait), len(settled)]
+        for result in settled:
+            arguments += self._settled(result)
+        for claim in claims:
+            arguments += [claim.id, claim.token]
+        said = self._script.call(self._prefix, ["advance", *arguments], meanwhile=meanwhile)
+        answers = [bool(answer) for answer in said]
+        return answers[: len(settled)], answers[len(settled) :]
+
+    def commit(self, claim: Claim) -> bool:
+        """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
+        return self.advance([], [claim])[1][0]
+
+    def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
+        """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
+        return self.advance([Settled(claim, settlement, worker)], [])[0][0]
+
+    def _settled(self, settled: Settled) -> list[str | int]:
+        claim, settlement = settled.claim, settled.settlement
+        seal = self.sealer.seal
+        line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
+        delay = -1 if settlement.delay is None else ms(settlement.delay)
+        arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
+        return [*arguments, seal(dump_results(settlement.results)), seal(quickjson.dumps(line))]
+
+    def give_back(self, claim: Claim, delay: float = 0, reply: str = "") -> bool:
+        """Hand a claim back that was not tried, for ``delay`` seconds; it costs no attempt."""
+        arguments: list[str | int] = [claim.id, claim.token, ms(delay)]
+        arguments += [reply and self.sealer.seal(reply)]
+        return bool(self._call("give_back", arguments))
+
+    def put_back(self, ids: Sequence[str]) -> int:
+        """Make queued messages, whose task is used up, due at once; return how many are queued."""
+        return int(self._call("put_back", ids))
+
+    def release(self, limit: int = 1000, *, tick: float = 0) -> list[Due]:
+        """Queue what is due: new without a task, retrying, scheduled, lease ended.
+
+        Returns what to publish tasks for. With ``tick``, only the first of all the workers that
+        ask within so many seconds gets any.
+        """
+        arguments = [ms(tick), limit, ms(self.policy.regrace), *self._recovery()]
+        released = self._call("release", arguments)
+        return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in released]
+
+    def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
+        """Remove records of a final state that entered it more than so many seconds ago."""
+        return int(self._call("trim", [state, ms(older_than), limit]))
+
+    def beat(self, worker: str) -> None:
+        """Note that this worker's timer looks after the queue."""
+        self._call("beat", [worker])
+
+    # -- the operator's side
+
+    def retry(self, ids: Sequence[str]) -> list[str]:
+        """Queue messages again that failed or wait for their next try; return which ones.
+
+        Recipients who were served are not tried again.
+        """
+        return [
+            id_
+            for start in range(0, len(ids), _CHANGE_AT_ONCE)
+            for id_ in self._retry(ids[start : start + _CHANGE_AT_ONCE])
+        ]
+
+    def _retry(self, ids: Sequence[str]) -> list[str]:
+        arguments: list[str | int] = [ms(self.policy.grace)]
+        for id_, found in zip(ids, self._fields("results", ids), strict=True):
+            seen = found or "{}"
+            results = read_results(self.sealer.open(seen))
+            served = {a: r for a, r in results.items() if r.state is State.SENT}
+            arguments += [id_, seen, self.sealer.seal(dump_results(served))]
+        return [str(id_) for id_ in self._call("retry", arguments)]
+
+    def hold(self, ids: Sequence[str]) -> list[Change]:
+        """Keep waiting messages from being sent until ``resume``; those in doubt too."""
+        return self._change("hold", ids)
+
+    def resume(self, ids: Sequence[str]) -> list[Change]:
+        """Queue held messages; a scheduled one waits for its time, an uncertain one as before."""
+        return self._change("resume", ids)
+
+    def cancel(self, ids: Sequence[str]) -> list[Change]:
+        """End messages that wait or are held, and drop their payloads.
+
+        One that is ``sending`` or ``committing`` stays as it is. An uncertain one, which may have
+        been sent, is not sent again.
+        """
+        return self._change("cancel", ids)
+
+    def discard(self, ids: Sequence[str]) -> list[Change]:
+        """Remove all trace of messages that are failed, partial, expired, held or uncertain.
+
+        Whoever accepts such an id or its idempotency key again makes a new message of it.
+        """
+        return self._change("discard", ids)
+
+    def _change(self, operation: str, ids: Sequence[str]) -> list[Change]:
+        return [
+            Change(str(id_), bool(changed), State(state) if state else None)
+            for start in range(0, len(ids), _CHANGE_AT_ONCE)
+            for id_, changed, state in self._call(operation, ids[start : start + _CHANGE_AT_ONCE])
+        ]
+
+    def forget_everything(self) -> None:
+        """Remove all keys of this queue. For tests."""
+        with errors_translated(self._client):
+            for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
+                self._client.delete(key)
+
+    # -- how it is done
+
+    def _read_claim(self, row: Sequence[Any]) -> Claim:
+        id_, token, attempt, tries, age, results, payload, lost = row
+        return Claim(
+            id=id_,
+            token=str(token),
+            attempt=int(attempt),
+            tries=int(tries),
+            age=int(age) / 1000,
+            results=results,
+            payload=payload,
+            is_suspect=int(lost) > 0,
+        )
+
+    def _recovery(self) -> list[int]:
+        doubt = self.policy.doubt
+        return [self.policy.max_lost, -1 if doubt is None else ms(doubt)]
+
+    def _call_durably(
+        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]
+    ) -> Any:
+        ensure_connected(self._client)
+        with errors_translated(self._client, unknown=unknown):
+            return self._synced(operation, arguments)
+
+    def _synced(self, operation: str, arguments: Sequence[str | int]) -> Any:
+        # WAITAOF speaks of the writes of its own connection, hence one pipeline for both.
+        timeout = self._client.connection_pool.connection_kwargs["socket_timeout"]
+        for _ in range(2):
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.evalsha(self._script.sha, 1, self._prefix, operation, *arguments)
+            pipeline.waitaof(1, 0, ms(timeout * 0.9))
+            answer, synced = pipeline.execute(raise_on_error=False)
+            if not isinstance(answer, redis.exceptions.NoScriptError):
+                break
+            self._client.script_load(self._script.text)
+        if isinstance(answer, Exception):
+            raise answer
+        # Whatever WAITAOF says: the script has been carried out by now, so this is no refusal.
+        if isinstance(synced, Exception):
+            raise redis.TimeoutError(f"the append-only file was not synced: {synced}")
+        if not synced[0]:
+            raise redis.TimeoutError("the append-only file was not synced in time")
+        return answer
+
+
+def _moment(time: datetime | None) -> int:
+    return max(1, int(time.timestamp() * 1000)) if time else 0  # 0 is none

@@ -1,0 +1,200 @@
+"""What is known of the messages of one queue, and of the server that keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from mailqueue.errors import ImproperlyConfigured
+from mailqueue.state import State
+from mailqueue.store.client import Client, errors_translated
+from mailqueue.store.script import Script
+from mailqueue.store.sealing import Sealer
+
+from .record import Claim, Record, Result
+from .rows import WITHOUT_PAYLOAD, read_record, read_results
+
+_SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
+QUEUES = "mailqueue:queues"
+NO_FSYNC = (
+    "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
+    "an append-only file (`appendonly yes`) that it syncs (`appendfsync everysec` or `always`)"
+)
+_IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
+
+
+class Reader:
+    """The messages of one queue, to be looked at.
+
+    All methods raise JournalUnavailable when the server can't be reached or refuses.
+    """
+
+    def __init__(self, client: Client, queue: str, sealer: Sealer | None = None) -> None:
+        self.queue = queue
+        self.sealer = sealer or Sealer()
+        self._client = client
+        self._prefix = f"mailqueue:{{{queue}}}"
+        self._script = Script(client, _SCRIPT)
+
+    # -- the messages
+
+    def counts(self) -> dict[State, int]:
+        """How many messages are in each state."""
+        found = self._call("counts", list(State))
+        return {state: int(count) for state, count in zip(State, found, strict=True)}
+
+    def totals(self) -> dict[str, int]:
+        """How many were ever accepted, and how often each final state was reached."""
+        with errors_translated(self._client):
+            found: Mapping[Any, Any] = self._client.hgetall(f"{self._prefix}:totals")
+        return {name: int(count) for name, count in found.items()}
+
+    def ids(self, state: State, *, newest_first: bool = False) -> Iterator[str]:
+        """The ids in that state, by the time when they entered it."""
+        if state in _IN_HAND:
+            yield from self._in_hand(state, newest_first)
+            return
+        start, page = 0, 500
+        while True:
+            with errors_translated(self._client):
+                key = f"{self._prefix}:state:{state}"
+                found = self._client.zrange(key, start, start + page - 1, desc=newest_first)
+            yield from map(str, found)
+            if len(found) < page:
+                return
+            start += page
+
+    def scan(self, state: State) -> Iterator[str]:
+        """The ids in that state, in no order; none is missed that stays in it meanwhile."""
+        if state in _IN_HAND:
+            yield from self._in_hand(state, newest_first=False)
+            return
+        with errors_translated(self._client):
+            for id_, _ in self._client.zscan_iter(f"{self._prefix}:state:{state}", count=500):
+                yield str(id_)
+
+    def read(self, ids: Sequence[str]) -> list[Record]:
+        """The records of those ids that exist."""
+        with errors_translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for id_ in ids:
+                pipeline.hgetall(f"{self._prefix}:message:{id_}")
+            rows = pipeline.execute()
+        return [
+            read_record(id_, self.queue, row, self.sealer.open)
+            for id_, row in zip(ids, rows, strict=True)
+            if row
+        ]
+
+    def payload(self, id_: str) -> str | None:
+        """The payload as it was accepted, or None where it is gone."""
+        with errors_translated(self._client):
+            found = self._client.hmget(f"{self._prefix}:message:{id_}", ["state", "payload"])
+        state, payload = found
+        return None if payload is None or state in WITHOUT_PAYLOAD else str(payload)
+
+    def results_of(self, claim: Claim) -> dict[str, Result]:
+        """The results of those recipients that earlier attempts have settled."""
+        return read_results(self.sealer.open(claim.results)) if claim.results != "{}" else {}
+
+    def blob(self, name: str) -> str | None:
+        """A large attachment by its SHA-256, or None where it is gone."""
+        with errors_translated(self._client):
+            found = self._client.get(f"{self._prefix}:blob:{name}")
+        return None if found is None else self.sealer.open(str(found))
+
+    # -- workers and server
+
+    def pulse(self, *, alive_within: float, overdue_by: float) -> tuple[list[str], int]:
+        """Tell the workers whose timers looked lately, and how many messages they overlooked.
+
+        That is: within so many seconds, and due for more than so many seconds.
+        """
+        workers, overdue = self._call("pulse", [ms(alive_within), ms(overdue_by)])
+        return [str(worker) for worker in workers], int(overdue)
+
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself: version, persistence, eviction. Some say nothing."""
+        with errors_translated(self._client):
+            try:
+                found: dict[str, Any] = self._client.info()
+            except redis.ResponseError as error:
+                if "unknown command" in str(error).lower():
+                    return {}
+                raise
+        return found
+
+    def check(self, *, fsync: bool = False) -> None:
+        """Raise ImproperlyConfigured where the server would break what we promise.
+
+        It must evict nothing; for ``fsync`` it must keep an append-only file and know ``WAITAOF``
+        (Redis 7.2, Valkey), without which nobody learns when a message is on the disk.
+        """
+        server = self.server()
+        policy = server.get("maxmemory_policy", "noeviction")
+        if policy.startswith("allkeys"):
+            raise ImproperlyConfigured(
+                f"the journal's server may evict messages: its maxmemory-policy is {policy}; "
+                "set it to noeviction"
+            )
+        if fsync and not self.can_fsync():
+            raise ImproperlyConfigured(NO_FSYNC)
+
+    def can_fsync(self) -> bool:
+        """Whether the server keeps an append-only file, and can tell when it is on the disk.
+
+        With ``appendfsync no`` it never is, as far as the server knows.
+        """
+        if not self.server().get("aof_enabled"):
+            return False
+        with errors_translated(self._client):
+            try:
+                self._client.waitaof(0, 0, 1)
+            except redis.ResponseError as error:
+                return "unknown command" not in str(error).lower()
+            try:
+                found = self._client.config_get("appendfsync")
+            except redis.ResponseError:  # hired servers may keep their configuration to themselves
+                return True
+        return found.get("appendfsync") != "no"
+
+    # -- how it is done
+
+    def _in_hand(self, state: State, newest_first: bool) -> list[str]:
+        rows = [row for row in self._call("in_hand", []) if row[1] == state]
+        rows.sort(key=lambda row: int(row[2]), reverse=newest_first)
+        return [str(id_) for id_, _, _ in rows]
+
+    def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
+        with errors_translated(self._client):
+            pipeline = self._client.pipeline(transaction=False)
+            for id_ in ids:
+                pipeline.hget(f"{self._prefix}:message:{id_}", name)
+            return list(pipeline.execute())
+
+    def _call(
+        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()
+    ) -> Any:
+        return self._script.call(self._prefix, [operation, *arguments], unknown)
+
+
+def known_queues(client: Client) -> set[str]:
+    """The queues that anything was ever accepted for."""
+    with errors_translated(client):
+        return {str(queue) for queue in client.smembers(QUEUES)}
+
+
+def now_on(client: Client) -> datetime:
+    """The time on the server's clock, by which all due times are meant."""
+    with errors_translated(client):
+        seconds, microseconds = client.time()
+    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+
+
+def ms(seconds: float) -> int:
+    """Milliseconds, in which the journal counts."""
+    return round(seconds * 1000)

@@ -1,0 +1,131 @@
+"""The journal's values: what is accepted, what is claimed, what is settled, what is on record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple
+
+from mailqueue.state import State
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one recipient: ``sent`` or ``failed``, and the reply that said so."""
+
+    state: State
+    reply: str
+
+
+class Entry(NamedTuple):
+    """A message as ``accept`` takes it; ``blobs`` are its large attachments by their SHA-256."""
+
+    id: str
+    payload: str
+    digest: str
+    summary: Mapping[str, object]
+    send_at: datetime | None = None
+    expires_at: datetime | None = None
+    idempotency_key: str | None = None
+    blobs: Mapping[str, str] = MappingProxyType({})
+    priority: str = "normal"
+
+
+class Accepted(NamedTuple):
+    """The id under which a message is known from now on.
+
+    It needs a task unless it was accepted before, is scheduled, or joins a task that waits.
+    """
+
+    id: str
+    needs_task: bool
+
+
+class Due(NamedTuple):
+    """A message for which a task should be published, and with which priority.
+
+    One that has lost a worker ``is_suspect``: if it does so again, what else is in its task has to
+    wait for the timer once more.
+    """
+
+    id: str
+    priority: str
+    is_suspect: bool = False
+
+
+class Change(NamedTuple):
+    """What a command came to: the message's state after it, None where there is no such message."""
+
+    id: str
+    changed: bool
+    state: State | None
+
+
+class Claim(NamedTuple):
+    """A message that is this worker's to send until the lease ends.
+
+    ``payload`` is empty where the one that came with the task is the right one. ``tries`` counts
+    this attempt and those before it, as far as they count for the retry schedule. ``age`` is in
+    seconds since the message was accepted, or since an operator last asked for a retry. ``results``
+    is for ``Journal.results_of``.
+    """
+
+    id: str
+    token: str
+    attempt: int
+    tries: int
+    age: float
+    results: str
+    payload: str = ""
+    is_suspect: bool = False
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What an attempt came to. ``delay`` is in seconds until the next look, None for never."""
+
+    state: State
+    reply: str
+    results: Mapping[str, Result] = field(default_factory=dict)
+    delay: float | None = None
+
+
+class Settled(NamedTuple):
+    """A claim's end, as ``settle`` records it."""
+
+    claim: Claim
+    settlement: Settlement
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One line of a message's history."""
+
+    number: int
+    at: datetime
+    state: State
+    reply: str
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that the journal knows of one message."""
+
+    id: str
+    queue: str
+    state: State
+    subject: str
+    sender: str
+    recipients: tuple[str, ...]
+    results: Mapping[str, Result]
+    attempts: int
+    reply: str
+    created: datetime
+    updated: datetime
+    due: datetime | None
+    history: tuple[Attempt, ...]
+    has_payload: bool

@@ -1,0 +1,5 @@
+"""A message as JSON."""
+
+from .codec import digest, dumps, is_packed, loads, parsed, summary
+
+__all__ = ["digest", "dumps", "is_packed", "loads", "parsed", "summary"]

@@ -1,0 +1,1 @@
+"""Redis or Valkey: connect, call a script, seal what is stored, translate errors."""

@@ -1,0 +1,102 @@
+"""The process's clients of a server, and the one boundary where redis-py's errors become ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from mailqueue.conf.server import redacted
+from mailqueue.errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+
+from .pool import Pool
+
+Client = redis.Redis
+
+
+def connect(url: str, timeout: float) -> Client:
+    """Return the process's client for that server; it connects when it is first used.
+
+    ``timeout`` (seconds) bounds each wait. The client may be shared by threads. Nothing is retried
+    behind the caller's back: a command that timed out may have been carried out, and only the
+    caller knows whether to repeat it. Raises ImproperlyConfigured for what is no such URL.
+    """
+    return _client(url, timeout, os.getpid())
+
+
+@cache
+def _client(url: str, timeout: float, _process: int) -> Client:
+    # None is ever given up, since its sockets would be left to the garbage collector. One for each
+    # process: a lock that another thread held when the process forked stays locked in the child.
+    try:
+        pool = Pool.from_url(
+            url,
+            decode_responses=True,
+            # Damaged bytes must not hide what was read along with them. As an escape that JSON
+            # doesn't know, they make whatever they are in unreadable, and nothing else.
+            encoding_errors="backslashreplace",
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{redacted(url)} is no URL of a Redis or Valkey: {error}"
+        ) from None
+    return redis.Redis.from_pool(pool)
+
+
+@contextmanager
+def errors_translated(client: Client, *, unknown: tuple[str, ...] = ()) -> Iterator[None]:
+    """Raise redis-py's errors as ours; with ``unknown`` ids, a lost answer is EnqueueUnknown."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise translated(client, error, unknown) from error
+
+
+def translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
+    """One of redis-py's errors as ours."""
+    refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
+    if isinstance(error, refused):
+        return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)
+    if isinstance(error, redis.MaxConnectionsError):
+        return JournalUnavailable(
+            f"{_where(client)} is asked by more threads at once than this process may open "
+            "connections to it; allow more by max_connections in its URL"
+        )
+    if not isinstance(error, redis.ConnectionError | redis.TimeoutError):
+        return JournalUnavailable(f"{_where(client)} failed: {error}", unknown)
+    if unknown:
+        return EnqueueUnknown(
+            f"{_where(client)} did not answer ({error}): the message may have been accepted or "
+            "not. Sending the same message object again can't make a second copy of it.",
+            unknown,
+        )
+    reason = str(error).removesuffix(".")
+    return JournalUnavailable(f"{_where(client)} can't be reached: {reason}{_hint(client)}")
+
+
+def ensure_connected(client: Client) -> None:
+    """Open a connection if there is none, so that a failure to do so is known as just that."""
+    with errors_translated(client):
+        pool = client.connection_pool
+        pool.release(pool.get_connection())
+
+
+def _where(client: Client) -> str:
+    arguments = client.connection_pool.connection_kwargs
+    if "path" in arguments:
+        return f"the journal at {redacted('unix://' + arguments['path'])}"
+    return f"the journal at {arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+
+
+def _hint(client: Client) -> str:
+    if "path" in client.connection_pool.connection_kwargs:
+        return ". Start the embedded server with `mailqueue up`, or set MAILQUEUE['BROKER_URL']"
+    return ". Start it, or correct MAILQUEUE['BROKER_URL'] or MAILQUEUE['JOURNAL_URL']"

@@ -1,0 +1,26 @@
+"""For the tests of applications: pytest fixtures, a recording SMTP server, assertions.
+
+In a ``conftest.py``::
+
+    pytest_plugins = ["mailqueue.testing"]
+
+It needs pytest; the fixture ``recording_server`` also needs the extra ``inbox``, and ``mail_queue``
+the extra ``embedded``.
+"""
+
+from .assertions import assert_queued, assert_sent
+from .fixtures import mail_outbox, mail_queue, private_valkey, recording_server
+from .queue import MailQueue
+from .server import Received, RecordingServer
+
+__all__ = [
+    "MailQueue",
+    "Received",
+    "RecordingServer",
+    "assert_queued",
+    "assert_sent",
+    "mail_outbox",
+    "mail_queue",
+    "private_valkey",
+    "recording_server",
+]

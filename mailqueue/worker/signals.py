@@ -1,0 +1,116 @@
+"""What a Celery worker does besides tasks: the timer, the clean end, its own queue.
+
+Importing this module connects it to Celery's signals, whoever's application the worker runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from typing import Any
+
+from celery import signals
+
+from mailqueue.conf import settings
+from mailqueue.conf.lookup import LIFELINE
+from mailqueue.delivery.opening import close_connections, shared_breaker
+from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
+from mailqueue.queue.journal import open_journal
+from mailqueue.queue.publisher import TASK
+
+from .flag import stopping
+from .timer import Timer
+from .watchdog import Hearing
+
+_log = logging.getLogger(__name__)
+
+# Celery sends this one from a signal's handler, and the next such signal may come in the middle of
+# that. For its lock, which the same thread holds then, it would wait for ever.
+signals.worker_shutting_down.lock = threading.RLock()
+_timers: list[Timer] = []
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def check_journal(**_: Any) -> None:
+    """Refuse to start on a journal that would lose messages."""
+    try:
+        open_journal().check(fsync=settings.MAILQUEUE.DURABILITY == "fsync")
+    except JournalUnavailable as error:
+        _log.error("%s; the worker waits for it", error)
+    except ImproperlyConfigured as error:
+        sys.exit(f"mailqueue: {error}")
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def try_mailer(**_: Any) -> None:
+    """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
+    with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
+        shared_breaker().hasten()
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def end_with_parent(**_: Any) -> None:
+    """Stop when `mailqueue up`, which started this worker, is gone."""
+    lifeline = os.environ.pop(LIFELINE, "")
+
+    def wait() -> None:
+        os.read(int(lifeline), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if lifeline:
+        threading.Thread(target=wait, name="mailqueue-lifeline", daemon=True).start()
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def consume_own_queue(instance: Any, **_: Any) -> None:
+    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
+    queues = instance.app.amqp.queues
+    if queues._consume_from is None:  # set by -Q; Celery has no public name for it
+        queues.select_add(settings.MAILQUEUE.QUEUE)
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def spare_mail(instance: Any, **_: Any) -> None:
+    """Keep the worker's time limits from mail: a server may take 10 minutes to answer the dot.
+
+    The pool holds them for every task that has none of its own, so they move to the other tasks.
+    """
+    others = [task for name, task in instance.app.tasks.items() if name != TASK]
+    for option, attribute in {"timeout": "time_limit", "soft_timeout": "soft_time_limit"}.items():
+        limit = instance.pool.options.pop(option, None)
+        for task in others:
+            if getattr(task, attribute) is None:
+                setattr(task, attribute, limit)
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def start_timer(sender: Any, **_: Any) -> None:
+    """Start the timer in the worker's main process."""
+    stopping.clear()
+    timer = Timer(check_worker=Hearing(sender).check)
+    _timers.append(timer)
+    timer.start()
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def finish_message_in_hand(**_: Any) -> None:
+    """Tell the pool to end after the message in hand; the rest of each batch stays queued."""
+    stopping.set()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def stop_timer(**_: Any) -> None:
+    """Stop the timer, and close what a pool of threads has open."""
+    while _timers:
+        _timers.pop().stop()
+    close_connections()
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def say_quit(**_: Any) -> None:
+    """Close the connections of a process of the pool."""
+    close_connections()
