@@ -15,7 +15,6 @@ from mailqueue.queue import payload
 from mailqueue.queue.journal import Journal, Policy, Result, Settlement, open_journal
 from mailqueue.queue.payload.blob import Blob
 from mailqueue.state import State
-from mailqueue.store.spin import Expectation
 from mailqueue.tasks import deliver
 from mailqueue.worker.flag import stopping
 from tests.line import fate, letters, states, wait_until_renewed
@@ -26,9 +25,12 @@ pytestmark = pytest.mark.usefixtures("producer")
 
 
 @pytest.fixture(params=["PIPELINING", "PIPELINING CHUNKING"])
-def any_server(request: pytest.FixtureRequest, here: ScriptedServer) -> ScriptedServer:
-    """With CHUNKING and without it."""
+def any_server(
+    request: pytest.FixtureRequest, here: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> ScriptedServer:
+    """With CHUNKING, and two messages under way; and without it."""
     here.features = tuple(request.param.split())
+    monkeypatch.setenv("MAILQUEUE_IN_FLIGHT", str(len(here.features)))
     return here
 
 
@@ -47,45 +49,6 @@ def run_task(messages: list[EmailMessage]) -> dict[str, int]:
 
 def recipient_of(session: Session) -> str:
     return session.mail.recipients[0] if session.mail.recipients else ""
-
-
-@pytest.fixture
-def dozes(monkeypatch: pytest.MonkeyPatch, here: ScriptedServer) -> list[float]:
-    """The seconds of each doze; the server takes its time."""
-    found: list[float] = []
-    to_spare = Expectation.to_spare
-
-    def noted(expectation: Expectation) -> float:
-        seconds = to_spare(expectation)
-        found.extend([seconds] if seconds else [])
-        return seconds
-
-    def script(session: Session, phase: str, command: str) -> None:
-        # What is answered first of all that is written together.
-        if phase == ("MAIL" if "CHUNKING" in here.features else "dot"):
-            time.sleep(0.1)  # far longer than this process may be held up
-
-    monkeypatch.setattr(Expectation, "to_spare", noted)
-    here.script = script
-    return found
-
-
-def test_a_worker_dozes_once_for_each_message_of_a_server_that_is_far_away(any_server, dozes):
-    """It knows that after the first few replies."""
-    messages = letters(20)
-    get_connection().send_messages(messages)
-    assert run_task(messages) == {"sent": 20}
-    assert 14 <= len(dozes) <= 20
-
-
-def test_a_worker_with_several_messages_under_way_does_not_doze(here, dozes, monkeypatch):
-    """What comes next may be the reply to an earlier one."""
-    monkeypatch.setenv("MAILQUEUE_IN_FLIGHT", "10")
-    here.features = ("PIPELINING", "CHUNKING")
-    messages = letters(20)
-    get_connection().send_messages(messages)
-    assert run_task(messages) == {"sent": 20}
-    assert dozes == []
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 11])

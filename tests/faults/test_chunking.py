@@ -1,4 +1,4 @@
-"""The SMTP client against servers with CHUNKING, one message at a time and ten under way."""
+"""The SMTP client against servers with CHUNKING, two messages under way and ten."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tests.support import wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
 FEATURES = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 100000000")
-one = line("one-under-way", *FEATURES)
+two = line("two-under-way", *FEATURES, MAILQUEUE_IN_FLIGHT="2")
 ten = line("ten-under-way", *FEATURES, MAILQUEUE_IN_FLIGHT="10")
 LONG = "A line of the letter.\n" * 150_000  # 3 MB
 Answer = bytes | str | None
 
 
 @pytest.fixture
-def server(one: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
-    """A server that a worker delivers to one message at a time."""
-    return one.as_new(monkeypatch)
+def server(two: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedServer:
+    """A server that a worker with IN_FLIGHT = 2 delivers to."""
+    return two.as_new(monkeypatch)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def window(ten: Line, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Script
     return ten.as_new(monkeypatch)
 
 
-@pytest.fixture(params=["one", "ten"])
+@pytest.fixture(params=["two", "ten"])
 def either(
     request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> ScriptedServer:
@@ -267,7 +267,7 @@ def test_a_long_content_may_be_refused_in_its_middle(either):
 # -- servers that don't keep their word
 
 
-@pytest.mark.parametrize("in_flight", ["1", "10"])
+@pytest.mark.parametrize("in_flight", ["2", "10"])
 @pytest.mark.parametrize("reply", ["500 what", "502 no", "503 no", CLOSE, b"garbage\r\n"], ids=str)
 def test_a_server_that_offers_bdat_and_refuses_it_gets_data(
     reply, in_flight, start_worker, redis_url

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mailqueue.store.spin import Expectation, Wakefulness, is_readable
+from mailqueue.store.spin import Wakefulness, is_readable
 
 
 @pytest.fixture
@@ -119,77 +119,3 @@ def test_a_connection_of_any_number_can_be_looked_at(ends):
             assert is_readable(far, within=5)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-class Clock:
-    """Shows the time that a test says."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def known_to_answer(*replies: float) -> tuple[Clock, Expectation]:
-    """What is expected of a server whose replies have taken so many seconds, and the clock."""
-    clock = Clock()
-    expectation = Expectation(clock)
-    for seconds in replies:
-        expectation.asked()
-        clock.now += seconds
-        expectation.answered()
-    return clock, expectation
-
-
-@pytest.mark.parametrize(
-    ("replies", "seconds"),
-    [
-        ([], 0),  # nothing is known yet
-        ([0.0002], 0),
-        ([0.0059], 0),  # there is not enough time for it
-        ([0.02], 0.017),
-        ([0.02, 0.1], 0.037),  # slower: perhaps for once
-        ([0.02, *[0.1] * 40], 0.097),
-        ([0.1, 0.02], 0.017),  # quicker: from now on
-        ([30.0], 1.0),  # what can be done meanwhile isn't put off for ever
-    ],
-)
-def test_one_is_back_shortly_before_a_reply_is_expected(replies, seconds):
-    """The replies before tell when that is."""
-    _, expectation = known_to_answer(*replies)
-    # Whole milliseconds, rounded down: sleeping rounds up.
-    assert seconds - 0.001 <= expectation.to_spare() <= seconds
-
-
-@pytest.mark.parametrize(
-    ("work", "early"),
-    [
-        ([0.0], 0.003),
-        ([0.001], 0.003),
-        ([0.02], 0.04),
-        ([0.02, *[0.0] * 8], 0.024),  # as where each eighth message has a claim to wait for
-        ([0.02, *[0.0] * 50], 0.003),
-        ([0.02, 0.03], 0.06),
-    ],
-)
-def test_one_is_back_twice_as_early_as_was_needed_lately(work, early):
-    """Three milliseconds at least."""
-    clock, expectation = known_to_answer(0.1)
-    for seconds in work:
-        expectation.is_back()
-        clock.now += seconds
-        expectation.is_met(in_time=True)
-    assert 0.1 - early - 0.001 <= expectation.to_spare() <= 0.1 - early
-
-
-def test_who_was_never_in_time_is_soon_back_at_once_and_gets_over_it():
-    """What is left for that is never more than the server takes."""
-    _, expectation = known_to_answer(0.1)
-    for _ in range(100):
-        expectation.is_back()
-        expectation.is_met(in_time=False)
-    assert expectation.to_spare() == 0
-    for _ in range(60):
-        expectation.is_back()
-        expectation.is_met(in_time=True)
-    assert expectation.to_spare() >= 0.096

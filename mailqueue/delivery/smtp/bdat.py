@@ -171,8 +171,6 @@ class ByChunks:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()
         faultpoint.passed("dot")
-        if self._limit == 1:  # else the next reply may be that to an earlier message
-            self._session.dialogue.doze()
         if not self._session.dialogue.answers_at_once():
             self._prepare(self._newest, self._limit)
 

@@ -152,7 +152,6 @@ class ByData:
         try:
             session.dialogue.write(*end.parts, timeout=session.seconds[Phase.DOT])
             faultpoint.passed("dot")
-            session.dialogue.doze()
             if end.newest is not None:
                 end.newest.ahead()  # which rebuilds one more
             reply = session.dialogue.read_at_once(_TOGETHER)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
-from mailqueue.store.spin import Expectation, Wakefulness, is_readable
+from mailqueue.store.spin import Wakefulness, is_readable
 
 from ..outcome import Reply, printable
 
@@ -27,9 +27,8 @@ class GarbledReply(ConnectionError):
 class Dialogue:
     """A connected socket, with what was received over it and not yet read."""
 
-    def __init__(self, connected: socket.socket, expectation: Expectation | None = None) -> None:
+    def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._expectation = expectation or Expectation()
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
@@ -47,7 +46,6 @@ class Dialogue:
             left = [memoryview(part) for part in parts]
             while left:
                 left = _after(self._socket.sendmsg(left), left)
-        self._expectation.asked()
 
     def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
         """Send it in parts, with so many seconds for each; False: the server spoke first."""
@@ -70,7 +68,6 @@ class Dialogue:
 
         After a TimeoutError the same reply can be waited for again.
         """
-        self._expectation.is_met(in_time=True)
         found = self._reply()
         if found is None:
             deadline = time.monotonic() + timeout
@@ -85,24 +82,9 @@ class Dialogue:
             return True
         return is_readable(self._socket, within)
 
-    def doze(self) -> None:
-        """Sleep until shortly before what was written is answered, where that takes its time.
-
-        The system may have the other side, or who forwards to it, wait for this processor; that one
-        is on its way sooner. And whoever works just before a reply comes is quicker with it, too:
-        a processor has forgotten by then what was done when the wait began.
-        """
-        seconds = self._expectation.to_spare()
-        if seconds:
-            self.has_unread(seconds)
-        self._expectation.is_back()
-
     def answers_at_once(self) -> bool:
         """Whether the server says something so soon that there is no time for anything else."""
-        at_once = self.has_unread() or self._wakefulness.wait(self._socket)
-        if at_once:
-            self._expectation.is_met(in_time=False)
-        return at_once
+        return self.has_unread() or self._wakefulness.wait(self._socket)
 
     def read_at_once(self, within: float) -> Reply | None:
         """The next reply, if it begins at once and its end comes within so many seconds.
@@ -183,7 +165,6 @@ class Dialogue:
         if not found:
             raise ConnectionError("the server closed the connection")
         self._received += found
-        self._expectation.answered()
 
 
 def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:
