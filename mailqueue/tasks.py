@@ -1,4 +1,4 @@
-"""The Celery task that delivers mail; importing it also gives a worker its timer."""
+"""The Celery task that delivers mail. Importing it also connects a worker to the queue."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from mailqueue.delivery.opening import current_connection
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.queue.journal import Journal, open_journal
 from mailqueue.queue.publisher import TASK, publish
+from mailqueue.worker import signals
 from mailqueue.worker.flag import stopping
+
+# Whoever has the task has the timer: by it alone retries, scheduled and lost messages are sent.
+signals.connect()
 
 
 # What the options of a project's Celery application must not change: a task that is acknowledged

@@ -26,7 +26,7 @@ from tests.lifeline import VARIABLE, Guardian
 from tests.nursery import Nursery
 from tests.ports import HeldPort
 from tests.servers import Valkey
-from tests.support import ROOT, Worker, wait_until
+from tests.support import PATIENT, ROOT, Worker, wait_until
 
 IN_CI = bool(os.environ.get("CI"))
 _ORDER = ["faults", "packaging", "integration", "contracts"]  # the longest first
@@ -39,6 +39,7 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         if name.startswith(("EMAIL_", "MAILQUEUE_", "DJANGO_", "CELERY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", PATIENT)
     settings.reset()
     # What the process keeps: mail in memory, and which servers have refused BDAT, by their ports.
     vars(mailqueue).pop("outbox", None)

@@ -25,6 +25,8 @@ NEEDS_REDIS = pytest.mark.needs(
     "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
 )
 ROOT = Path(__file__).parents[1]
+# The ENQUEUE_TIMEOUT of all tests that are not about it: a busy machine takes longer than 2 s.
+PATIENT = "30s"
 
 
 @dataclass

@@ -1,7 +1,4 @@
-"""What a Celery worker does besides tasks: the timer, the clean end, its own queue.
-
-Importing this module connects it to Celery's signals, whoever's application the worker runs.
-"""
+"""What a Celery worker does besides tasks: the timer, the clean end, its own queue."""
 
 from __future__ import annotations
 
@@ -10,7 +7,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from celery import signals
@@ -28,13 +27,24 @@ from .watchdog import Hearing
 
 _log = logging.getLogger(__name__)
 
-# Celery sends this one from a signal's handler, and the next such signal may come in the middle of
-# that. For its lock, which the same thread holds then, it would wait for ever.
-signals.worker_shutting_down.lock = threading.RLock()
 _timers: list[Timer] = []
 
 
-@signals.worker_init.connect  # type: ignore[untyped-decorator]
+@cache
+def connect() -> None:
+    """Connect mailqueue to Celery's signals, whoever's application the worker runs.
+
+    Without it a worker delivers what tasks name, and nothing else: no retry, nothing scheduled, no
+    message whose task was lost. Called again, it changes nothing.
+    """
+    # Celery sends this one from a signal's handler, and the next such signal may come in the middle
+    # of that. For its lock, which the same thread holds then, it would wait for ever.
+    signals.worker_shutting_down.lock = threading.RLock()
+    for sent, receivers in _RECEIVERS.items():
+        for receiver in receivers:
+            sent.connect(receiver)
+
+
 def check_journal(**_: Any) -> None:
     """Refuse to start on a journal that would lose messages."""
     try:
@@ -45,14 +55,12 @@ def check_journal(**_: Any) -> None:
         sys.exit(f"mailqueue: {error}")
 
 
-@signals.worker_init.connect  # type: ignore[untyped-decorator]
 def try_mailer(**_: Any) -> None:
     """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
     with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
         shared_breaker().hasten()
 
 
-@signals.worker_init.connect  # type: ignore[untyped-decorator]
 def end_with_parent(**_: Any) -> None:
     """Stop when `mailqueue up`, which started this worker, is gone."""
     lifeline = os.environ.pop(LIFELINE, "")
@@ -65,7 +73,6 @@ def end_with_parent(**_: Any) -> None:
         threading.Thread(target=wait, name="mailqueue-lifeline", daemon=True).start()
 
 
-@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def consume_own_queue(instance: Any, **_: Any) -> None:
     """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
     queues = instance.app.amqp.queues
@@ -73,7 +80,6 @@ def consume_own_queue(instance: Any, **_: Any) -> None:
         queues.select_add(settings.MAILQUEUE.QUEUE)
 
 
-@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def spare_mail(instance: Any, **_: Any) -> None:
     """Keep the worker's time limits from mail: a server may take 10 minutes to answer the dot.
 
@@ -87,7 +93,6 @@ def spare_mail(instance: Any, **_: Any) -> None:
                 setattr(task, attribute, limit)
 
 
-@signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def start_timer(sender: Any, **_: Any) -> None:
     """Start the timer in the worker's main process."""
     stopping.clear()
@@ -96,13 +101,11 @@ def start_timer(sender: Any, **_: Any) -> None:
     timer.start()
 
 
-@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def finish_message_in_hand(**_: Any) -> None:
     """Tell the pool to end after the message in hand; the rest of each batch stays queued."""
     stopping.set()
 
 
-@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def stop_timer(**_: Any) -> None:
     """Stop the timer, and close what a pool of threads has open."""
     while _timers:
@@ -110,7 +113,17 @@ def stop_timer(**_: Any) -> None:
     close_connections()
 
 
-@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
 def say_quit(**_: Any) -> None:
     """Close the connections of a process of the pool."""
     close_connections()
+
+
+# In the order in which they are called.
+_RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
+    signals.worker_init: (check_journal, try_mailer, end_with_parent),
+    signals.celeryd_after_setup: (consume_own_queue, spare_mail),
+    signals.worker_ready: (start_timer,),
+    signals.worker_shutting_down: (finish_message_in_hand,),
+    signals.worker_shutdown: (stop_timer,),
+    signals.worker_process_shutdown: (say_quit,),
+}

@@ -11,7 +11,6 @@ import ssl
 import struct
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +24,7 @@ from mailqueue.delivery.retry import JITTER
 from mailqueue.local.smtpd import SmtpServer
 from mailqueue.monitor import report
 from mailqueue.testing import RecordingServer
+from tests.line import states
 from tests.support import Worker, wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
@@ -110,10 +110,6 @@ def send(count: int = LETTERS) -> list[str]:
     ]
     assert get_connection().send_messages(messages) == count
     return [message.mailqueue_id for message in messages]
-
-
-def states() -> Counter[str]:
-    return Counter(message["state"] for message in report.find(report.Filter()))
 
 
 def failures() -> int:

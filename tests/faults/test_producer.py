@@ -23,6 +23,7 @@ from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 from mailqueue.events import counts
 from mailqueue.monitor import report
+from tests.line import states
 from tests.servers import Valkey
 from tests.support import wait_until
 
@@ -39,10 +40,6 @@ def black_hole() -> Iterator[int]:
 
 def letter(to: str = "to@example.com") -> EmailMessage:
     return EmailMessage("Hello", "A letter", "from@example.com", [to])
-
-
-def states() -> Counter[str]:
-    return Counter(message["state"] for message in report.find(report.Filter()))
 
 
 def test_an_answer_that_got_lost_makes_one_copy(
