@@ -80,7 +80,7 @@ class EnqueueUnknown(EnqueueError, TimeoutError):
     """The journal did not answer in time: the messages may or may not have been accepted."""
 
 
-def located(error: UnicodeEncodeError, what: str) -> UnicodeEncodeError:
+def locate(error: UnicodeEncodeError, what: str) -> UnicodeEncodeError:
     """The error for a character that can't be written, which also says in what."""
     reason = f"{error.reason} (in {what})"
     return UnicodeEncodeError(error.encoding, error.object, error.start, error.end, reason)

@@ -64,11 +64,11 @@ def _deliver(journal: Journal, items: Sequence[Item]) -> dict[str, int]:
 
 
 def _delivery(journal: Journal, connection: Connection) -> Delivery:
-    options = settings.MAILQUEUE
+    config = settings.MAILQUEUE
     return Delivery(
         journal,
         connection,
-        RetryPolicy(options.RETRY, options.MAX_AGE, journal.policy.doubt),
+        RetryPolicy(config.RETRY, config.MAX_AGE, journal.policy.doubt),
         worker=f"{socket.gethostname()}:{os.getpid()}",
         stopping=stopping.is_set,
     )

@@ -26,11 +26,11 @@ class EmailBackend(BaseEmailBackend):
         messages = list(email_messages or ())
         for message in messages:
             message.message()
-            mailqueue.outbox.append(_copied(message))
+            mailqueue.outbox.append(_copy(message))
         return len(messages)
 
 
-def _copied(message: Any) -> Any:
+def _copy(message: Any) -> Any:
     # Who reuses a message for the next recipient changes its lists and parts in place. But the
     # connection stays what it is: it has a socket and a lock, which can't be copied.
     connection = getattr(message, "connection", None)
@@ -41,12 +41,12 @@ def _copied(message: Any) -> Any:
         # Something on it can't be copied, an open file perhaps: the rest can.
         copied = copy.copy(message)
         vars(copied).update(
-            {name: _copied_if_possible(value, shared) for name, value in vars(message).items()}
+            {name: _copy_if_possible(value, shared) for name, value in vars(message).items()}
         )
         return copied
 
 
-def _copied_if_possible(value: Any, shared: Mapping[int, Any]) -> Any:
+def _copy_if_possible(value: Any, shared: Mapping[int, Any]) -> Any:
     try:
         return copy.deepcopy(value, dict(shared))
     except Exception:  # noqa: BLE001

@@ -100,9 +100,9 @@ class QueueSection(Section):
         """
         if type(things) in (list, tuple):
             return iter(things)
-        return self._made_loosely(iter(things))
+        return self._make_loosely(iter(things))
 
-    def _made_loosely(self, iterator: Iterator[T]) -> Iterator[T]:
+    def _make_loosely(self, iterator: Iterator[T]) -> Iterator[T]:
         while True:
             token = steady_block.set(None)
             try:

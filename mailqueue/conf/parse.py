@@ -35,12 +35,12 @@ def parse_boolean(value: object) -> bool:
 
 def parse_duration(value: object) -> float:
     """Seconds from ``"90s"``, ``"5m"``, ``"4h"``, ``"7d"``, ``"2w"``, ``"500ms"`` or a number."""
-    return _scaled(value, _SECONDS, 'a duration such as "90s", "5m", "4h" or "7d"')
+    return _scale(value, _SECONDS, 'a duration such as "90s", "5m", "4h" or "7d"')
 
 
 def parse_size(value: object) -> int:
     """Bytes from ``"25MiB"``, ``"64KiB"``, ``"1MB"`` or a number."""
-    return int(_scaled(value, _BYTES, 'a size such as "25MiB" or a number of bytes'))
+    return int(_scale(value, _BYTES, 'a size such as "25MiB" or a number of bytes'))
 
 
 def parse_schedule(value: object) -> tuple[float, ...]:
@@ -60,7 +60,7 @@ def parse_schedule(value: object) -> tuple[float, ...]:
     return tuple(delays)
 
 
-def _scaled(value: object, units: Mapping[str, float], wanted: str) -> float:
+def _scale(value: object, units: Mapping[str, float], wanted: str) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         if not 0 <= value < float("inf"):
             raise ValueError(f"is not {wanted}")
@@ -123,7 +123,7 @@ def people_in(setting: str) -> Callable[[object], list[Any]]:
 
     def parse(value: object) -> list[Any]:
         if isinstance(value, EnvironmentText):
-            return _listed(value)
+            return _split_list(value)
         if isinstance(value, (list, tuple)):
             return list(value)
         raise ValueError(f"The {setting} setting must be a list of email address strings.")
@@ -131,7 +131,7 @@ def people_in(setting: str) -> Callable[[object], list[Any]]:
     return parse
 
 
-def _listed(text: str) -> list[str]:
+def _split_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -139,7 +139,7 @@ def parse_secrets(value: object) -> list[str]:
     """Read a list of keys, in the environment separated by commas; none of them is empty."""
     if value == "" and isinstance(value, EnvironmentText):
         return []
-    keys = (_listed(value) or [""]) if isinstance(value, str) else value
+    keys = (_split_list(value) or [""]) if isinstance(value, str) else value
     if keys is None:
         return []
     if not isinstance(keys, (list, tuple)):

@@ -61,7 +61,7 @@ def journal_url() -> str:
         return f"unix://{path}?{urlencode(query)}"
     if scheme not in _REDIS_SCHEMES:
         raise ImproperlyConfigured(
-            f"the journal needs Redis or Valkey, and {redacted(url)} is neither: set "
+            f"the journal needs Redis or Valkey, and {redact(url)} is neither: set "
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
     return f"{scheme}://{rest}"
@@ -83,7 +83,7 @@ def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:
     return path, dict(parse_qsl(query))
 
 
-def redacted(url: str) -> str:
+def redact(url: str) -> str:
     """The URL without its password, for errors and logs."""
     parts = urlsplit(url)
     if parts.password is None and "password=" not in parts.query:

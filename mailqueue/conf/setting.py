@@ -36,15 +36,15 @@ class Setting(Generic[T]):
             return self
         steady = steady_block.get()
         if steady is None:
-            return self._looked_up(section)
+            return self._look_up(section)
         kept = steady.values[section.kind]
         value: Any = kept.get(self.name, MISSING)
         if value is MISSING:
-            value = kept[self.name] = self._looked_up(section)
+            value = kept[self.name] = self._look_up(section)
         found: T = value
         return found
 
-    def _looked_up(self, section: Section) -> T:
+    def _look_up(self, section: Section) -> T:
         raw, source = section.look_up(self.name)
         if raw is MISSING or (raw is None and section.none_is_default):
             return self.default

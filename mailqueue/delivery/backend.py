@@ -14,7 +14,7 @@ from mailqueue.mail.address import envelope_address
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
 from .transport import Turn
-from .trouble import Misconfigured, ServerTrouble, StaleClaim, described, shown, trouble_of
+from .trouble import Misconfigured, ServerTrouble, StaleClaim, as_text, describe, trouble_of
 
 _log = logging.getLogger(__name__)
 # What smtplib raises before any message is under way.
@@ -99,7 +99,7 @@ class BackendTransport:
         try:
             self._backend.close()
         except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
-            _log.warning("%s can't be closed: %s", self._name, _named(error))
+            _log.warning("%s can't be closed: %s", self._name, _type_and_text(error))
 
     def drop(self) -> None:
         """Close the backend's connection; there is no other way than politely."""
@@ -121,7 +121,7 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
 def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
     replies = _replies_in(error)
     if not replies:
-        return Outcome.for_all(recipients, Verdict.DEFERRED, _named(error))
+        return Outcome.for_all(recipients, Verdict.DEFERRED, _type_and_text(error))
     answers = {address: _refusal(*reply) for address, reply in replies.items()}
     others = answers.get("", _NOT_NAMED)
     if len(recipients) == len(answers) == 1:
@@ -149,11 +149,11 @@ def _bare(address: str) -> str:
         return address
 
 
-def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {described(error)}"
+def _type_and_text(error: Exception) -> str:
+    return f"{type(error).__name__}: {describe(error)}"
 
 
 def _refusal(code: int, text: bytes | str) -> Answer:
-    reply = Reply(code, shown(text))
+    reply = Reply(code, as_text(text))
     refused = reply.verdict is Verdict.REFUSED
     return Answer(Verdict.REFUSED if refused else Verdict.DEFERRED, str(reply))

@@ -62,7 +62,7 @@ class Batch:
         self.journal = journal
         self.commit = commit
         self.stopping = stopping
-        self.held: dict[str, Claim] = {}  # claimed, and neither settled nor given back
+        self.claims: dict[str, Claim] = {}  # claimed, and neither settled nor given back
         self._waiting = deque({item.id: item for item in items}.values())
         self._first = self._waiting[0].id if self._waiting else ""
         self._lingers = len(self._waiting) == 1
@@ -96,7 +96,7 @@ class Batch:
         if time.monotonic() < self._gathers_until:  # unless it has nothing else to do
             return
         # What may kill the worker must take no others with it.
-        if not any(claim.is_suspect for claim in self.held.values()):
+        if not any(claim.is_suspect for claim in self.claims.values()):
             with suppress(JournalUnavailable):  # it shows when more are needed
                 self._asked = self._ask()
 
@@ -188,7 +188,7 @@ class Batch:
         return is_over
 
     def _add(self, claims: Iterable[Claim], texts: Mapping[str, str]) -> None:
-        self.held.update({claim.id: claim for claim in claims})
+        self.claims.update({claim.id: claim for claim in claims})
         self._claimed += [ClaimedMessage(self, c, c.payload or texts[c.id]) for c in claims]
 
 

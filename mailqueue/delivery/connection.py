@@ -75,12 +75,12 @@ class Connection:
             except Paused:
                 raise
             except ServerTrouble as trouble:
-                self._not_before = self._clock() + self._breaker.failed(trouble)
+                self._not_before = self._clock() + self._breaker.note_failure(trouble)
                 raise
             except Exception:
-                self._breaker.succeeded()  # it is the message's fault, or the journal's
+                self._breaker.note_success()  # it is the message's fault, or the journal's
                 raise
-            self._breaker.succeeded()
+            self._breaker.note_success()
             return outcome
 
     def has_begun(self, outgoing: Outgoing) -> bool:
@@ -142,12 +142,12 @@ class Connection:
             # That may take long: no result waits for it, and no claim that nobody knows of.
             turn.commit(0)
             turn.collect()
-            self._transport = self._opened_transport()
+            self._transport = self._open_new_transport()
             self._opened = self._used = self._clock()
             self._messages = 0
         return self._transport
 
-    def _opened_transport(self) -> Transport:
+    def _open_new_transport(self) -> Transport:
         view = self._breaker.ask()
         if self._is_kept_away(view):
             raise Paused(view.reason)

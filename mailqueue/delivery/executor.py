@@ -91,7 +91,7 @@ class Delivery:
     @contextmanager
     def _leases_kept(self, batch: Batch) -> Iterator[None]:
         def duty() -> None:
-            self._journal.renew(list(batch.held.values()))
+            self._journal.renew(list(batch.claims.values()))
 
         housekeeper.add(duty)
         try:
@@ -108,7 +108,9 @@ class Delivery:
             # A signal to a process of the pool, say, ends it in the middle of waiting.
             with suppress(JournalUnavailable):
                 self._finish(
-                    batch, "", f"the worker was stopped after the final dot: {_described(error)}"
+                    batch,
+                    "",
+                    f"the worker was stopped after the final dot: {_type_and_text(error)}",
                 )
             raise
         self._finish(batch, "")
@@ -117,13 +119,13 @@ class Delivery:
         """Record what is known. What may have been sent is in ``doubt``, the rest goes back."""
         batch.collect()
         for claim in self._committed.values():
-            batch.held.pop(claim.id, None)
+            batch.claims.pop(claim.id, None)
             self._unrecorded.append(Settled(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
-        for claim in list(batch.held.values()):
+        for claim in list(batch.claims.values()):
             self._journal.give_back(claim, self._connection.pause, reply)
-            del batch.held[claim.id]
+            del batch.claims[claim.id]
 
     def _has_begun(self, message: ClaimedMessage | None) -> bool:
         if message is None:
@@ -142,7 +144,7 @@ class Delivery:
             outcome = self._connection.deliver(message)
         except StaleClaim:
             _log.warning("message %s was taken over by another worker before its end", claim.id)
-            batch.held.pop(claim.id, None)
+            batch.claims.pop(claim.id, None)
             return "stale"
         except ServerTrouble as trouble:
             _log.warning("the mail server is in trouble: %s", trouble.reply)
@@ -170,7 +172,7 @@ class Delivery:
 
     def _undeliverable(self, message: ClaimedMessage, error: Exception) -> Settlement:
         """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
-        reason = str(error) if isinstance(error, MailqueueError) else _described(error)
+        reason = str(error) if isinstance(error, MailqueueError) else _type_and_text(error)
         _log.error("message %s can't be sent: %s", message.claim.id, reason)
         if message.claim.id in self._committed:
             return self._in_doubt(message.claim, reason)
@@ -189,7 +191,7 @@ class Delivery:
         """A missing key is our own mistake: the message waits until that is mended."""
         _log.error("message %s can't be read: %s", claim.id, error)
         self._journal.give_back(claim, _WITHOUT_KEY, str(error))
-        batch.held.pop(claim.id, None)
+        batch.claims.pop(claim.id, None)
         return State.RETRYING.value
 
     # -- the record
@@ -198,7 +200,7 @@ class Delivery:
         """Record the result now, or with the next messages' commit where that is about to come."""
         claim = message.claim
         self._committed.pop(claim.id, None)
-        batch.held.pop(claim.id, None)
+        batch.claims.pop(claim.id, None)
         self._unrecorded.append(Settled(claim, settlement, self._worker))
         if settlement.state is State.QUEUED:
             self._record()
@@ -247,7 +249,7 @@ class Delivery:
                 self._committed[claim.id] = claim
             else:
                 self._stale.add(claim.token)
-        self._recorded(recorded)
+        self._note_recorded(recorded)
         return allowed
 
     def _record(self) -> None:
@@ -255,7 +257,7 @@ class Delivery:
         self._report()
         while self._unrecorded:
             try:
-                self._recorded(self._journal.advance(self._unrecorded, [])[0])
+                self._note_recorded(self._journal.advance(self._unrecorded, [])[0])
                 self._report()
             except JournalUnavailable as error:
                 if self._patience <= 0 or self._stopping():
@@ -266,7 +268,7 @@ class Delivery:
                 self._pause(_SECONDS_BETWEEN_TRIES)
                 self._patience -= _SECONDS_BETWEEN_TRIES
 
-    def _recorded(self, in_time: Sequence[bool]) -> None:
+    def _note_recorded(self, in_time: Sequence[bool]) -> None:
         """The journal has the results, each as far as its claim still counted."""
         self._patience = _PATIENCE
         settled, self._unrecorded = self._unrecorded, []
@@ -315,5 +317,5 @@ class Delivery:
         return True
 
 
-def _described(error: BaseException) -> str:
+def _type_and_text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -38,9 +38,9 @@ def current_connection() -> Connection:
 
 def shared_breaker(mailer: str | None = None) -> SharedBreaker:
     """The breaker of that mailer, by default of the one that the settings name."""
-    options = settings.MAILQUEUE
-    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
-    return SharedBreaker(client, mailer or mailer_name(), sealer_for(tuple(options.SECRET_KEYS)))
+    config = settings.MAILQUEUE
+    client = connect(journal_url(), config.ENQUEUE_TIMEOUT)
+    return SharedBreaker(client, mailer or mailer_name(), sealer_for(tuple(config.SECRET_KEYS)))
 
 
 def close_connections() -> None:
@@ -65,14 +65,14 @@ def open_transport(patience: float | None = None) -> Transport:
 
 def mailer_name() -> str:
     """Name what delivers, for people and for what workers share about it."""
-    queue = settings.MAILQUEUE
-    if queue.USING is not None:
-        return queue.USING
-    if queue.BACKEND != _OWN_SMTP_BACKEND:
-        return queue.BACKEND
+    config = settings.MAILQUEUE
+    if config.USING is not None:
+        return config.USING
+    if config.BACKEND != _OWN_SMTP_BACKEND:
+        return config.BACKEND
     return f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
 
 
 def _limits() -> Limits:
-    queue = settings.MAILQUEUE
-    return Limits(queue.CONNECTION_MAX_MESSAGES, queue.CONNECTION_MAX_AGE, queue.CONNECTION_IDLE)
+    config = settings.MAILQUEUE
+    return Limits(config.CONNECTION_MAX_MESSAGES, config.CONNECTION_MAX_AGE, config.CONNECTION_IDLE)

@@ -46,7 +46,7 @@ def decide(
     recipients, ``tries`` the attempts including this one, ``age`` the seconds since the message was
     accepted, ``chance`` a number from 0 to 1 that picks the jitter.
     """
-    served = _served(outcome, earlier, recipients)
+    served = _settlement_if_served(outcome, earlier, recipients)
     if served is not None:
         return served
     delay = _delay(tries, age, policy, chance)
@@ -70,7 +70,7 @@ def decide(
     return Settlement(_final_state(results), reply, results)
 
 
-def _served(
+def _settlement_if_served(
     outcome: Outcome, earlier: Mapping[str, Result], recipients: Sequence[str]
 ) -> Settlement | None:
     """The decision about nearly all messages: nobody was tried before, and all have it now.

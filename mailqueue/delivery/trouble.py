@@ -43,10 +43,10 @@ class StaleClaim(MailqueueError):
 
 def trouble_of(error: OSError) -> ServerTrouble:
     """What it means that a connection could not be opened, encrypted or logged in."""
-    reply = f"can't connect: {described(error)}"
+    reply = f"can't connect: {describe(error)}"
     text = getattr(error, "smtp_error", None)
     if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):
-        reply = f"{error.smtp_code} {shown(text)}"
+        reply = f"{error.smtp_code} {as_text(text)}"
     return Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)
 
 
@@ -58,7 +58,7 @@ def _is_ours(error: OSError) -> bool:
     return no_mechanism or isinstance(error, (*refused, ssl.SSLCertVerificationError))
 
 
-def described(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """Its text in one line, or nothing where even that can't be had, as of some of Anymail's."""
     try:
         return printable(str(error))
@@ -66,6 +66,6 @@ def described(error: Exception) -> str:
         return ""
 
 
-def shown(text: bytes | str) -> str:
+def as_text(text: bytes | str) -> str:
     """A server's words as one line of printable text."""
     return printable(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text))

@@ -23,7 +23,7 @@ from functools import lru_cache
 from numbers import Number
 from typing import Any
 
-from mailqueue.errors import BadHeaderError, located
+from mailqueue.errors import BadHeaderError, locate
 
 from .address import ascii_domain, refuse_line_ends
 
@@ -54,24 +54,24 @@ class SafeHeader(BaseHeader):
         header: Any = self
         if _is_addresses(header) and not getattr(policy, "utf8", False):
             _refuse_non_ascii_local_parts(header)
-        folded = self._folded_by_python(policy)
+        folded = self._fold_by_python(policy)
         body = folded.removesuffix(policy.linesep)
         if policy.linesep not in body and "=?" not in body:
             return folded
         if _is_addresses(header):
             return folded if _reads_back(header, body, policy) else _fold_addresses(header, policy)
         if isinstance(header, UnstructuredHeader):
-            return self._checked_text(folded, body, policy)
+            return self._check_text(folded, body, policy)
         return folded
 
-    def _folded_by_python(self, policy: Policy[Any]) -> str:
+    def _fold_by_python(self, policy: Policy[Any]) -> str:
         try:
             folded: str = super().fold(policy=policy)
         except (IndexError, AttributeError, TypeError) as error:
             raise ValueError(f"{self.name} can't be written: {str(self)!r}") from error
         return folded
 
-    def _checked_text(self, folded: str, body: str, policy: Policy[Any]) -> str:
+    def _check_text(self, folded: str, body: str, policy: Policy[Any]) -> str:
         if self.name.lower() not in _TEXT_FIELDS and str(self).isascii() and "=?" not in self:
             plain = _fold_words(f"{self.name}: {self}", policy)
             if plain is not None:
@@ -126,7 +126,7 @@ def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     if not hasattr(value, "utctimetuple"):  # a date is formatted by its header
         value = _as_text(value, name)
         refuse_line_ends(value, name)
-    header = _parsed(name, value, policy)
+    header = _parse(name, value, policy)
     if isinstance(header, DateHeader) and getattr(header, "datetime", None) is None:
         # Python would write the name without a value.
         raise ValueError(f"{name} must be a datetime or a date of RFC 5322, not {given!r:.100}")
@@ -159,7 +159,7 @@ def needs_encoding(value: Any) -> bool:
     return isinstance(value, str) and not value.isascii() and not _SURROGATES.search(value)
 
 
-def encoded_value(name: str, value: Any) -> str:
+def encode_value(name: str, value: Any) -> str:
     """The value in ASCII, folded, as the newer policy writes it (RFC 2047, and 2231 for names)."""
     if isinstance(value, Header):
         return value.encode()
@@ -176,7 +176,7 @@ def refuse_hidden_line_ends(name: str, value: Any) -> None:
     if not isinstance(value, BaseHeader):  # of a part by the older policy: as it was set, folds too
         plain = _FOLD.sub("", str(value))
         refuse_line_ends(plain, name)
-        value = _parsed(name, plain, _OURS)
+        value = _parse(name, plain, _OURS)
     for text in (str(value), *getattr(value, "params", {}).values()):
         refuse_line_ends(text, name)
 
@@ -194,7 +194,7 @@ def _as_text(value: Any, name: str) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(text for item in value if (text := _as_text(item, name)))
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _decoded_bytes(bytes(value), name)
+        return _decode_bytes(bytes(value), name)
     if type(value).__str__ is _NO_TEXT and not isinstance(value, Number | None):
         raise TypeError(f"{name} must be text, not {value!r:.100}")
     text = "" if value is None else str(value)
@@ -202,18 +202,18 @@ def _as_text(value: Any, name: str) -> str:
         try:
             text.encode()  # a lone surrogate can't be sent; better said here than in the worker
         except UnicodeEncodeError as error:
-            raise located(error, f"the header {name!r:.100}") from None
+            raise locate(error, f"the header {name!r:.100}") from None
     return text
 
 
-def _decoded_bytes(value: bytes, name: str) -> str:
+def _decode_bytes(value: bytes, name: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} must be text or UTF-8, not {value!r:.100}") from error
 
 
-def _parsed(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
+def _parse(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     # Somebody's own factory is theirs to answer for.
     factory = _registry if is_pythons(policy.header_factory) else policy.header_factory
     try:
@@ -230,7 +230,7 @@ def _with_ascii_domains(header: Any, policy: EmailPolicy[Any]) -> Any:
         Group(group.display_name, tuple(_ascii_address(address) for address in group.addresses))
         for group in header.groups
     ]
-    return _parsed(header.name, ", ".join(str(group) for group in groups), policy)
+    return _parse(header.name, ", ".join(str(group) for group in groups), policy)
 
 
 def _ascii_address(address: Address) -> Address:
@@ -260,16 +260,16 @@ def _reads_back(header: Any, folded: str, policy: Policy[Any]) -> bool:
 
 def _reads_as(header: Any, value: str) -> bool:
     if not _is_addresses(header):
-        return _decoded(value) == str(header)
+        return _decode(value) == str(header)
     # An encoded word within quotes is one for Python, but not for RFC 2047 (section 5).
     encoded_in_quotes = any("=?" in quoted for quoted in _QUOTED.findall(value))
     if encoded_in_quotes or any(group.display_name is not None for group in header.groups):
         return False
-    read = [(_decoded(name), address) for name, address in getaddresses([value])]
+    read = [(_decode(name), address) for name, address in getaddresses([value])]
     return read == [(a.display_name, a.addr_spec) for a in header.addresses]
 
 
-def _decoded(value: str) -> str:
+def _decode(value: str) -> str:
     return str(join_decoded(decode_header(value)))
 
 
@@ -280,7 +280,7 @@ def _fold_addresses(header: Any, policy: Policy[Any]) -> str:
         if number:
             words[-1] += ","
         words += _group_words(group, policy)
-    return _packed(f"{header.name}:", (f" {word}" for word in words), policy)
+    return _pack(f"{header.name}:", (f" {word}" for word in words), policy)
 
 
 def _group_words(group: Group, policy: Policy[Any]) -> list[str]:
@@ -316,10 +316,10 @@ def _fold_words(field: str, policy: Policy[Any]) -> str | None:
     words = re.findall(r"[ \t]*[^ \t]+|[ \t]+$", value)
     if any(len(word) + len(name) >= _MAX_LINE for word in words):
         return None
-    return _packed(f"{name}:", words, policy)
+    return _pack(f"{name}:", words, policy)
 
 
-def _packed(line: str, words: Iterable[str], policy: Policy[Any]) -> str:
+def _pack(line: str, words: Iterable[str], policy: Policy[Any]) -> str:
     limit = policy.max_line_length or _MAX_LINE
     lines = []
     for number, word in enumerate(words):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mailqueue.conf import settings
-from mailqueue.errors import located
+from mailqueue.errors import locate
 
 from .address import refuse_line_ends
 from .deprecation import accept_positional, warn_caller
@@ -22,7 +22,7 @@ from .msgid import make_msgid
 from .part import (
     attach_content,
     attach_part,
-    checked_content,
+    check_content,
     no_attachment,
     outer_parts,
     refuse_old_message,
@@ -153,7 +153,7 @@ class EmailMessage:
             return
         if content is None:
             raise ValueError("content must be provided.")
-        content, mimetype = checked_content(filename, content, mimetype)
+        content, mimetype = check_content(filename, content, mimetype)
         self.attachments.append(EmailAttachment(filename, content, mimetype))
 
     def attach_file(self, path: Any, mimetype: str | None = None) -> None:
@@ -322,7 +322,7 @@ def _encoding(what: str) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        raise located(error, what) from None
+        raise locate(error, what) from None
 
 
 def _address_list(addresses: Iterable[str] | None, name: str) -> list[str]:

@@ -16,7 +16,7 @@ from struct import iter_unpack
 from typing import Any
 
 from .address import refuse_line_ends
-from .header import encoded_value, needs_encoding
+from .header import encode_value, needs_encoding
 from .text import (
     DEFAULT_TYPE,
     content_arguments,
@@ -36,7 +36,7 @@ def file_name(filename: Any) -> str:
     return "" if filename is None else str(filename)
 
 
-def checked_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
+def check_content(filename: Any, content: Any, mimetype: str | None) -> tuple[Any, str]:
     """The content, decoded if it is text, and its type, guessed if it isn't given."""
     name = file_name(filename)
     mimetype = mimetype or mimetypes.guess_type(name)[0] or DEFAULT_TYPE
@@ -70,7 +70,7 @@ def attach_content(
     charset: str | Charset,
 ) -> None:
     """Attach a content under that name, making the message ``multipart/mixed`` if it isn't yet."""
-    content, mimetype = checked_content(filename, content, mimetype)
+    content, mimetype = check_content(filename, content, mimetype)
     content, options = content_arguments(content, mimetype, charset, message.policy)
     if filename is not None:
         options["filename"] = file_name(filename)
@@ -143,7 +143,7 @@ def _with_written_headers(part: Message[Any, Any]) -> Message[Any, Any]:
             for name in inner:
                 del inner[name]
             for name, value in headers:
-                inner[name] = encoded_value(name, value) if needs_encoding(value) else value
+                inner[name] = encode_value(name, value) if needs_encoding(value) else value
     return part
 
 

@@ -75,8 +75,8 @@ def delivery_backend() -> Any:
 
     Raises ImproperlyConfigured when what is set would only queue the message again.
     """
-    queue = settings.MAILQUEUE
-    backend = get_connection(queue.BACKEND) if queue.USING is None else mailers[queue.USING]
+    config = settings.MAILQUEUE
+    backend = get_connection(config.BACKEND) if config.USING is None else mailers[config.USING]
     if isinstance(backend, import_backend(_QUEUE_BACKEND)):
         raise ImproperlyConfigured(
             "MAILQUEUE['BACKEND'] or ['USING'] names the queue backend, which would queue what it "

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import journal_url, redacted
+from mailqueue.conf.server import journal_url, redact
 from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
@@ -73,7 +73,7 @@ def _journal() -> tuple[str, list[str]]:
         problems.append(NO_FSYNC)
     name = "Valkey" if "valkey_version" in server else "Redis"
     version = server.get("valkey_version") or server.get("redis_version", "")
-    where = redacted(journal_url())
+    where = redact(journal_url())
     return f"{name} {version} at {where}, DURABILITY {durability}", problems
 
 

@@ -12,7 +12,7 @@ from mailqueue.local.embedded import is_running
 from mailqueue.queue.journal import Journal, open_journals
 from mailqueue.queue.spool import current_spool
 
-from .report import OVERDUE_BY, mailers, spooled, status_of
+from .report import OVERDUE_BY, mailers, status_of, waiting_in_spool
 
 
 def health() -> dict[str, Any]:
@@ -64,7 +64,7 @@ def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _problems_of_spool() -> Iterator[str]:
-    waiting, directory = spooled(), current_spool().directory
+    waiting, directory = waiting_in_spool(), current_spool().directory
     if waiting is None:
         yield f"the spool {directory} can't be read: it belongs to somebody else"
         return

@@ -49,7 +49,7 @@ def status() -> dict[str, Any]:
     ``silent`` are those of the workers that have probably ended. ``spool`` counts the files of
     this machine's spool; None where it may not be read.
     """
-    waiting = spooled()
+    waiting = waiting_in_spool()
     return {
         "queues": [status_of(journal) for journal in open_journals()],
         "mailers": mailers(),
@@ -60,8 +60,8 @@ def status() -> dict[str, Any]:
 
 def mailers() -> list[dict[str, Any]]:
     """The mailers that are not used now, and why; empty when all is well."""
-    options = settings.MAILQUEUE
-    client = connect(journal_url(), options.ENQUEUE_TIMEOUT)
+    config = settings.MAILQUEUE
+    client = connect(journal_url(), config.ENQUEUE_TIMEOUT)
     return [
         {
             "mailer": trouble.mailer,
@@ -71,7 +71,7 @@ def mailers() -> list[dict[str, Any]]:
             "since": _iso(trouble.since),
             "not_before": _iso(trouble.not_before),
         }
-        for trouble in troubles(client, sealer_for(tuple(options.SECRET_KEYS)))
+        for trouble in troubles(client, sealer_for(tuple(config.SECRET_KEYS)))
     ]
 
 
@@ -85,7 +85,7 @@ def _warnings() -> Iterator[str]:
         yield f"EMAIL_BACKEND = {path!r} can't be imported ({error}), so nothing can be sent by it"
 
 
-def spooled() -> Waiting | None:
+def waiting_in_spool() -> Waiting | None:
     """What this machine's spool holds; None where it may not be read."""
     try:
         return current_spool().waiting()

@@ -15,7 +15,7 @@ def table(
     """Columns, each as wide as its widest cell; longer cells than ``widest`` are cut."""
     cells = [[_cell(value, widest) for value in row] for row in (headings, *rows)]
     widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(_padded(*pair) for pair in zip(row, widths, strict=True)) for row in cells]
+    lines = ["  ".join(_pad(*pair) for pair in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -130,5 +130,5 @@ def _width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - _width(text))

@@ -65,7 +65,7 @@ class Producer:
     def _send_to(self, queue: str, group: Sequence[Submission]) -> int:
         start = time.monotonic()
         try:
-            accepted = _accepted(queue, group)
+            accepted = _accept(queue, group)
         except EnqueueError as error:
             return self._in_outage(queue, group, error)
         waiting: dict[Priority, list[tuple[str, str]]] = {}
@@ -83,14 +83,14 @@ class Producer:
     def _in_outage(self, queue: str, group: Sequence[Submission], error: EnqueueError) -> int:
         choice = settings.MAILQUEUE.ON_OUTAGE
         if choice == "spool":
-            return _spooled(queue, group, error)
+            return _keep_in_spool(queue, group, error)
         # What may have been accepted would be sent twice.
         refused = not isinstance(error, EnqueueUnknown)
         if choice == "send" and refused and all(one.may_go_directly for one in group):
-            return self._sent_directly(group, error)
+            return self._send_directly(group, error)
         raise error
 
-    def _sent_directly(self, group: Sequence[Submission], error: EnqueueError) -> int:
+    def _send_directly(self, group: Sequence[Submission], error: EnqueueError) -> int:
         """Deliver in the caller, message by message, like a backend without a queue."""
         sent = 0
         backend = delivery_backend()
@@ -117,11 +117,11 @@ class _LeftAlone(JournalUnavailable):
     """The journal was not asked, since it was away a moment ago."""
 
 
-def _accepted(queue: str, group: Sequence[Submission]) -> list[Accepted]:
-    options = settings.MAILQUEUE
-    fsync = options.DURABILITY == "fsync"
+def _accept(queue: str, group: Sequence[Submission]) -> list[Accepted]:
+    config = settings.MAILQUEUE
+    fsync = config.DURABILITY == "fsync"
     # A task takes as many as BATCH_SIZE, with those that it names.
-    room = max(options.BATCH_SIZE - len(group), 0) if len(group) <= _JOIN else 0
+    room = max(config.BATCH_SIZE - len(group), 0) if len(group) <= _JOIN else 0
     try:
         _refuse_in_outage()
         return open_journal(queue).accept([one.entry for one in group], fsync=fsync, room=room)
@@ -142,7 +142,7 @@ def _refuse_in_outage() -> None:
         raise _LeftAlone("the journal was away a moment ago")
 
 
-def _spooled(queue: str, group: Sequence[Submission], error: EnqueueError) -> int:
+def _keep_in_spool(queue: str, group: Sequence[Submission], error: EnqueueError) -> int:
     """Keep the messages in the spool; where that fails, the journal's error says so too."""
     spool = current_spool()
     fsync = settings.MAILQUEUE.DURABILITY == "fsync"

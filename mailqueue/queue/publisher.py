@@ -67,7 +67,7 @@ def _publish_batch(
     priority: Priority,
 ) -> None:
     ids = [id_ for id_, _ in batch]
-    messages = [_named(*message) for message in batch]
+    messages = [_name(*message) for message in batch]
     extent = f", from: {ids[0]}, to: {ids[-1]}" if ids else ""
     amqp = producer.connection.transport.driver_type == "amqp"
     app.send_task(
@@ -100,7 +100,7 @@ def _compression(messages: Sequence[Mapping[str, str]]) -> str | None:
     return "zlib" if plain > _WORTH_COMPRESSING else None
 
 
-def _named(id_: str, payload: str) -> dict[str, str]:
+def _name(id_: str, payload: str) -> dict[str, str]:
     limit = settings.MAILQUEUE.INLINE_LIMIT
     inline = payload and limit and len(payload.encode()) <= limit
     return {"id": id_, "payload": payload} if inline else {"id": id_}

@@ -145,7 +145,7 @@ class Spool:
     def waiting(self) -> Waiting:
         """Count the files. Raises OSError where they belong to somebody else."""
         messages, results = _files(self.directory), _files(self._results)
-        times = filter(None, map(_written, (*messages, *results)))
+        times = filter(None, map(_time_written, (*messages, *results)))
         return Waiting(
             messages=len(messages),
             results=len(results),
@@ -233,7 +233,7 @@ class Spool:
             return
         descriptor = os.open(self.directory, os.O_RDONLY)
         try:
-            yield _locked(descriptor, wait)
+            yield _lock(descriptor, wait)
         finally:
             os.close(descriptor)
 
@@ -303,7 +303,7 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _locked(descriptor: int, wait: bool) -> bool:
+def _lock(descriptor: int, wait: bool) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -320,10 +320,10 @@ def _names(directory: Path) -> Iterator[str]:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted((directory / name for name in _names(directory)), key=_written)
+    return sorted((directory / name for name in _names(directory)), key=_time_written)
 
 
-def _written(path: Path) -> float:
+def _time_written(path: Path) -> float:
     """When the file was written; what another process has removed meanwhile comes first."""
     try:
         return path.stat().st_mtime

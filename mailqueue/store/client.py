@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mailqueue.conf.server import redacted
+from mailqueue.conf.server import redact
 from mailqueue.errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 
 from .pool import Pool
@@ -46,7 +46,7 @@ def _client(url: str, timeout: float, _process: int) -> Client:
         )
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"{redacted(url)} is no URL of a Redis or Valkey: {error}"
+            f"{redact(url)} is no URL of a Redis or Valkey: {error}"
         ) from None
     return redis.Redis.from_pool(pool)
 
@@ -92,7 +92,7 @@ def ensure_connected(client: Client) -> None:
 def _where(client: Client) -> str:
     arguments = client.connection_pool.connection_kwargs
     if "path" in arguments:
-        return f"the journal at {redacted('unix://' + arguments['path'])}"
+        return f"the journal at {redact('unix://' + arguments['path'])}"
     return f"the journal at {arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
 
 

@@ -18,13 +18,13 @@ def assert_queued(count: int | None = None, **fields: str) -> list[dict[str, Any
     there must be at least one.
     """
     waiting = [found for found in MailQueue().queued if _matches(_fields_of(found), fields)]
-    return _counted(waiting, count, fields, "queued")
+    return _count(waiting, count, fields, "queued")
 
 
 def assert_sent(count: int | None = None, **fields: str) -> list[Any]:
     """Assert that messages lie in ``mailqueue.outbox``; return them. Arguments as assert_queued."""
     sent = [found for found in getattr(mailqueue, "outbox", []) if _matches(_traits(found), fields)]
-    return _counted(sent, count, fields, "sent")
+    return _count(sent, count, fields, "sent")
 
 
 def _fields_of(found: Mapping[str, Any]) -> dict[str, str]:
@@ -43,9 +43,7 @@ def _matches(traits: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(re.search(re.escape(wanted[name]), traits[name], re.I) for name in wanted)
 
 
-def _counted(
-    found: list[Any], count: int | None, fields: Mapping[str, str], what: str
-) -> list[Any]:
+def _count(found: list[Any], count: int | None, fields: Mapping[str, str], what: str) -> list[Any]:
     wanted = "at least one" if count is None else str(count)
     if (count is None and not found) or (count is not None and len(found) != count):
         about = ", ".join(f"{name}={value!r}" for name, value in fields.items()) or "any"

@@ -120,10 +120,10 @@ class Timer:
 
 
 def _trim(journal: Journal) -> None:
-    options = settings.MAILQUEUE
+    config = settings.MAILQUEUE
     for state in State:
         if state.final:
-            keep = options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED
+            keep = config.KEEP_SENT if state is State.SENT else config.KEEP_FAILED
             # In small bites, so that nobody has to wait for the server; the rest comes next time.
             for _ in range(_BITES):
                 if journal.trim(state, keep, _BITE) < _BITE:

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from mailqueue.mail.rendering import simple as fastpath
 from mailqueue.mail.rendering.render import built_bytes
-from mailqueue.mail.rendering.simple import is_sound, written
+from mailqueue.mail.rendering.simple import is_sound, write
 from mailqueue.queue.payload.part import dump_part, load_part
 from tests import profiles
 from tests.contracts.roundtrip import family
@@ -367,7 +367,7 @@ def main(name: str, profile: str, seed: str) -> None:
     @given(messages(mail), st.sampled_from([False, False, True]), st.sampled_from([False, True]))
     def property_(message: Any, seven_bit: bool, utf8: bool) -> None:
         seen["examples"] += 1
-        fast = written(message, "id", seven_bit=seven_bit, utf8=utf8)
+        fast = write(message, "id", seven_bit=seven_bit, utf8=utf8)
         if fast is not None:
             seen["fast"] += 1
             slow = built(message, seven_bit=seven_bit, utf8=utf8)
@@ -376,7 +376,7 @@ def main(name: str, profile: str, seed: str) -> None:
                 seen["parts"] += 1
                 for _ in range(2):
                     other = travelled(message)
-                    fast = written(other, "id", seven_bit=seven_bit, utf8=utf8)
+                    fast = write(other, "id", seven_bit=seven_bit, utf8=utf8)
                     slow = built(other, seven_bit=seven_bit, utf8=utf8)
                     assert fast in (slow, None), f"{fast!r}\n----\n{slow!r}"
                     seen["travelled"] += fast is not None

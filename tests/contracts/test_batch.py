@@ -84,9 +84,9 @@ def test_more_are_claimed_before_they_are_needed(journal):
     """The answer is there by then, and the leases of all of them are prolonged."""
     batch = batch_of(journal)
     *_, sixth = islice(turns(batch), 6)
-    assert batch.held.keys() == {*IDS[:8]}
+    assert batch.claims.keys() == {*IDS[:8]}
     sixth.collect()
-    assert batch.held.keys() == {*IDS[:16]}
+    assert batch.claims.keys() == {*IDS[:16]}
 
 
 def test_a_message_that_lost_its_worker_is_claimed_alone(journal):
@@ -111,7 +111,7 @@ def test_who_has_looked_at_a_message_that_lost_its_worker_asks_for_no_more(journ
     assert before.following.claim.is_suspect
     before.look_further()
     before.collect()
-    assert batch.held.keys() == {*IDS[:3]}
+    assert batch.claims.keys() == {*IDS[:3]}
 
 
 def test_a_message_comes_again_before_those_that_were_not_claimed_yet(journal):
@@ -270,11 +270,11 @@ def test_a_task_whose_journal_had_no_more_asks_a_little_later(journal, clock):
     sent(journal, ["fourth"])
     third.look_further()
     third.collect()
-    assert batch.held.keys() == {"named", "second", "third"}
+    assert batch.claims.keys() == {"named", "second", "third"}
     clock.now += 0.003
     third.look_further()
     third.collect()
-    assert batch.held.keys() == {"named", "second", "third", "fourth"}
+    assert batch.claims.keys() == {"named", "second", "third", "fourth"}
 
 
 def test_a_task_whose_journal_had_more_asks_on(journal, clock):
@@ -283,7 +283,7 @@ def test_a_task_whose_journal_had_more_asks_on(journal, clock):
     batch = batch_of(journal, ["named"], 99)
     *_, last = islice(turns(batch), 8)
     last.collect()
-    assert len(batch.held) == 1 + 2 * 8
+    assert len(batch.claims) == 1 + 2 * 8
 
 
 @pytest.mark.parametrize("turn", range(1, 12))
@@ -306,7 +306,7 @@ def test_an_answer_that_is_lost_leaves_its_messages_to_their_leases(journal, red
         proxy.hold_replies()
         assert before + until_the_journal_is_away(batch) == IDS[:8]
         assert journal.counts()[State.SENDING] == 16
-        assert batch.held.keys() == {*IDS[:8]}
+        assert batch.claims.keys() == {*IDS[:8]}
 
 
 def until_the_journal_is_away(batch: Batch) -> list[str]:

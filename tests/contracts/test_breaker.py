@@ -60,7 +60,7 @@ def test_a_failure_of_one_worker_keeps_all_away(breaker, clock):
     """From that mailer, and from no other; all are told why."""
     one, other = breaker(), breaker()
     assert one.look() == other.ask() == (0, True, "")
-    assert one.failed(REFUSED) == 1
+    assert one.note_failure(REFUSED) == 1
     clock.advance(0.25)
     assert other.look() == other.ask() == (0.75, False, "can't connect")
     assert breaker(mailer="another").look().closed
@@ -75,7 +75,7 @@ def test_a_pause_ends_by_the_servers_own_time(client):
     """The first one after a second, if nobody says so before."""
     one = SharedBreaker(client, MAILER, chance=lambda: 0.5)
     before = now_on(client) - timedelta(milliseconds=1)  # the script knows no microseconds
-    assert one.failed(REFUSED) == 1
+    assert one.note_failure(REFUSED) == 1
     wait_until(lambda: one.look().wait == 0, 30)
     assert now_on(client) - before >= timedelta(seconds=1)
     assert not one.look().closed
@@ -90,7 +90,7 @@ def test_each_failure_doubles_the_pause_up_to_a_limit(breaker, client, clock):
     ]:
         seen = []
         for _ in expected:
-            one.failed(trouble)
+            one.note_failure(trouble)
             seen.append(paused_for(client, clock))
             end_pause(client, clock)
         assert seen == expected
@@ -101,7 +101,7 @@ def test_the_pause_is_spread(breaker, client, clock):
     """By a tenth to either side, so that mailers that failed at once aren't tried at once."""
     for chance, expected in [(0.0, 54), (1.0, 66)]:
         one = breaker(chance=chance)
-        one.failed(LOGIN)
+        one.note_failure(LOGIN)
         assert paused_for(client, clock) == expected
         one.close()
 
@@ -109,13 +109,13 @@ def test_the_pause_is_spread(breaker, client, clock):
 def test_failures_of_workers_that_had_begun_before_are_one(breaker, client):
     """Twenty processes that meet a dead server at once don't make an hour of a second."""
     for _ in range(20):
-        breaker().failed(REFUSED)
+        breaker().note_failure(REFUSED)
     assert troubles(client, Sealer())[0].failures == 1
 
 
 def test_of_many_that_ask_exactly_one_may_try(breaker, client, clock):
     """When the pause is over; the others wait for what comes of it."""
-    breaker().failed(REFUSED)
+    breaker().note_failure(REFUSED)
     end_pause(client, clock)
     may: list[bool] = []
     barrier = threading.Barrier(16)
@@ -136,7 +136,7 @@ def test_of_many_that_ask_exactly_one_may_try(breaker, client, clock):
 def test_looking_uses_up_no_permission(breaker, client, clock):
     """Whoever only wants to know whether there is any use in it keeps nobody from trying."""
     one, other = breaker(), breaker()
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     end_pause(client, clock)
     assert one.look().wait == one.look().wait == 0
     assert not one.look().closed
@@ -147,7 +147,7 @@ def test_looking_uses_up_no_permission(breaker, client, clock):
 def test_a_worker_that_dies_while_it_tries_does_not_end_all_tries(breaker, client, clock):
     """After its patience another may."""
     one, other = breaker(), breaker()
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     end_pause(client, clock)
     assert one.ask().wait == 0
     clock.advance(59.999)
@@ -167,10 +167,10 @@ def test_asking_a_closed_breaker_keeps_nobody_away(breaker, client):
 def test_a_try_that_fails_is_over(breaker, client, clock):
     """The next one comes after the pause, also where the patience would have lasted longer."""
     one = breaker()
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     end_pause(client, clock)
     assert one.ask().wait == 0
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     clock.advance(1.999)
     assert one.look().wait > 0
     clock.advance(0.001)
@@ -180,9 +180,9 @@ def test_a_try_that_fails_is_over(breaker, client, clock):
 def test_what_is_shown_begins_with_the_first_failure(breaker, client, clock):
     """A mailer in trouble shows since when, how often, and until when, whatever the chance."""
     one, since = breaker(chance=1 / 3), clock.after(0)
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     end_pause(client, clock)
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     (trouble,) = troubles(client, Sealer())
     assert (trouble.since, trouble.failures) == (since, 2)
     assert timedelta(seconds=1.9) < trouble.not_before - clock.after(0) < timedelta(seconds=2)
@@ -192,12 +192,12 @@ def test_success_closes_it_for_all(breaker, client, clock, caplog):
     """Only of the one that tries: a connection from before says nothing about new ones."""
     caplog.set_level(logging.INFO)
     one, other = breaker(), breaker()
-    one.failed(REFUSED)
-    other.succeeded()
+    one.note_failure(REFUSED)
+    other.note_success()
     assert not one.look().closed
     end_pause(client, clock)
     assert one.ask().wait == 0
-    one.succeeded()
+    one.note_success()
     assert other.look() == (0, True, "")
     assert "mailer smtp.example.com:25 works again" in caplog.text
     assert client.keys("*:breaker") == []
@@ -206,11 +206,11 @@ def test_success_closes_it_for_all(breaker, client, clock, caplog):
 def test_an_alarm_is_raised_once_and_ends_with_success(breaker, client, clock, caplog):
     """However many workers meet it; one line at the level ERROR."""
     one, other = breaker(), breaker()
-    one.failed(REFUSED)
-    other.failed(LOGIN)  # also when the breaker is open already
-    other.failed(LOGIN)
+    one.note_failure(REFUSED)
+    other.note_failure(LOGIN)  # also when the breaker is open already
+    other.note_failure(LOGIN)
     end_pause(client, clock)
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     errors = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert len(errors) == 1
     assert "our own mistake: 535 no" in errors[0].getMessage()
@@ -222,16 +222,16 @@ def test_an_alarm_is_raised_once_and_ends_with_success(breaker, client, clock, c
     )
     end_pause(client, clock)
     one.ask()
-    one.succeeded()
+    one.note_success()
     assert troubles(client, Sealer()) == []
 
 
 def test_a_start_may_try_at_once_what_was_our_mistake(breaker):
     """It may mend it; a server that is away is not helped by workers that start."""
     one = breaker()
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     assert not one.hasten()
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     assert one.hasten()
     assert breaker().ask().wait == 0
 
@@ -239,7 +239,7 @@ def test_a_start_may_try_at_once_what_was_our_mistake(breaker):
 def test_a_start_waits_for_nobody_who_tries_what_was_our_mistake(breaker, client, clock):
     """It may have mended it, which whoever tries in vain since before knows nothing of."""
     one, other = breaker(), breaker()
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     end_pause(client, clock)
     assert one.ask().wait == 0
     assert other.ask().wait > 0
@@ -251,7 +251,7 @@ def test_an_operator_may_close_it(breaker):
     """And is told whether there was anything to close."""
     one = breaker()
     assert not one.close()
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     assert one.close()
     assert one.look().closed
 
@@ -259,9 +259,9 @@ def test_an_operator_may_close_it(breaker):
 def test_it_is_forgotten_when_nobody_fails_any_more(breaker, client, clock):
     """A mailer that has no mail, or another name, must not be in alarm for ever."""
     one = breaker()
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     end_pause(client, clock)
-    one.failed(LOGIN)
+    one.note_failure(LOGIN)
     clock.advance(3600)
     assert not one.look().closed
     clock.advance(0.001)
@@ -276,14 +276,14 @@ def test_without_the_journal_a_worker_has_its_own(unused_port, trouble):
     now = [0.0]
     one = SharedBreaker(away, "m", chance=lambda: 0.5, clock=lambda: now[0])
     assert one.ask() == (0, True, "")
-    first = one.failed(trouble)
+    first = one.note_failure(trouble)
     assert first == (60 if trouble is LOGIN else 1)
     now[0] += first / 2
     assert one.look() == one.ask() == (first / 2, False, trouble.reply)
     now[0] += first / 2
     assert one.ask().wait == 0
-    assert one.failed(trouble) == 2 * first
-    one.succeeded()
+    assert one.note_failure(trouble) == 2 * first
+    one.note_success()
     assert one.look().closed
 
 
@@ -293,17 +293,17 @@ def test_the_local_one_doubles_its_pause_too():
     one = LocalBreaker(clock=lambda: now[0], chance=lambda: 0.5)
     pauses = []
     for _ in range(8):
-        pauses.append(one.failed(REFUSED))
+        pauses.append(one.note_failure(REFUSED))
         now[0] += pauses[-1]
         assert one.ask().wait == 0
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
-    one.succeeded()
-    assert one.failed(LOGIN) == 60
+    one.note_success()
+    assert one.note_failure(LOGIN) == 60
 
 
 def test_a_connection_in_a_pause_is_not_opened(breaker, client, clock):
     """Not even once; the reason is the one that the breaker was opened with."""
-    breaker().failed(LOGIN)
+    breaker().note_failure(LOGIN)
 
     def never() -> None:
         raise AssertionError("opened")
@@ -321,15 +321,15 @@ def test_a_connection_in_a_pause_is_not_opened(breaker, client, clock):
 def test_a_connection_that_works_closes_the_breaker_too(breaker, client, clock):
     """While in doubt: the others needn't wait until one of them is let through to try."""
     one, other = breaker(), breaker(clock=lambda: clock.seconds)
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     other.watch()
-    other.succeeded()
+    other.note_success()
     assert not one.look().closed  # in its pause, an old connection proves nothing
     clock.advance(0.999)
     other.watch()  # too soon for another look
     clock.advance(0.001)
-    other.succeeded()
+    other.note_success()
     assert not one.look().closed
     other.watch()
-    other.succeeded()
+    other.note_success()
     assert one.look().closed

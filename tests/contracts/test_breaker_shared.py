@@ -32,9 +32,9 @@ def test_a_closed_breaker_keeps_nobody_away(client):
 def test_trouble_began_with_its_first_failure(client):
     """People are told since when a mailer can't be used, however often it was tried since."""
     one = SharedBreaker(client, NAME, pauses=PAUSES)
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     client.hset(KEY, mapping={"not_before": 0, "since": 1000})
-    one.failed(REFUSED)
+    one.note_failure(REFUSED)
     (trouble,) = troubles(client, Sealer())
     assert (trouble.failures, trouble.since.timestamp()) == (2, 1)
 
@@ -44,7 +44,7 @@ def test_what_a_server_said_is_sealed(client, trouble):
     """With SECRET_KEYS nothing that names a person lies readable in the journal's server."""
     sealer = Sealer([Fernet.generate_key().decode()])
     one = SharedBreaker(client, NAME, sealer, pauses=PAUSES)
-    one.failed(trouble)
+    one.note_failure(trouble)
     assert "ann@example.com" not in str(client.hgetall(KEY))
     assert one.look().reason == trouble.reply
 
@@ -52,7 +52,7 @@ def test_what_a_server_said_is_sealed(client, trouble):
 def test_without_the_journal_a_worker_that_failed_asks_in_vain(unused_port):
     """Its own breaker keeps it from the mailer, also where it would open a connection."""
     alone = SharedBreaker(connect(f"redis://127.0.0.1:{unused_port}/0", 0.5), NAME, pauses=PAUSES)
-    alone.failed(REFUSED)
+    alone.note_failure(REFUSED)
     found = alone.ask()
     assert found.wait > 0
     assert found[1:] == (False, REFUSED.reply)

@@ -99,9 +99,9 @@ def test_an_open_connection_goes_on_while_no_new_one_may_be_opened(journal, serv
     breaker = LocalBreaker()
     with connected(server, breaker=breaker) as connection:
         sends(journal, connection, "a")
-        breaker.failed(ServerTrouble("421 going down"))
+        breaker.note_failure(ServerTrouble("421 going down"))
         sends(journal, connection, "b")
-        breaker.failed(ServerTrouble("421 going down"))
+        breaker.note_failure(ServerTrouble("421 going down"))
         connection.close()
         post(journal, letter(), "c")
         assert deliver(journal, connection, ["c"]) == {}

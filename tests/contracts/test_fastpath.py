@@ -18,7 +18,7 @@ import pytest
 from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.rendering import simple as fastpath
 from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
-from mailqueue.mail.rendering.simple import is_sound, written
+from mailqueue.mail.rendering.simple import is_sound, write
 from mailqueue.queue import payload
 from mailqueue.queue.payload.blob import BlobCache, BlobCollector
 from tests import profiles
@@ -132,10 +132,10 @@ def test_the_usual_shapes_take_the_fast_path(shape: str, way: dict[str, bool]) -
     """They are written there, twice the same, and as message() has them."""
     message = SIMPLE[shape]()
     message.encoding = "iso-8859-1" if shape == "another charset" else None
-    fast = written(message, "id", **way)
-    assert fast == written(message, "id", **way)
+    fast = write(message, "id", **way)
+    assert fast == write(message, "id", **way)
     assert fast == built_bytes(message, "id", **way)
-    assert fast != written(message, "another", **way) or b"multipart" not in fast
+    assert fast != write(message, "another", **way) or b"multipart" not in fast
 
 
 @pytest.mark.parametrize("length", [*range(1, 5), *range(60, 90), 997, 998, 999])
@@ -153,7 +153,7 @@ def test_every_length_around_the_limit_of_a_line(length: int) -> None:
         attachments=[(f"{word}.pdf", word.encode(), "application/pdf"), (word, word, "text/plain")],
     )
     assert is_sound(message)
-    assert written(message, "id") == built_bytes(message, "id")
+    assert write(message, "id") == built_bytes(message, "id")
 
 
 class Welcome(EmailMessage):
@@ -230,7 +230,7 @@ UNUSUAL: dict[str, Callable[[], Any]] = {
 def test_the_other_shapes_do_not(shape: str) -> None:
     """There message() decides, and says what is wrong where something is."""
     message = UNUSUAL[shape]()
-    assert written(message, "id") is None
+    assert write(message, "id") is None
 
 
 @pytest.mark.parametrize("shape", [shape for shape in UNUSUAL if "line's end" in shape])
@@ -248,7 +248,7 @@ def test_a_class_that_replaces_nothing_takes_the_fast_path() -> None:
     """With what it says for all its messages."""
     message = Welcome("Ann")
     assert is_sound(message)
-    fast = written(message, "id")
+    fast = write(message, "id")
     assert fast == built_bytes(message, "id")
     assert b"text/html" in fast
 
@@ -279,7 +279,7 @@ def test_what_templates_and_translations_give_is_text(kind: Any) -> None:
     message = EmailMultiAlternatives(kind("News"), kind(TEXT), to=["a@b.c"], headers=HEADERS)
     message.attach_alternative(kind(HTML), "text/html")
     assert is_sound(message)
-    assert written(message, "id") == built_bytes(message, "id")
+    assert write(message, "id") == built_bytes(message, "id")
 
 
 def test_a_message_that_is_sound_is_not_built_to_be_queued(monkeypatch) -> None:
@@ -364,10 +364,10 @@ def test_a_part_that_is_changed_is_written_as_it_is_then() -> None:
     """What is kept of it belongs to what it said before."""
     part = logo(cid="<one>")
     message = changed(attachments=[part])
-    assert b"<one>" in (written(message, "id") or b"")
+    assert b"<one>" in (write(message, "id") or b"")
     part.replace_header("Content-ID", "<two>")
     part.set_payload("bmV3\n")
-    assert written(message, "id") == built_bytes(message, "id")
+    assert write(message, "id") == built_bytes(message, "id")
 
 
 def test_a_part_that_is_changed_changes_in_no_other_message() -> None:
@@ -381,4 +381,4 @@ def test_a_part_that_is_changed_changes_in_no_other_message() -> None:
     part.set_payload("bWluZQ==")
     part.policy = compat32
     for message in (other, load()):
-        assert written(message, "id") == built_bytes(message, "id") == before
+        assert write(message, "id") == built_bytes(message, "id") == before

@@ -196,7 +196,7 @@ def forged(place: str, injected: str) -> str:
     (message,) = letters(1)
     message.attach("a.txt", "content", "text/plain")
     message.cc = message.bcc = message.reply_to = ["ann@example.com"]
-    found = payload.parsed(payload.dumps(message, "forged"))
+    found = payload.parse(payload.dumps(message, "forged"))
     bad = spoiled(place, injected) if "attach" not in place and "file" not in place else None
     match place:
         case "file name":

@@ -19,7 +19,7 @@ def task(producer) -> Iterator[list[dict[str, str]]]:
     """The messages that a task names, whose mailer another worker has found in trouble."""
     messages = letters(3)
     get_connection().send_messages(messages)
-    shared_breaker().failed(ServerTrouble("421 down"))
+    shared_breaker().note_failure(ServerTrouble("421 down"))
     yield [{"id": message.mailqueue_id} for message in messages]
     close_connections()
 

@@ -244,7 +244,7 @@ def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
     blobs = BlobCollector(threshold)
     text = payload.dumps(PAYLOADS[kind](), "an-id", blobs)
     assert bool(blobs.contents) == (kind == "everything" and threshold == 0)
-    for found in (json.loads(text), payload.parsed(text)):
+    for found in (json.loads(text), payload.parse(text)):
         errors = [str(error) for error in Draft202012Validator(SCHEMA).iter_errors(found)]
         assert errors == []
 
@@ -263,7 +263,7 @@ def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
 )
 def test_the_schema_refuses(change: dict[str, Any]) -> None:
     """A schema that takes anything would show nothing."""
-    found = payload.parsed(payload.dumps(with_everything(), "an-id"))
+    found = payload.parse(payload.dumps(with_everything(), "an-id"))
     assert not Draft202012Validator(SCHEMA).is_valid(found | change)
 
 

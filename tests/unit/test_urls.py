@@ -13,7 +13,7 @@ from mailqueue import configure
 from mailqueue.conf.server import (
     broker_url,
     journal_url,
-    redacted,
+    redact,
     socket_path,
     uses_embedded_server,
 )
@@ -101,7 +101,7 @@ def test_without_settings_both_are_on_the_embedded_server(
 )
 def test_passwords_are_taken_out(url: str, shown: str) -> None:
     """In every place where a URL may have one; the rest stays to be recognised."""
-    assert redacted(url) == shown
+    assert redact(url) == shown
 
 
 def test_a_deep_home_has_its_socket_elsewhere(

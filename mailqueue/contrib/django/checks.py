@@ -80,13 +80,13 @@ def _check_delivery() -> Iterator[CheckMessage]:
 
 def _delivering_backend() -> tuple[str | None, str]:
     """The path of the backend by which a worker delivers, and the setting that names it."""
-    queue = settings.MAILQUEUE
-    if queue.USING is None:
-        return queue.BACKEND, "MAILQUEUE['BACKEND']"
-    source = f"MAILQUEUE['USING'] = {queue.USING!r}"
-    if queue.USING == "default" and not settings.MAILERS:
+    config = settings.MAILQUEUE
+    if config.USING is None:
+        return config.BACKEND, "MAILQUEUE['BACKEND']"
+    source = f"MAILQUEUE['USING'] = {config.USING!r}"
+    if config.USING == "default" and not settings.MAILERS:
         return settings.EMAIL_BACKEND, source
-    return _path_of(settings.MAILERS.get(queue.USING)), source
+    return _path_of(settings.MAILERS.get(config.USING)), source
 
 
 def _path_of(mailer: Any) -> str | None:
@@ -103,8 +103,8 @@ def _check_mailer_is_named() -> Iterator[CheckMessage]:
     From Django 6.1 on, EMAIL_HOST and the like don't exist beside MAILERS: without USING, a worker
     would find their defaults and deliver to port 25 of its own machine.
     """
-    queue = settings.MAILQUEUE
-    if settings.MAILERS and queue.USING is None and queue.BACKEND == _DEFAULT_BACKEND:
+    config = settings.MAILQUEUE
+    if settings.MAILERS and config.USING is None and config.BACKEND == _DEFAULT_BACKEND:
         yield Warning(
             "MAILERS is set, and no mailer is named that delivers: workers deliver to "
             f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}.",

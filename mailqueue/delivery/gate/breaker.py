@@ -67,10 +67,10 @@ class Breaker(Protocol):
     def watch(self) -> None:
         """Say that a connection is in use: while in doubt, its next success closes the breaker."""
 
-    def failed(self, trouble: ServerTrouble) -> float:
+    def note_failure(self, trouble: ServerTrouble) -> float:
         """Open the breaker; return the seconds until it is worth while to look again."""
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         """Close the breaker."""
 
 
@@ -100,7 +100,7 @@ class LocalBreaker:
     def watch(self) -> None:
         """A breaker of one connection is closed while that is open."""
 
-    def failed(self, trouble: ServerTrouble) -> float:
+    def note_failure(self, trouble: ServerTrouble) -> float:
         first, longest = self._pauses.bounds(trouble)
         pause = min(first * 2 ** min(self._failures, 30), longest)
         self._failures += 1
@@ -108,7 +108,7 @@ class LocalBreaker:
         self._reason = trouble.reply
         return self.look().wait
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         self._failures, self._not_before = 0, 0.0
 
 
@@ -160,8 +160,8 @@ class SharedBreaker:
         view = self.look()
         self._trying = self._trying or not (view.closed or view.wait)
 
-    def failed(self, trouble: ServerTrouble) -> float:
-        wait = self._local.failed(trouble)
+    def note_failure(self, trouble: ServerTrouble) -> float:
+        wait = self._local.note_failure(trouble)
         self._trying = False
         alarm = isinstance(trouble, Misconfigured)
         first, longest = map(_ms, self._pauses.bounds(trouble))
@@ -181,8 +181,8 @@ class SharedBreaker:
             )  # fmt: skip
         return min(int(shared) / 1000, _ASK_AGAIN)
 
-    def succeeded(self) -> None:
-        self._local.succeeded()
+    def note_success(self) -> None:
+        self._local.note_success()
         if self._trying:
             self._trying = False
             try:

@@ -15,8 +15,8 @@ from ..outcome import Outcome, Reply, Verdict
 from ..transport import Turn
 from ..trouble import ChunkingRefused, ServerTrouble, StaleClaim
 from .dialogue import GarbledReply
-from .session import COMMANDS_AT_ONCE, SERVICE_NOT_AVAILABLE, Session, checked, is_refusal
-from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, written
+from .session import COMMANDS_AT_ONCE, SERVICE_NOT_AVAILABLE, Session, check_reply, is_refusal
+from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 _NOT_UNDERSTOOD = {500, 501, 502, 503, 504}  # BDAT itself, and not the message
 _WITHOUT_IT = 3600.0  # seconds for which a server that refused BDAT is sent DATA
@@ -159,7 +159,7 @@ class ByChunks:
         """What is to be written of a message that is under way from now on."""
         transaction.deadline = time.monotonic() + PHASE_TIMEOUTS[Phase.DOT]
         self._under_way.append(transaction)
-        parts = [written(commands), data, written([_RSET])]
+        parts = [encode(commands), data, encode([_RSET])]
         transaction.commands.append(_RSET)
         return parts
 
@@ -233,7 +233,7 @@ class ByChunks:
         """Write all but the end; a refusal that the server sends before that is returned."""
         command = (Phase.CHUNK, f"BDAT {len(data)}")
         transaction.commands.append(command)
-        return self._session.write_long(written([command]), data)
+        return self._session.write_long(encode([command]), data)
 
     def _write_last(self, transaction: Transaction, data: bytes) -> None:
         command = (Phase.DOT, f"BDAT {len(data)} LAST")
@@ -265,7 +265,7 @@ class ByChunks:
         # The journal waits for each message's result as long as for one final reply.
         for phase, _ in transaction.unanswered[:-1]:
             left = max(transaction.deadline - time.monotonic(), 0)
-            transaction.replies.append(checked(self._session.dialogue.read(left), phase))
+            transaction.replies.append(check_reply(self._session.dialogue.read(left), phase))
         try:
             self._check_step(self._session.reply(Phase.RSET))
         except (ConnectionError, ServerTrouble) as error:

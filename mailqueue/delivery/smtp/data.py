@@ -11,7 +11,7 @@ from ..outcome import Outcome, Reply, Verdict
 from ..transport import Turn
 from ..trouble import ServerTrouble, StaleClaim
 from .session import SERVICE_NOT_AVAILABLE, START_MAIL_INPUT, Session, is_refusal
-from .transaction import Phase, Transaction, written
+from .transaction import Phase, Transaction, encode
 
 # Seconds for the replies to the next envelope to come in with the reply to the dot before it, and
 # for the rest of a reply to come in with its beginning.
@@ -94,7 +94,7 @@ class ByData:
         data = transaction.envelope.data
         ready, self._ready = self._ready, None
         if faultpoint.is_chosen() or not self._session.is_short(transaction.envelope):
-            refusal = self._send_body(_stuffed(data))
+            refusal = self._send_body(_stuff_dots(data))
             if refusal is not None:
                 return transaction.outcome(refusal.verdict, str(refusal))
             faultpoint.passed("body")
@@ -107,7 +107,7 @@ class ByData:
 
         def end() -> _End:
             nonlocal ready
-            ready = ready or self._prepared(turn, room, data)
+            ready = ready or self._prepare_end(turn, room, data)
             return ready
 
         if not turn.commit(meanwhile=end)[0]:
@@ -116,17 +116,17 @@ class ByData:
         faultpoint.passed("commit")
         return self._send_end(transaction, end(), turn, room)
 
-    def _prepared(self, turn: Turn, room: int, data: bytes) -> _End:
+    def _prepare_end(self, turn: Turn, room: int, data: bytes) -> _End:
         """Make ready what is written next, and render the message after those that are part of it.
 
         Have the journal asked for more messages, too.
         """
-        end = _End(turn.outgoing, [*_stuffed(data), b".\r\n"])
+        end = _End(turn.outgoing, [*_stuff_dots(data), b".\r\n"])
         turn.collect()
         following = turn.ahead() if room > 1 else None
         if following is not None and self._goes_along(following.outgoing):
             end.upcoming = self._session.transaction(following.outgoing, _DATA)
-            end.parts.append(written(end.upcoming.commands))
+            end.parts.append(encode(end.upcoming.commands))
             after = following.ahead()
             if after is not None and self._session.goes_along(after.outgoing):
                 end.newest = after
@@ -178,7 +178,7 @@ class ByData:
             if end.upcoming is None:
                 self._session.goes_along(following.outgoing)  # which renders it
             else:
-                self._ready = self._prepared(following, room - 1, end.upcoming.envelope.data)
+                self._ready = self._prepare_end(following, room - 1, end.upcoming.envelope.data)
         turn.collect()
 
     def _take_up(self, upcoming: Transaction | None) -> None:
@@ -211,7 +211,7 @@ def _still_holds(ready: _End, turn: Turn, room: int) -> bool:
     return ready.upcoming is None or (room > 1 and turn.ahead() is not None)
 
 
-def _stuffed(data: bytes) -> list[bytes]:
+def _stuff_dots(data: bytes) -> list[bytes]:
     """The content with its dots doubled (RFC 5321 4.5.2); no copy where no line begins with one."""
     stuffed = data.replace(b"\r\n.", b"\r\n..")
     return [b".", stuffed] if data.startswith(b".") else [stuffed]

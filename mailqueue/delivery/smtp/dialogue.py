@@ -136,7 +136,7 @@ class Dialogue:
         texts: list[str] = []
         start = 0
         while (end := self._received.find(b"\n", start)) >= 0:
-            line, is_last = _parsed(bytes(self._received[start:end]))
+            line, is_last = _parse_line(bytes(self._received[start:end]))
             start = end + 1
             if is_last:
                 del self._received[:start]
@@ -178,7 +178,7 @@ def _after(sent: int, parts: Sequence[memoryview]) -> list[memoryview]:
 
 
 @lru_cache(maxsize=256)  # most of what a server says it has said before
-def _parsed(line: bytes) -> tuple[Reply, bool]:
+def _parse_line(line: bytes) -> tuple[Reply, bool]:
     """A line of a reply, and whether it is the last one."""
     line = line.removesuffix(b"\r")
     match = _REPLY_LINE.fullmatch(line)

@@ -14,7 +14,7 @@ from ..envelope import Envelope, Outgoing, render
 from ..outcome import Reply, Verdict
 from ..trouble import Misconfigured, ServerTrouble
 from .dialogue import Dialogue, GarbledReply
-from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, written
+from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 START_MAIL_INPUT = 354
@@ -142,7 +142,7 @@ class Session:
                 return
             end = [tail] if commands[-1] is transaction.commands[-1] else []
             self.refuse_unasked()
-            self.dialogue.write(written(commands), *end, timeout=self.seconds[commands[0][0]])
+            self.dialogue.write(encode(commands), *end, timeout=self.seconds[commands[0][0]])
             self.read_replies(transaction, commands)
 
     # -- the content
@@ -187,7 +187,7 @@ class Session:
 
     def reply(self, phase: Phase, within: float = math.inf) -> Reply:
         """Read the reply to a command; nonsense for a reply is the server's trouble."""
-        return checked(self.dialogue.read(min(self.seconds[phase], within)), phase)
+        return check_reply(self.dialogue.read(min(self.seconds[phase], within)), phase)
 
     def refuse_unasked(self, within: float = 0) -> None:
         """Replies that nobody asked for would be read as those to what is asked next."""
@@ -196,7 +196,7 @@ class Session:
             raise ServerTrouble(f"the server said something unasked: {reply}")
 
 
-def checked(reply: Reply, phase: Phase) -> Reply:
+def check_reply(reply: Reply, phase: Phase) -> Reply:
     """Return the reply, if it is one to that phase and none about the server itself.
 
     Raises ServerTrouble for the latter, GarbledReply for what can't be a reply to that.

@@ -40,7 +40,7 @@ PHASE_TIMEOUTS: Mapping[Phase, float] = {
 Command = tuple[Phase, str]
 
 
-def written(commands: Iterable[Command]) -> bytes:
+def encode(commands: Iterable[Command]) -> bytes:
     """The commands as they go over the wire."""
     return "".join([f"{line}\r\n" for _, line in commands]).encode("utf-8")
 
@@ -83,15 +83,15 @@ class Transaction:
 
     def outcome(self, verdict: Verdict, reply: str) -> Outcome:
         """The outcome where the recipients that were accepted share an answer."""
-        return self._spelled(self.answers, Answer(verdict, reply))
+        return self._spell(self.answers, Answer(verdict, reply))
 
     def in_doubt(self, reason: str) -> Outcome:
         """The outcome where nobody reads on: who wasn't refused may have the message."""
         doubt = Answer(Verdict.IN_DOUBT, reason)
         unanswered = dict.fromkeys(self.envelope.recipients, doubt)
-        return self._spelled({**unanswered, **self.answers}, doubt)
+        return self._spell({**unanswered, **self.answers}, doubt)
 
-    def _spelled(self, answers: Mapping[str, Answer], accepted: Answer) -> Outcome:
+    def _spell(self, answers: Mapping[str, Answer], accepted: Answer) -> Outcome:
         """By the spellings under which the message knows its recipients.
 
         Those that were accepted get the answer that is theirs together.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from email.generator import BytesGenerator
 from email.message import Message
 from email.policy import EmailPolicy, Policy
-from io import BytesIO
 from typing import Any
+
+from .generator import generate
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -24,11 +24,8 @@ def flatten(
     else:
         built = message.message()
         policy = built.policy.clone(**changes)
-    buffer = BytesIO()
-    # mangle_from_ would turn "From " at the start of a line into ">From ": that is for mbox files.
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)
     # A part that was made elsewhere may have other line ends than the policy's.
-    return _LINE_END.sub(linesep.encode(), buffer.getvalue())
+    return _LINE_END.sub(linesep.encode(), generate(built, policy))
 
 
 def flatten_for_reading(message: Any) -> bytes:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from email.generator import BytesGenerator
 from email.message import Message
 from email.policy import EmailPolicy
-from io import BytesIO
 from typing import Any
 
 from mailqueue.errors import BadHeaderError
 
-from .simple import written
+from .generator import boundary, generate
+from .simple import write
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _HEADER_END = re.compile(r"[\r\n](?![\n \t])")  # not a fold
@@ -24,7 +22,7 @@ def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: boo
     ``utf8`` leaves headers in UTF-8, which is the only way to write an address that isn't ASCII
     (RFC 6532); it needs a server with SMTPUTF8.
     """
-    data = written(message, id_, seven_bit=seven_bit, utf8=utf8)
+    data = write(message, id_, seven_bit=seven_bit, utf8=utf8)
     return built_bytes(message, id_, seven_bit=seven_bit, utf8=utf8) if data is None else data
 
 
@@ -38,10 +36,7 @@ def built_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool =
         policy = policy.clone(cte_type="7bit")
     if utf8 and isinstance(policy, EmailPolicy):
         policy = policy.clone(utf8=True)
-    buffer = BytesIO()
-    # mangle_from_ would turn "From " at the start of a line into ">From ": that is for mbox files.
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(built)
-    data = _LINE_END.sub(b"\r\n", buffer.getvalue())
+    data = _LINE_END.sub(b"\r\n", generate(built, policy))
     return data if data.endswith(b"\r\n") else data + b"\r\n"
 
 
@@ -53,7 +48,6 @@ def _refuse_injected_headers(built: Message) -> None:
 
 
 def _set_boundaries(built: Message, id_: str) -> None:
-    digest = hashlib.sha256(id_.encode()).hexdigest()[:24]
     for number, part in enumerate(built.walk()):
         if part.get_content_maintype() == "multipart" and part.get_boundary() is None:
-            part.set_boundary(f"=_{digest}_{number}")
+            part.set_boundary(boundary(id_, number))

@@ -10,19 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from email.contentmanager import raw_data_manager
-from email.generator import BytesGenerator
 from email.message import EmailMessage as PythonMessage
 from email.message import Message, MIMEPart
 from email.policy import EmailPolicy, compat32, default
 from functools import lru_cache, partial
-from hashlib import sha256
-from io import BytesIO
 from typing import Any, NamedTuple, TypeAlias
 
 from ..header import check_part, make_header, quick_policy
 from ..part import attach_content, base64_lines
 from ..text import alternative_arguments, content_arguments, text_or_binary
 from .cache import SizedCache
+from .generator import boundary, generate
 from .shape import UTF8, Attachment, Family, Shape, Unusual, shape_of
 
 _MAX_LINE = default.max_line_length or 0  # characters, without the line's end
@@ -99,7 +97,7 @@ class _Same:
         return id(self.header)
 
 
-def written(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
+def write(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
     """The bytes that ``message()`` leads to, with boundaries from ``id_``; None if it has to say.
 
     ``seven_bit`` and ``utf8`` are those of ``rendering.rendered_bytes``.
@@ -143,7 +141,7 @@ def _is_sound_field(name: str, value: str, family: Family) -> bool:
     if pattern.fullmatch(value) and "=?" not in value:
         return True
     # Python's parser may fail on it, or find a line's end that an encoded word hides.
-    return family is Family.OURS and bool(_folded(name, value, _policy(False, True), False))
+    return family is Family.OURS and bool(_fold_field(name, value, _policy(False, True), False))
 
 
 def _is_sound_attachment(given: Attachment, family: Family) -> bool:
@@ -187,7 +185,6 @@ def _pieces(shape: Shape, id_: str, policy: _Policy) -> list[bytes]:
 
 
 def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
-    boundary = f"=_{sha256(id_.encode()).hexdigest()[:24]}_"
     versions = []
     if shape.has_body:
         kind = _Kind(_build_body, shape.mimetype, shape.charset, None, policy)
@@ -198,21 +195,21 @@ def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
     if shape.alternatives:
         # Numbered as the parts are met: it is the first within what holds the attachments.
         number = 1 if shape.attachments else 0
-        versions = [_multipart(shape.alternative, versions, f"{boundary}{number}")]
+        versions = [_multipart(shape.alternative, versions, boundary(id_, number))]
     if not shape.attachments:
         return versions[0]
     attachments = [_attachment(shape, given, policy) for given in shape.attachments]
-    return _multipart(shape.mixed, [*versions, *attachments], f"{boundary}0")
+    return _multipart(shape.mixed, [*versions, *attachments], boundary(id_, 0))
 
 
-def _multipart(subtype: str, parts: list[_Part], boundary: str) -> _Part:
+def _multipart(subtype: str, parts: list[_Part], limit: str) -> _Part:
     pieces: list[bytes] = []
-    between = f"\r\n--{boundary}\r\n".encode()
+    between = f"\r\n--{limit}\r\n".encode()
     for part in parts:
         pieces += (between, part.head, b"\r\n", *part.content)
     pieces[0] = between[2:]
-    pieces.append(f"\r\n--{boundary}--\r\n".encode())
-    head = f'Content-Type: multipart/{subtype}; boundary="{boundary}"\r\n'
+    pieces.append(f"\r\n--{limit}--\r\n".encode())
+    head = f'Content-Type: multipart/{subtype}; boundary="{limit}"\r\n'
     return _Part(head.encode(), tuple(pieces))
 
 
@@ -234,10 +231,10 @@ def _field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
         pattern = _PATTERNS.get(name.lower(), _WORDS)
         if pattern.fullmatch(value):
             return line
-    return _folded(name, value, policy, as_python)
+    return _fold_field(name, value, policy, as_python)
 
 
-def _folded(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+def _fold_field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
     fold = _fold if len(value) <= _LONGEST_KEPT_FIELD else _fold.__wrapped__
     folded: str = fold(name, value, policy, as_python)
     return folded
@@ -257,7 +254,7 @@ def _fold(name: str, value: str, policy: _Policy, as_python: bool) -> str:
 
 def _attachment(shape: Shape, given: Attachment, policy: _Policy) -> _Part:
     if isinstance(given, MIMEPart):
-        return _finished(given, policy)
+        return _write_part(given, policy)
     filename, content, mimetype = given
     content, mimetype = text_or_binary(content, mimetype)
     if isinstance(content, str) and not mimetype.startswith("text/"):
@@ -271,7 +268,7 @@ def _part(kind: _Kind, content: str | bytes) -> _Part:
     lines = _lines(content, kind)
     if lines is not None:
         return _Part(_head(kind, "" if content.isascii() else "\xe9"), (lines,))
-    return _encoded_texts.get((kind, content), partial(_encoded, kind, content), _weight)
+    return _encoded_texts.get((kind, content), partial(_encode_text, kind, content), _weight)
 
 
 def _weight(part: _Part) -> int:
@@ -290,7 +287,7 @@ def _lines(text: str, kind: _Kind) -> bytes | None:
     return b"\r\n".join(lines) if len(lines) > 1 else b"\r\n"
 
 
-def _encoded(kind: _Kind, text: str) -> _Part:
+def _encode_text(kind: _Kind, text: str) -> _Part:
     """A part with a text that must be encoded."""
     # The older policy leaves headers alone, whose parsing takes longer than encoding 4 kB.
     part = MIMEPart(policy=compat32)
@@ -304,11 +301,11 @@ def _encoded(kind: _Kind, text: str) -> _Part:
     return _Part(head, (below.replace("\n", "\r\n").encode(),))
 
 
-def _finished(part: MIMEPart, policy: _Policy) -> _Part:
+def _write_part(part: MIMEPart, policy: _Policy) -> _Part:
     """A part that came as one."""
     text: str = vars(part)["_payload"]  # get_payload() would decode what is 8 bit
     if not text.isascii() or "\r" in text:
-        return _flattened(part, policy)
+        return _flatten(part, policy)
     fields = [_part_field(name, value, policy) for name, value in part.raw_items()]
     return _Part(b"".join(fields), (_once(_with_crlf, text),))
 
@@ -324,7 +321,7 @@ def _part_field(name: str, value: Any, policy: _Policy) -> bytes:
 def _kept_part_field(name: str, value: _Same, policy: _Policy) -> bytes:
     part = MIMEPart()
     part.set_raw(name, value.header)
-    return _flattened(part, policy).head
+    return _flatten(part, policy).head
 
 
 def _once(encode: Callable[[Any], bytes], content: str | bytes) -> bytes:
@@ -359,15 +356,13 @@ def _kept_head(kind: _Kind, sample: str | bytes) -> bytes:
 
 def _flat(kind: _Kind, content: str | bytes) -> _Part:
     """The part with that content as Python's email package writes it."""
-    return _flattened(kind.build(kind, content), kind.policy)
+    return _flatten(kind.build(kind, content), kind.policy)
 
 
-def _flattened(part: Message[Any, Any], policy: _Policy) -> _Part:
+def _flatten(part: Message[Any, Any], policy: _Policy) -> _Part:
     """A single part as Python's email package writes it, whatever the part's own policy."""
     check_part(part)
-    buffer = BytesIO()
-    BytesGenerator(buffer, mangle_from_=False, policy=policy).flatten(part)
-    head, end, below = buffer.getvalue().partition(b"\r\n\r\n")
+    head, end, below = generate(part, policy).partition(b"\r\n\r\n")
     if not end:
         raise Unusual("a part without headers")
     return _Part(head + b"\r\n", (below,))

@@ -1,5 +1,5 @@
 """A message as JSON."""
 
-from .codec import digest, dumps, is_packed, loads, parsed, summary
+from .codec import digest, dumps, is_packed, loads, parse, summary
 
-__all__ = ["digest", "dumps", "is_packed", "loads", "parsed", "summary"]
+__all__ = ["digest", "dumps", "is_packed", "loads", "parse", "summary"]

@@ -80,15 +80,15 @@ class Blob:
     @property
     def data(self) -> bytes:
         """The bytes that the text stands for: the same object each time."""
-        data: bytes = self._decoded(_BASE64)
+        data: bytes = self._decode(_BASE64)
         return data
 
     @property
     def json(self) -> Any:
         """What the text says as JSON: the same object each time, for nobody to change."""
-        return self._decoded(_JSON)
+        return self._decode(_JSON)
 
-    def _decoded(self, form: _Form) -> Any:
+    def _decode(self, form: _Form) -> Any:
         kept = self._kept  # once, since another thread may replace it
         if kept[0] is not form:
             kept = self._kept = form, form.decode(kept[0].encode(kept[1]))
@@ -103,11 +103,11 @@ class BlobCache:
 
     def get(self, name: str, fetch: Callable[[str], str | None]) -> Blob:
         """Return a content. Raises PayloadError where it is gone or damaged."""
-        blob, _ = self._kept.get(name, partial(_fetched, name, fetch), lambda fetched: fetched[1])
+        blob, _ = self._kept.get(name, partial(_fetch, name, fetch), lambda fetched: fetched[1])
         return blob
 
 
-def _fetched(name: str, fetch: Callable[[str], str | None]) -> tuple[Blob, int]:
+def _fetch(name: str, fetch: Callable[[str], str | None]) -> tuple[Blob, int]:
     """A content and its length."""
     content = fetch(name)
     if content is None:

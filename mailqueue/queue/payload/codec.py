@@ -96,7 +96,7 @@ def dumps(
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
-    text = _compressed(text, id_)
+    text = _compress(text, id_)
     size = len(text.encode()) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
     if size > limit:
@@ -114,7 +114,7 @@ def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
     payload of a known version, or that refers to an attachment that is gone.
     """
     try:
-        found = parsed(text)
+        found = parse(text)
         return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found, blob)
     except PayloadError:
         raise
@@ -124,7 +124,7 @@ def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
         raise PayloadError(f"the payload can't be read: {error}") from error
 
 
-def parsed(text: str) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
     """Return a payload's fields, decompressed. Raises PayloadError for another version."""
     found = quickjson.loads(text)
     if not isinstance(found, dict):
@@ -144,7 +144,7 @@ def parsed(text: str) -> dict[str, Any]:
     return inner
 
 
-def _compressed(text: str, id_: str) -> str:
+def _compress(text: str, id_: str) -> str:
     """The payload compressed, where that saves at least a third."""
     if len(text) < _WORTH_COMPRESSING:
         return text
