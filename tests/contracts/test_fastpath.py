@@ -352,9 +352,9 @@ def test_a_shared_part_is_written_once(monkeypatch) -> None:
     load = travelling(logo(os.urandom(100_000)))
     policy = fastpath._policy(False, False)
     (one,), (other,) = load().attachments, load().attachments
-    first = fastpath._finished(one, policy)
-    monkeypatch.delattr(fastpath, "_flattened")
-    again = fastpath._finished(other, policy)
+    first = fastpath._write_part(one, policy)
+    monkeypatch.delattr(fastpath, "_flatten")
+    again = fastpath._write_part(other, policy)
     assert one is not other
     assert again.head == first.head
     assert again.content[0] is first.content[0]
