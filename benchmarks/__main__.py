@@ -1,10 +1,11 @@
 """mailqueue beside its peers, in one run: run it with `make bench`.
 
 `make bench BENCH_ARGS="--quick"` only shows that everything works; `--only list` measures one
-scenario (`--list` names them), `--rounds 5` more often. A run of everything rewrites the tables in
-`docs/performance.md` and the chart beside it; with `--write`, another run does too. The exit status
-is 1 where a message was lost, came twice or came wrong, and with `--strict` where a target is
-missed.
+scenario (`--list` names them), `--rounds 5` more often. `--before CHECKOUT` measures mailqueue
+beside another version of it, which lies there with a virtual environment of its own. A run of
+everything rewrites the tables in `docs/performance.md` and the chart beside it; with `--write`,
+another run does too. The exit status is 1 where a message was lost, came twice or came wrong, and
+with `--strict` where a target is missed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.chart import chart
@@ -40,6 +41,8 @@ def main() -> None:
     end_orderly()
     options = arguments()
     scenarios = chosen(options.only, quick=options.quick)
+    if options.before:
+        scenarios = [replace(one, before=options.before.absolute()) for one in scenarios]
     if options.list:
         print(*(f"{scenario.key:<12} {scenario.title}" for scenario in scenarios), sep="\n")
         return
@@ -52,7 +55,7 @@ def main() -> None:
     report = f"{where}\n\n{tables(results, _TITLES)}\n"
     found = list(targets(results))
     print(f"\n{report}", "Targets:", *found, sep="\n")
-    if options.write or not (options.quick or options.only):
+    if options.write or not (options.quick or options.only or options.before):
         write(report, results)
     good = all(found.is_good for found in results.measurements)
     if options.quick:
@@ -70,6 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="NAME")
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     parser.add_argument("--rounds", type=int, default=0, help="3, or 1 with --quick")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another version of ours")
     parser.add_argument("--strict", action="store_true", help="fail where a target is missed")
     parser.add_argument("--write", action="store_true", help="rewrite docs/performance.md")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json")

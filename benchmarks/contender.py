@@ -6,30 +6,39 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import redis
 
-from benchmarks.process import Program, cpu_seconds, family, memory
+from benchmarks.process import ROOT, Program, cpu_seconds, family, memory
 from mailqueue.conf.server import socket_path
 from mailqueue.local.embedded import EmbeddedServer
 
 OURS, CELERY_EMAIL, BARE = "mailqueue", "django-celery-email", "bare smtplib"
+BEFORE = ", before"  # what another version of ours is called
 _QUIET, _PAUSE, _PATIENCE = 4, 0.05, 60.0  # looks without work, seconds between, seconds at most
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A row of the table. ``port`` is the kind of server that it needs."""
+    """A row of the table. ``port`` is the kind of server that it needs.
+
+    Ours may be another version, which lies in ``checkout`` with an environment of its own.
+    """
 
     name: str
     library: str
     processes: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     port: str = "pipelining"
+    checkout: Path | None = None
+
+    def before(self, checkout: Path) -> Contender:
+        """The same of another version."""
+        return replace(self, name=self.name + BEFORE, checkout=checkout)
 
     @property
     def is_ours(self) -> bool:
@@ -84,7 +93,7 @@ class Running:
     ) -> None:
         self.contender = contender
         self.home = directory
-        self.python = Path(sys.executable) if self._is_from_here else peers
+        self.python = self._python(peers)
         self.environment = self._environment(ports[contender.port])
         self.stack = ExitStack()
         self.client: redis.Redis | None = None
@@ -93,6 +102,11 @@ class Running:
     @property
     def _is_from_here(self) -> bool:
         return self.contender.library in {OURS, BARE}
+
+    def _python(self, peers: Path) -> Path:
+        if self.contender.checkout is not None:
+            return self.contender.checkout / ".venv" / "bin" / "python"
+        return Path(sys.executable) if self._is_from_here else peers
 
     def __enter__(self) -> Running:
         self.home.mkdir(parents=True)
@@ -131,7 +145,8 @@ class Running:
         }
 
     def _program(self, name: str, *words: str) -> Program:
-        return Program([self.python, *words], self.home / f"{name}.log", **self.environment)
+        log, cwd = self.home / f"{name}.log", self.contender.checkout or ROOT
+        return Program([self.python, *words], log, cwd, **self.environment)
 
     def _start_worker(self, stack: ExitStack) -> Program | None:
         if self.contender.has_celery:

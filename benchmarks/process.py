@@ -38,12 +38,14 @@ def clean_environment(**variables: str) -> dict[str, str]:
 class Program:
     """A child process with a log of its own; ``ask`` needs it to call ``answer_requests``."""
 
-    def __init__(self, command: Iterable[object], log: Path, **environment: str) -> None:
+    def __init__(
+        self, command: Iterable[object], log: Path, cwd: Path = ROOT, **environment: str
+    ) -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in command],
-                cwd=ROOT,
+                cwd=cwd,
                 env=clean_environment(**environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from benchmarks.contender import BARE, CELERY_EMAIL, CONTENDERS
+from benchmarks.contender import BARE, BEFORE, CELERY_EMAIL, CONTENDERS
 
 _LIBRARIES = {contender.name: contender.library for contender in CONTENDERS}
 
@@ -75,7 +75,8 @@ class Results:
     def contenders(self, scenario: str) -> list[str]:
         """Who took part, in the order of the table."""
         found = {m.contender for m in self.measurements if m.scenario == scenario}
-        return [contender.name for contender in CONTENDERS if contender.name in found]
+        names = [name for one in CONTENDERS for name in (one.name, one.name + BEFORE)]
+        return [name for name in names if name in found]
 
     def scenarios(self) -> list[str]:
         """What was measured, in the order in which it was."""
@@ -88,8 +89,14 @@ class Results:
 
     def best(self, scenario: str, library: str) -> str:
         """The fastest contender of that library, by its median; '' where none took part."""
-        names = [name for name in self.contenders(scenario) if _LIBRARIES[name] == library]
+        names = [name for name in self.contenders(scenario) if _LIBRARIES.get(name) == library]
         return max(names, key=lambda name: self.median(scenario, name, "rate"), default="")
+
+    def times_before(self, scenario: str, contender: str) -> float | None:
+        """How many times as fast it is as its other version."""
+        mine = self.median(scenario, contender, "rate")
+        other = self.median(scenario, contender + BEFORE, "rate")
+        return mine / other if mine and other else None
 
     def ratio(self, scenario: str, contender: str, to: str) -> float | None:
         """How many times as fast that is as another, whose best row counts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from benchmarks.contender import CONTENDERS, Contender
 
@@ -34,15 +35,20 @@ class Scenario:
     round_trip: float = 0.0
     ours: int = 0
     in_flight: int = 0
+    before: Path | None = None
 
     @property
     def contenders(self) -> list[Contender]:
-        """Those who take part; what isn't built into mailqueue yet doesn't."""
-        return [contender for contender in CONTENDERS if contender.name in self.names]
+        """Those who take part; with a version ``before``, that and ours only."""
+        named = [contender for contender in CONTENDERS if contender.name in self.names]
+        if self.before is None:
+            return named
+        ours = [contender for contender in named if contender.is_ours]
+        return [one for each in ours for one in (each, each.before(self.before))]
 
     def number_for(self, contender: Contender) -> int:
         """How many messages that one sends."""
-        if contender.name == _IN_FLIGHT:
+        if contender.name.startswith(_IN_FLIGHT):
             return self.in_flight or self.number
         return (contender.is_ours and self.ours) or self.number
 

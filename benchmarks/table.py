@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from benchmarks.result import Results
 
@@ -15,7 +16,8 @@ def tables(results: Results, titles: Mapping[str, str]) -> str:
     lines: list[str] = []
     for scenario in results.scenarios():
         has_latency = any(m.p50 for m in results.measurements if m.scenario == scenario)
-        speed = SPEED | (LATENCY if has_latency else {})
+        has_before = any(map(partial(results.times_before, scenario), results.contenders(scenario)))
+        speed = SPEED | (BEFORE if has_before else {}) | (LATENCY if has_latency else {})
         lines += [f"### {titles[scenario]}", ""]
         lines += [*_table(results, scenario, speed), "", *_table(results, scenario, COST), ""]
     return "\n".join(lines).rstrip()
@@ -61,6 +63,11 @@ def _to_bare(results: Results, scenario: str, name: str) -> str:
     return _times(results.ratio_to_bare(scenario, name))
 
 
+def _to_before(results: Results, scenario: str, name: str) -> str:
+    ratio = results.times_before(scenario, name)
+    return NONE if ratio is None else f"{ratio:.3f}"
+
+
 def _times(ratio: float | None) -> str:
     return NONE if ratio is None else f"{ratio:.1f}" if ratio >= 2 else f"{ratio:.2f}"
 
@@ -72,6 +79,7 @@ SPEED: dict[str, Column] = {
     "times smtplib": _to_bare,
     "accepted in, s": _median("accepting"),
 }
+BEFORE: dict[str, Column] = {"times before": _to_before}
 LATENCY: dict[str, Column] = {
     "`send()` p50, ms": _median("p50", 1e3),
     "p99, ms": _median("p99", 1e3),
