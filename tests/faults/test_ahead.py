@@ -120,13 +120,15 @@ def test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record(here,
 
 def test_a_message_that_comes_back_goes_to_those_who_are_still_to_get_it(any_server, redis_url):
     """It was rendered for all before another worker took it over and served the others."""
+    # By BDAT the end of the third goes out with that of the second, or later; by DATA alone.
+    taken_over_at = "to1@example.com" if "CHUNKING" in any_server.features else "to2@example.com"
     first, late = "to3@example.com", "late@example.com"
     journal = open_journal()
     messages = letters(4)
     messages[3].to = [first, late]
 
     def script(session: Session, phase: str, command: str) -> None:
-        if phase == "dot" and recipient_of(session) == "to2@example.com":
+        if phase == "dot" and recipient_of(session) == taken_over_at:
             take_over(journal, messages[3].mailqueue_id, {first: Result(State.SENT, "250 ok")})
 
     any_server.script = script

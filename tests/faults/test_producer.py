@@ -68,7 +68,7 @@ def test_an_answer_that_got_lost_makes_one_copy(
 
 KILLED_BEFORE_PUBLISH = """
 import os, signal
-import mailqueue.backends.queue as queue
+import mailqueue.queue.producer as queue
 from mailqueue import send_mail
 
 queue.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

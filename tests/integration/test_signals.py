@@ -75,6 +75,7 @@ def test_a_worker_may_hear_the_second_while_it_handles_the_first():
     printed = printed_by("""
 import signal
 from celery import signals
+import mailqueue.tasks
 from mailqueue.worker.flag import stopping
 shutting_down = signals.worker_shutting_down
 signal.signal(signal.SIGTERM, lambda *_: shutting_down.send(sender="worker"))

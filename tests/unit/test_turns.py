@@ -17,8 +17,9 @@ WAYS = [("PIPELINING",), ("PIPELINING", "CHUNKING"), ()]
 LIMITS = Limits(max_messages=100, max_age=600, idle=600)
 
 
-def transport_to(server: ScriptedServer) -> SmtpTransport:
-    return SmtpTransport(EmailBackend(host="127.0.0.1", port=server.port))
+def transport_to(server: ScriptedServer, in_flight: int = 1) -> SmtpTransport:
+    backend = EmailBackend(host="127.0.0.1", port=server.port)
+    return SmtpTransport(backend, in_flight=in_flight)
 
 
 def only_at(phase: str, reply: bytes | str):
@@ -119,7 +120,7 @@ def test_a_server_that_refuses_bdat_gets_data_at_once(monkeypatch):
     features = ("PIPELINING", "CHUNKING")
     refusing = lambda _session, phase, _command: "502 no" if phase == "BDAT" else None  # noqa: E731
     with ScriptedServer(refusing, features) as server:
-        connection = Connection(lambda: transport_to(server), LIMITS)
+        connection = Connection(lambda: transport_to(server, in_flight=2), LIMITS)
         outcome = connection.deliver(Turn("first@example.com"))
         connection.close()
     assert outcome.answers["first@example.com"].verdict is Verdict.ACCEPTED
