@@ -24,9 +24,9 @@ class State(StrEnum):
     @property
     def final(self) -> bool:
         """Whether nothing happens to the message any more unless a person asks for it."""
-        return self in _FINAL
+        return self in FINAL
 
 
-_FINAL = {State.SENT, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED}
+# The journal's script says the same, in `queue/journal/lua/states.lua`.
 WAITING = (State.QUEUED, State.SCHEDULED, State.RETRYING, State.UNCERTAIN)
-FINAL = tuple(state for state in State if state.final)
+FINAL = (State.SENT, State.PARTIAL, State.FAILED, State.CANCELLED, State.EXPIRED)

@@ -121,7 +121,7 @@ def test_the_wheel_is_complete(built: Built) -> None:
     }
     found = {path for path in built.in_wheel() if path.parts[0] == "mailqueue"}
     assert found == expected
-    assert {"mailqueue/py.typed", "mailqueue/queue/journal/journal.lua"} <= set(map(str, found))
+    assert {"mailqueue/py.typed", "mailqueue/queue/journal/lua/head.lua"} <= set(map(str, found))
 
 
 def test_the_sdist_holds_the_repository(built: Built) -> None:

@@ -55,6 +55,13 @@ class View(NamedTuple):
     reason: str
 
 
+class Noted(NamedTuple):
+    """What a failure came to: seconds to wait, and whether the alarm is on since then."""
+
+    wait: float
+    is_new_alarm: bool
+
+
 class Breaker(Protocol):
     """What a connection asks before it opens, and tells what came of it. Nothing raises."""
 
@@ -169,17 +176,15 @@ class SharedBreaker:
         try:
             with errors_translated(self._client):
                 self._client.sadd(_MAILERS, self._mailer)
-            shared, is_new = self._call(
-                "failed", reason, int(alarm), first, longest, _jitter(self._chance)
-            )
+            noted = self._note(reason, int(alarm), first, longest, _jitter(self._chance))
         except JournalUnavailable:
             return wait
-        if is_new:
+        if noted.is_new_alarm:
             _log.error(
                 "mailer %s can't be used, and that is our own mistake: %s. Nothing fails for it; "
                 "mail waits until it is mended", self._mailer, trouble.reply,
             )  # fmt: skip
-        return min(int(shared) / 1000, _ASK_AGAIN)
+        return noted.wait
 
     def note_success(self) -> None:
         self._local.note_success()
@@ -208,7 +213,11 @@ class SharedBreaker:
     def _view(self, operation: str, *arguments: int) -> View:
         wait, failures, reason = self._call(operation, *arguments)
         shown = readable(reason, self._sealer.open) if reason else ""
-        return View(min(int(wait) / 1000, _ASK_AGAIN), not failures, shown)
+        return View(_pause(wait), not failures, shown)
+
+    def _note(self, *failure: str | float) -> Noted:
+        wait, is_new_alarm = self._call("failed", *failure)
+        return Noted(_pause(wait), bool(is_new_alarm))
 
     def _call(self, operation: str, *arguments: str | float) -> Any:
         return self._script.call(_key(self._mailer), [operation, *arguments])
@@ -246,6 +255,11 @@ def troubles(client: Client, sealer: Sealer) -> list[Trouble]:
         for name, row in zip(names, rows, strict=True)
         if row
     ]
+
+
+def _pause(wait: int | str) -> float:
+    """The seconds until it is worth while to look again."""
+    return min(int(wait) / 1000, _ASK_AGAIN)
 
 
 def _key(mailer: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeVar
 
 import redis
 
@@ -17,15 +17,27 @@ from mailqueue.store.sealing import Sealer
 from .. import quickjson
 from ..payload.blob import sha256
 from .reader import QUEUES, Reader, ms
-from .record import Accepted, Change, Claim, Due, Entry, Settled, Settlement
+from .record import (
+    Accepted,
+    Advanced,
+    Change,
+    Claim,
+    Claimed,
+    Due,
+    Entry,
+    Missing,
+    Settled,
+    Settlement,
+    Taken,
+)
+from .replies import read_accepted, read_advanced, read_changes, read_claimed, read_due, read_taken
 from .rows import dump_results, read_results
 
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
 _TRIES_TO_STORE = 5
 _ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 _CHANGE_AT_ONCE = 500  # likewise
-# What reads the answer of a claim: the claims, and the number that comes with them.
-Claiming: TypeAlias = Callable[[], tuple[list[Claim], int]]
+_Reply = TypeVar("_Reply")
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Policy:
 class Journal(Reader):
     """The messages of one queue, to be looked at and changed.
 
-    Each change is one atomic operation of ``journal.lua``, which documents keys and transitions.
+    Each change is one atomic operation, a file of ``lua/``, where ``head.lua`` documents the keys.
     All of them raise JournalUnavailable when the server can't be reached or refuses.
     """
 
@@ -102,18 +114,11 @@ class Journal(Reader):
         ids = tuple([entry.id for entry in entries])
         call = self._call_durably if fsync else self._call
         for _ in range(_TRIES_TO_STORE):
-            answer = call("accept", arguments, ids)
-            if answer[:1] != ["missing"]:
-                break
-            self._store(entries, answer[1:])
-        else:
-            raise JournalUnavailable(
-                "the attachments could not be stored: they vanish at once", ids
-            )
-        return [
-            Accepted(str(id_), bool(needs_task))
-            for id_, needs_task in zip(answer[::2], answer[1::2], strict=True)
-        ]
+            accepted = read_accepted(call("accept", arguments, ids))
+            if not isinstance(accepted, Missing):
+                return accepted
+            self._store(entries, accepted.names)
+        raise JournalUnavailable("the attachments could not be stored: they vanish at once", ids)
 
     def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
         """Store attachments, for a while: what no message refers to by then goes by itself."""
@@ -134,7 +139,7 @@ class Journal(Reader):
 
     # -- the worker's side
 
-    def claim(self, ids: Sequence[tuple[str, str]]) -> tuple[list[Claim], int]:
+    def claim(self, ids: Sequence[tuple[str, str]]) -> Claimed:
         """Claim messages by id and digest of the payload in hand ('' for none).
 
         Returns those that are now the caller's to send, and how many of ``ids`` were looked at: a
@@ -142,14 +147,14 @@ class Journal(Reader):
         """
         return self.begin_claim(ids)()
 
-    def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Claiming:
+    def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Callable[[], Claimed]:
         """The same, without a wait: what it returns is to be called for the answer."""
         arguments: list[str | int] = [ms(self.policy.lease), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
-        return self._begin("claim", arguments)
+        return self._begin("claim", arguments, read_claimed)
 
-    def take(self, limit: int, *, begins: str = "") -> tuple[list[Claim], int]:
+    def take(self, limit: int, *, begins: str = "") -> Taken:
         """Claim messages that joined a task; return them, and how many need another one.
 
         Among them are those that a small send has a new task name. The task that ``begins`` with
@@ -158,18 +163,15 @@ class Journal(Reader):
         """
         return self.begin_take(limit, begins=begins)()
 
-    def begin_take(self, limit: int, *, begins: str = "") -> Claiming:
+    def begin_take(self, limit: int, *, begins: str = "") -> Callable[[], Taken]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [ms(self.policy.lease), limit, begins])
+        return self._begin("take", [ms(self.policy.lease), limit, begins], read_taken)
 
-    def _begin(self, operation: str, arguments: Sequence[str | int]) -> Claiming:
+    def _begin(
+        self, operation: str, arguments: Sequence[str | int], read: Callable[[Any], _Reply]
+    ) -> Callable[[], _Reply]:
         asked = self._script.ask(self._prefix, [operation, *arguments])
-
-        def claims() -> tuple[list[Claim], int]:
-            number, *rows = asked.answer()
-            return [self._read_claim(row) for row in rows], int(number)
-
-        return claims
+        return lambda: read(asked.answer())
 
     def renew(self, claims: Iterable[Claim]) -> int:
         """Prolong the leases of claims that still hold; return how many did."""
@@ -181,7 +183,7 @@ class Journal(Reader):
         settled: Sequence[Settled],
         claims: Sequence[Claim],
         meanwhile: Callable[[], object] | None = None,
-    ) -> tuple[list[bool], list[bool]]:
+    ) -> Advanced:
         """Record what attempts came to, and note that the final dots of these claims come next.
 
         One round trip for both; ``meanwhile`` is called while the answer travels. Returns whether
@@ -192,17 +194,16 @@ class Journal(Reader):
             arguments += self._settled(result)
         for claim in claims:
             arguments += [claim.id, claim.token]
-        said = self._script.call(self._prefix, ["advance", *arguments], meanwhile=meanwhile)
-        answers = [bool(answer) for answer in said]
-        return answers[: len(settled)], answers[len(settled) :]
+        reply = self._call("advance", arguments, meanwhile=meanwhile)
+        return read_advanced(reply, len(settled))
 
     def commit(self, claim: Claim) -> bool:
         """Note that the final dot comes next. False: the claim is stale, it must not be sent."""
-        return self.advance([], [claim])[1][0]
+        return self.advance([], [claim]).may_commit[0]
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
-        return self.advance([Settled(claim, settlement, worker)], [])[0][0]
+        return self.advance([Settled(claim, settlement, worker)], []).recorded[0]
 
     def _settled(self, settled: Settled) -> list[str | int]:
         claim, settlement = settled.claim, settled.settlement
@@ -229,8 +230,7 @@ class Journal(Reader):
         ask within so many seconds gets any.
         """
         arguments = [ms(tick), limit, ms(self.policy.regrace), *self._recovery()]
-        released = self._call("release", arguments)
-        return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in released]
+        return read_due(self._call("release", arguments))
 
     def trim(self, state: State, older_than: float, limit: int = 1000) -> int:
         """Remove records of a final state that entered it more than so many seconds ago."""
@@ -287,9 +287,9 @@ class Journal(Reader):
 
     def _change(self, operation: str, ids: Sequence[str]) -> list[Change]:
         return [
-            Change(str(id_), bool(changed), State(state) if state else None)
+            change
             for start in range(0, len(ids), _CHANGE_AT_ONCE)
-            for id_, changed, state in self._call(operation, ids[start : start + _CHANGE_AT_ONCE])
+            for change in read_changes(self._call(operation, ids[start : start + _CHANGE_AT_ONCE]))
         ]
 
     def forget_everything(self) -> None:
@@ -299,19 +299,6 @@ class Journal(Reader):
                 self._client.delete(key)
 
     # -- how it is done
-
-    def _read_claim(self, row: Sequence[Any]) -> Claim:
-        id_, token, attempt, tries, age, results, payload, lost = row
-        return Claim(
-            id=id_,
-            token=str(token),
-            attempt=int(attempt),
-            tries=int(tries),
-            age=int(age) / 1000,
-            results=results,
-            payload=payload,
-            is_suspect=int(lost) > 0,
-        )
 
     def _recovery(self) -> list[int]:
         doubt = self.policy.doubt

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any
 
 import redis
@@ -15,10 +14,11 @@ from mailqueue.store.client import Client, errors_translated
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 
-from .record import Claim, Record, Result
+from .record import Claim, Pulse, Record, Result
+from .replies import read_in_hand, read_pulse
 from .rows import WITHOUT_PAYLOAD, read_record, read_results
+from .script import SCRIPT
 
-_SCRIPT = files(__package__).joinpath("journal.lua").read_text("utf-8")
 QUEUES = "mailqueue:queues"
 NO_FSYNC = (
     "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
@@ -38,7 +38,7 @@ class Reader:
         self.sealer = sealer or Sealer()
         self._client = client
         self._prefix = f"mailqueue:{{{queue}}}"
-        self._script = Script(client, _SCRIPT)
+        self._script = Script(client, SCRIPT)
 
     # -- the messages
 
@@ -109,13 +109,12 @@ class Reader:
 
     # -- workers and server
 
-    def pulse(self, *, alive_within: float, overdue_by: float) -> tuple[list[str], int]:
+    def pulse(self, *, alive_within: float, overdue_by: float) -> Pulse:
         """Tell the workers whose timers looked lately, and how many messages they overlooked.
 
-        That is: within so many seconds, and due for more than so many seconds.
+        Lately is within ``alive_within`` seconds; overlooked is due for over ``overdue_by``.
         """
-        workers, overdue = self._call("pulse", [ms(alive_within), ms(overdue_by)])
-        return [str(worker) for worker in workers], int(overdue)
+        return read_pulse(self._call("pulse", [ms(alive_within), ms(overdue_by)]))
 
     def server(self) -> dict[str, Any]:
         """What the server says of itself: version, persistence, eviction. Some say nothing."""
@@ -165,9 +164,9 @@ class Reader:
     # -- how it is done
 
     def _in_hand(self, state: State, newest_first: bool) -> list[str]:
-        rows = [row for row in self._call("in_hand", []) if row[1] == state]
-        rows.sort(key=lambda row: int(row[2]), reverse=newest_first)
-        return [str(id_) for id_, _, _ in rows]
+        found = [one for one in read_in_hand(self._call("in_hand", [])) if one.state is state]
+        found.sort(key=lambda one: one.updated, reverse=newest_first)
+        return [one.id for one in found]
 
     def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
         with errors_translated(self._client):
@@ -177,9 +176,13 @@ class Reader:
             return list(pipeline.execute())
 
     def _call(
-        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...] = ()
+        self,
+        operation: str,
+        arguments: Sequence[str | int],
+        unknown: tuple[str, ...] = (),
+        meanwhile: Callable[[], object] | None = None,
     ) -> Any:
-        return self._script.call(self._prefix, [operation, *arguments], unknown)
+        return self._script.call(self._prefix, [operation, *arguments], unknown, meanwhile)
 
 
 def known_queues(client: Client) -> set[str]:

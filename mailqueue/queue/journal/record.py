@@ -43,6 +43,12 @@ class Accepted(NamedTuple):
     needs_task: bool
 
 
+class Missing(NamedTuple):
+    """The names of attachments that have to be stored before anything is accepted."""
+
+    names: list[str]
+
+
 class Due(NamedTuple):
     """A message for which a task should be published, and with which priority.
 
@@ -82,6 +88,27 @@ class Claim(NamedTuple):
     is_suspect: bool = False
 
 
+class Claimed(NamedTuple):
+    """The messages that are now the caller's to send, and how many ids were looked at."""
+
+    claims: list[Claim]
+    looked_at: int
+
+
+class Taken(NamedTuple):
+    """The messages that are now the caller's to send, and how many need another task."""
+
+    claims: list[Claim]
+    left: int
+
+
+class Advanced(NamedTuple):
+    """Whether each result was recorded, and whether each final dot may be sent."""
+
+    recorded: list[bool]
+    may_commit: list[bool]
+
+
 @dataclass(frozen=True)
 class Settlement:
     """What an attempt came to. ``delay`` is in seconds until the next look, None for never."""
@@ -98,6 +125,21 @@ class Settled(NamedTuple):
     claim: Claim
     settlement: Settlement
     worker: str = ""
+
+
+class InHand(NamedTuple):
+    """A message that is being sent; ``updated`` is when it entered its state, in milliseconds."""
+
+    id: str
+    state: State
+    updated: int
+
+
+class Pulse(NamedTuple):
+    """The workers whose timers looked lately, and how many messages they overlooked."""
+
+    workers: list[str]
+    overdue: int
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Mutations of the journal: its script, and what calls it."""
+"""Mutations of the journal's modules; those of its script are in ``script.py``."""
 
 from .row import of
 
@@ -6,126 +6,6 @@ from .row import of
 _LATE = "contracts/test_journal_late.py contracts/test_journal_record.py"
 
 MUTATIONS = [
-    *of(
-        "queue/journal/journal.lua",
-        f"{_LATE} contracts/test_journal.py contracts/test_journal_timer.py",
-        (
-            "and found[2] == ARGV[i + 1] and (found[1] == 'committing'",
-            "and (found[1] == 'committing'",
-        ),
-        (
-            "if found[2] == ARGV[i + 1] and (found[1] == 'sending'",
-            "if (found[1] == 'sending'",
-            "contracts/test_journal.py",
-        ),
-        (
-            "(found[4] or '0') == '0' and not found[5] and",
-            "(found[4] or '0') == '0' and",
-            "contracts/test_journal.py",
-        ),
-        (
-            "if due < (tonumber(found[3]) or due) then",
-            "if false then",
-            "contracts/test_journal.py",
-        ),
-        (
-            "if has > 1 and has <= room + 1 then",
-            "if has > 1 then",
-            "contracts/test_journal_joining.py",
-        ),
-        (
-            "redis.call('PEXPIRE', task, 1000)",
-            "redis.call('PERSIST', task)",
-            "contracts/test_journal_joining.py",
-        ),
-        (
-            "if not named[priority] then named[priority] = not joins(id, priority) end",
-            "named[priority] = not joins(id, priority)",
-            "contracts/test_journal_joining.py",
-        ),
-        (
-            "if expires > 0 and expires < due then due = expires end",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        ("          redis.call('PERSIST', p .. ':blob:' .. blob)\n", ""),
-        (
-            "          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n",
-            "",
-            "contracts/test_journal.py",
-        ),
-        (
-            "':blobs', name, -1) < 1 then",
-            "':blobs', name, -1) < 2 then",
-            "contracts/test_journal.py",
-        ),
-        (
-            "if same then redis.call('SET', same, id, 'PX', window) end",
-            "if same then redis.call('SET', same, id) end",
-            "contracts/test_journal.py",
-        ),
-        (
-            "if expires and expires < due then due = expires end",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end\n",
-            "",
-            f"contracts/test_journal_operator.py {_LATE}",
-        ),
-        (
-            "  if state == 'uncertain' then set(id, 'doubted', 1) end\n",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "if state == 'sent' or state == 'cancelled' then drop_payload(id) end",
-            "if state == 'sent' then drop_payload(id) end",
-            f"contracts/test_journal_operator.py {_LATE}",
-        ),
-        (
-            "(state == 'held' and is_final(result))",
-            "state == 'held'",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        ("get(id, 'left_token') == token and number(id, 'lost') > 0", "number(id, 'lost') > 0"),
-        (
-            "  if get(id, 'doubted') then\n",
-            "  if false then\n",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "if number(id, 'lost') >= max_lost then",
-            "if number(id, 'lost') > max_lost then",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "  elseif committed then\n",
-            "  elseif false then\n",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "  if committed then set(id, 'doubted', 1) end\n",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "  set(id, 'token', '')\n  if committed",
-            "  if committed",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "if suspect and #claims > 0 then break end",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "      if suspect then break end\n",
-            "",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-    ),
     *of(
         "queue/journal/journal",
         f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
@@ -201,9 +81,34 @@ MUTATIONS = [
         "state",
         "unit/test_states.py",
         (
-            "State.CANCELLED, State.EXPIRED}",
-            "State.CANCELLED}",
+            "State.CANCELLED, State.EXPIRED)",
+            "State.CANCELLED)",
             "unit/test_states.py::test_these_states_are_final",
+        ),
+    ),
+    *of(
+        "queue/journal/replies",
+        "contracts/test_journal.py contracts/test_journal_timer.py",
+        ("is_suspect=int(lost) > 0,", "", "contracts/test_journal_timer.py"),
+        (
+            "Due(str(id_), str(priority), int(lost) > 0)",
+            "Due(str(id_), str(priority))",
+            "contracts/test_journal_timer.py",
+        ),
+        ("int(age) / 1000", "int(age)", "contracts/test_journal_record.py"),
+        (
+            "Advanced(answers[:results], answers[results:])",
+            "Advanced(answers, answers)",
+            "contracts/test_journal.py",
+        ),
+    ),
+    *of(
+        "queue/journal/script",
+        "unit/test_script_signatures.py",
+        (
+            '"beat", "pulse", "trim"',
+            '"beat", "trim"',
+            "unit/test_script_signatures.py::test_the_script_has_each_file_once",
         ),
     ),
     *of(

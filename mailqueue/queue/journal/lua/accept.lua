@@ -1,0 +1,90 @@
+-- Take messages. Each is known from now on by the id of the answer: its own, or that of the message
+-- which has its idempotency key already. It needs a task where it is new, isn't scheduled, and
+-- joins no task that waits, each of which has `room` for others. Where an attachment isn't stored,
+-- the answer is the names of those that are missing, and nothing is accepted.
+--
+-- `send_at` is 0 for now, `expires` 0 for never. `same` is the SHA-256 of the idempotency key, ''
+-- for none. `blobs` are the names of large attachments. A call has some thousand messages at most:
+-- Lua has no room for more arguments.
+--
+-- accept(grace, same_within, room,
+--     [id, payload, digest, summary, send_at, expires, same, blobs, priority]…)
+--   -> [id, needs_task]… or 'missing', [name]…
+if operation == 'accept' then
+  local grace, same_within, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local answer, missing, new, named, queued, dues = {}, nil, 0, {}, {}, {}
+  for i = 5, #ARGV, 9 do
+    if ARGV[i + 7] ~= '' then
+      for name in string.gmatch(ARGV[i + 7], '%x+') do
+        if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then
+          missing = missing or { 'missing' }
+          missing[#missing + 1] = name
+        end
+      end
+    end
+  end
+  if missing then return missing end
+
+  -- Whether a task that is known to wait takes that message along; if there is none, the caller is
+  -- to publish one. A task that was lost keeps nobody from that for longer than a second.
+  local function joins(id, priority)
+    if room < 1 then return false end
+    local task = p .. ':task:' .. priority
+    local has = redis.call('HINCRBY', task, 'has', 1)
+    if has > 1 and has <= room + 1 then return true end
+    redis.call('HSET', task, 'names', id, 'has', 1)
+    redis.call('PEXPIRE', task, 1000)
+    return false
+  end
+
+  for i = 5, #ARGV, 9 do
+    local id, payload, digest, summary, send_at, expires, same, blobs, priority =
+      unpack(ARGV, i, i + 8)
+    send_at, expires = tonumber(send_at), tonumber(expires)
+    same = same ~= '' and p .. ':same:' .. same
+    local known = same and redis.call('GET', same) or id
+    if redis.call('EXISTS', p .. ':message:' .. known) == 1 then
+      answer[#answer + 1] = known
+      answer[#answer + 1] = 0
+    else
+      local state, due, name = 'queued', now + grace, p .. ':message:' .. id
+      if send_at > now then state, due = 'scheduled', send_at end
+      if expires > 0 and expires < due then due = expires end
+      -- First: a server that is full refuses this, and then the whole script; later it would not.
+      redis.call('HSET', name, 'state', state, 'due', due, 'created', now, 'payload', payload,
+        'digest', digest, 'summary', summary)
+      if priority ~= 'normal' then redis.call('HSET', name, 'priority', priority) end
+      if expires > 0 then redis.call('HSET', name, 'expires', expires) end
+      if blobs ~= '' then
+        redis.call('HSET', name, 'blobs', blobs)
+        for blob in string.gmatch(blobs, '%x+') do
+          redis.call('PERSIST', p .. ':blob:' .. blob)
+          redis.call('HINCRBY', p .. ':blobs', blob, 1)
+        end
+      end
+      if same then redis.call('SET', same, id, 'PX', same_within) end
+      if state == 'queued' then
+        queued[#queued + 1] = now
+        queued[#queued + 1] = id
+      else
+        redis.call('ZADD', p .. ':state:scheduled', now, id)
+      end
+      dues[2 * new + 1], dues[2 * new + 2] = due, id
+      new = new + 1
+      if send_at <= now then
+        -- Where one of them needs a task, that names those after it too.
+        if not named[priority] then named[priority] = not joins(id, priority) end
+        -- Also what a new task names: one that runs may come to it before that begins.
+        if room > 0 then redis.call('RPUSH', p .. ':joined:' .. priority, id) end
+      end
+      answer[#answer + 1] = id
+      answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
+    end
+  end
+  if new > 0 then
+    if #queued > 0 then redis.call('ZADD', p .. ':state:queued', unpack(queued)) end
+    redis.call('ZADD', p .. ':due', unpack(dues))
+    redis.call('HINCRBY', p .. ':totals', 'accepted', new)
+  end
+  return answer
+end

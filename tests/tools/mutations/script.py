@@ -1,0 +1,217 @@
+"""Mutations of the journal's script, file by file, in the order in which they are joined."""
+
+from .row import of
+
+JOURNAL, JOINING, LATE, OPERATOR, RECORD, SERVER, TIMER = (
+    f"contracts/test_journal{name}.py"
+    for name in ("", "_joining", "_late", "_operator", "_record", "_server", "_timer")
+)
+EARLIER = "contracts/test_journal_earlier_version.py"
+STATES = "contracts/test_script_states.py"
+
+MUTATIONS = [
+    *of(
+        "queue/journal/lua/head.lua",
+        SERVER,
+        ("time[1] * 1000 + math", "time[1] + math"),
+    ),
+    *of(
+        "queue/journal/lua/advance.lua",
+        JOURNAL,
+        ("and found[2] == token and (found[1]", "and (found[1]", f"{LATE} {RECORD} {JOURNAL}"),
+        ("if found[2] == token and (found[1] == 'sending'", "if (found[1] == 'sending'"),
+        ("(found[4] or '0') == '0' and not found[5] and", "(found[4] or '0') == '0' and"),
+        ("if due < (tonumber(found[3]) or due) then", "if false then"),
+        ("if count == 0 or unusual then redis", "if false then redis", SERVER),
+    ),
+    *of(
+        "queue/journal/lua/accept.lua",
+        JOINING,
+        ("if has > 1 and has <= room + 1 then", "if has > 1 then"),
+        ("redis.call('PEXPIRE', task, 1000)", "redis.call('PERSIST', task)"),
+        (
+            "if not named[priority] then named[priority] = not joins(id, priority) end",
+            "named[priority] = not joins(id, priority)",
+        ),
+        (
+            "if expires > 0 and expires < due then due = expires end",
+            "",
+            f"{TIMER} {LATE} {RECORD}",
+        ),
+        (
+            "          redis.call('PERSIST', p .. ':blob:' .. blob)\n",
+            "",
+            f"{LATE} {RECORD} {JOURNAL}",
+        ),
+        ("          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n", "", JOURNAL),
+        (
+            "if same then redis.call('SET', same, id, 'PX', same_within) end",
+            "if same then redis.call('SET', same, id) end",
+            JOURNAL,
+        ),
+    ),
+    *of(
+        "queue/journal/lua/states.lua",
+        f"{STATES}::test_the_script_knows_what_is_final_and_what_waits",
+        ("or state == 'expired'", ""),
+        ("or state == 'uncertain'", ""),
+        ("or state == 'scheduled'", "or state == 'sheduled'", STATES),
+    ),
+    *of(
+        "queue/journal/lua/record.lua",
+        f"{TIMER} {LATE} {RECORD}",
+        ("':blobs', name, -1) < 1 then", "':blobs', name, -1) < 2 then", JOURNAL),
+        ("if expires and expires < due then due = expires end", ""),
+        (
+            "  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end\n",
+            "",
+            f"{OPERATOR} {LATE} {RECORD}",
+        ),
+        ("  if state == 'uncertain' then set(id, 'doubted', 1) end\n", ""),
+        (
+            "if state == 'sent' or state == 'cancelled' then drop_payload(id) end",
+            "if state == 'sent' then drop_payload(id) end",
+            f"{OPERATOR} {LATE} {RECORD}",
+        ),
+    ),
+    *of(
+        "queue/journal/lua/settle.lua",
+        f"{TIMER} {LATE} {RECORD}",
+        ("(state == 'held' and is_final(result))", "state == 'held'"),
+        ("get(id, 'left_token') == token and number(id, 'lost') > 0", "number(id, 'lost') > 0"),
+    ),
+    *of(
+        "queue/journal/lua/lease.lua",
+        f"{TIMER} {LATE} {RECORD}",
+        ("  if get(id, 'doubted') then\n", "  if false then\n"),
+        ("if number(id, 'lost') >= max_lost then", "if number(id, 'lost') > max_lost then"),
+        ("  elseif committed then\n", "  elseif false then\n"),
+        ("  if committed then set(id, 'doubted', 1) end\n", ""),
+        ("  set(id, 'token', '')\n  if committed", "  if committed"),
+    ),
+    *of(
+        "queue/journal/lua/claims.lua",
+        f"{LATE} {RECORD}",
+        ("if get(id, 'left_token') then set(id, 'left_token', '') end", ""),
+        (
+            "queued[#queued + 1] = id else leave(id, were[i]) end",
+            "queued[#queued + 1] = id end",
+            f"{RECORD}::test_what_was_retrying_is_counted_once_it_is_claimed",
+        ),
+    ),
+    *of(
+        "queue/journal/lua/claim.lua",
+        f"{TIMER} {LATE} {RECORD}",
+        ("if suspect and #claims > 0 then break end", ""),
+        ("      if suspect then break end\n", ""),
+    ),
+    *of(
+        "queue/journal/lua/take.lua",
+        JOINING,
+        ("looked_at < 1000", "looked_at < 10000"),
+        (
+            "if begins ~= '' and redis.call('HGET', task, 'names') == begins then",
+            "if begins ~= '' then",
+        ),
+        ("and number(id, 'lost') == 0 and", "and", LATE),
+    ),
+    *of(
+        "queue/journal/lua/renew.lua",
+        LATE,
+        ("redis.call('ZADD', p .. ':due', now + lease, id)", "", f"{LATE} {TIMER}"),
+        ("get(id, 'state') == 'sending' and", ""),
+        ("redis.call('PERSIST', p .. ':totals') --", "--", SERVER),
+    ),
+    *of(
+        "queue/journal/lua/give_back.lua",
+        JOURNAL,
+        ("number(id, 'attempts') - 1)", "number(id, 'attempts'))"),
+        ("delay > 0 and 'retrying' or 'queued'", "'queued'", LATE),
+    ),
+    *of(
+        "queue/journal/lua/put_back.lua",
+        TIMER,
+        ("enter(id, 'queued', now)", ""),
+    ),
+    *of(
+        "queue/journal/lua/release.lua",
+        TIMER,
+        ("redis.call('ZREM', p .. ':due', id)", ""),
+        ("'NX', 'PX', tick)", "'PX', tick)"),
+        ("get(id, 'priority') or 'normal'", "'normal'"),
+    ),
+    *of(
+        "queue/journal/lua/being_sent.lua",
+        EARLIER,
+        ("{ 'sending', 'committing' }", "{ 'sending' }"),
+        ("      seen[id] = true\n", ""),
+    ),
+    *of(
+        "queue/journal/lua/in_hand.lua",
+        JOURNAL,
+        ("return being_sent()", "return {}"),
+    ),
+    *of(
+        "queue/journal/lua/counts.lua",
+        f"{RECORD} {OPERATOR}",
+        ("counts[state] or redis", "redis"),
+    ),
+    *of(
+        "queue/journal/lua/beat.lua",
+        OPERATOR,
+        ("now - 86400000", "now - 86400000000"),
+    ),
+    *of(
+        "queue/journal/lua/pulse.lua",
+        OPERATOR,
+        ("now - overdue_by", "now"),
+    ),
+    *of(
+        "queue/journal/lua/trim.lua",
+        OPERATOR,
+        ("'LIMIT', 0, limit", "'LIMIT', 0, -1"),
+        ("now - older_than", "now"),
+        ("  if not is_final(state) then return 0 end\n", ""),
+    ),
+    *of(
+        "queue/journal/lua/retry.lua",
+        f"{LATE} {OPERATOR}",
+        ("and has_payload and results == seen then", "and has_payload then", LATE),
+        ("and has_payload and", "and", OPERATOR),
+        ("retrying = true, expired", "expired", OPERATOR),
+    ),
+    *of(
+        "queue/journal/lua/change.lua",
+        OPERATOR,
+        ("changed and 1 or 0", "1"),
+    ),
+    *of(
+        "queue/journal/lua/hold.lua",
+        OPERATOR,
+        ("    set(id, 'held_due', get(id, 'due') or '')\n", ""),
+    ),
+    *of(
+        "queue/journal/lua/resume.lua",
+        OPERATOR,
+        ("from == 'uncertain' or (", "("),
+        ("and due > now)", ")"),
+    ),
+    *of(
+        "queue/journal/lua/cancel.lua",
+        f"{OPERATOR} {STATES}",
+        ("is_waiting(state) or state == 'held'", "is_waiting(state)"),
+        ("enter(id, 'cancelled')", "enter(id, 'expired')"),
+    ),
+    *of(
+        "queue/journal/lua/discard.lua",
+        f"{OPERATOR} {STATES}",
+        ("    drop_payload(id)\n", ""),
+        ("held = true, uncertain", "uncertain", STATES),
+        ("    redis.call('ZREM', p .. ':due', id)\n", ""),
+    ),
+    *of(
+        "queue/journal/lua/unknown.lua",
+        f"{STATES}::test_an_unknown_operation_is_refused",
+        ("return redis.error_reply", "return tostring"),
+    ),
+]
