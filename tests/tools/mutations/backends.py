@@ -1,4 +1,4 @@
-"""Mutations of the backends that send, print or keep messages."""
+"""Mutations of the backends that send, print, keep or queue messages."""
 
 from .row import of
 

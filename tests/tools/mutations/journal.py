@@ -7,6 +7,41 @@ _LATE = "contracts/test_journal_late.py contracts/test_journal_record.py"
 
 MUTATIONS = [
     *of(
+        "queue/journal/journal",
+        f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
+        (
+            "tuple(entry.id for entry in entries[start:])",
+            "tuple(entry.id for entry in entries)",
+            "contracts/test_journal_portions.py",
+        ),
+        (
+            "if r.state is State.SENT}",
+            "}",
+            f"contracts/test_journal_operator.py {_LATE}",
+        ),
+        (
+            "max(1, int(time.timestamp() * 1000))",
+            "int(time.timestamp() * 1000)",
+            "integration/test_options.py::test_what_expired_before_1970_is_expired",
+        ),
+        (
+            "[self.policy.max_lost, -1 if doubt is None else ms(doubt)]",
+            "[self.policy.max_lost, 0 if doubt is None else ms(doubt)]",
+            f"contracts/test_journal_timer.py {_LATE}",
+        ),
+        (
+            "ex=_LOOSE_SECONDS",
+            "ex=1",
+            "",
+            "what vanished before the message was accepted is stored once more",
+        ),
+        (
+            "        self.check(fsync=fsync)\n",
+            "",
+            "contracts/test_journal_eviction.py",
+        ),
+    ),
+    *of(
         "queue/journal/journal.lua",
         f"{_LATE} contracts/test_journal.py contracts/test_journal_timer.py",
         (
@@ -127,59 +162,6 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "queue/journal/journal",
-        f"{_LATE} contracts/test_delivery_record.py contracts/test_journal.py",
-        (
-            "tuple(entry.id for entry in entries[start:])",
-            "tuple(entry.id for entry in entries)",
-            "contracts/test_journal_portions.py",
-        ),
-        (
-            "if r.state is State.SENT}",
-            "}",
-            f"contracts/test_journal_operator.py {_LATE}",
-        ),
-        (
-            "max(1, int(time.timestamp() * 1000))",
-            "int(time.timestamp() * 1000)",
-            "integration/test_options.py::test_what_expired_before_1970_is_expired",
-        ),
-        (
-            "[self.policy.max_lost, -1 if doubt is None else ms(doubt)]",
-            "[self.policy.max_lost, 0 if doubt is None else ms(doubt)]",
-            f"contracts/test_journal_timer.py {_LATE}",
-        ),
-        (
-            "ex=_LOOSE_SECONDS",
-            "ex=1",
-            "",
-            "what vanished before the message was accepted is stored once more",
-        ),
-        (
-            "        self.check(fsync=fsync)\n",
-            "",
-            "contracts/test_journal_eviction.py",
-        ),
-    ),
-    *of(
-        "store/client",
-        "contracts/test_script.py faults/test_outage.py",
-        (
-            "    if unknown:\n        return EnqueueUnknown(",
-            "    if False:\n        return EnqueueUnknown(",
-            "contracts/test_script.py::test_lost_while_an_answer_is_outstanding",
-        ),
-    ),
-    *of(
-        "store/pool",
-        "contracts/test_script.py faults/test_outage.py",
-        (
-            "self.process == os.getpid() and not self.connection.can_read()",
-            "self.process == os.getpid()",
-            "contracts/test_script.py::test_closed_while_idle",
-        ),
-    ),
-    *of(
         "queue/journal/opening",
         "faults/test_worker.py integration/test_options.py",
         (
@@ -195,15 +177,6 @@ MUTATIONS = [
             'if policy.startswith("allkeys"):',
             'if policy == "allkeys-lru":',
             "contracts/test_journal_eviction.py",
-        ),
-    ),
-    *of(
-        "state",
-        "unit/test_states.py",
-        (
-            "State.CANCELLED, State.EXPIRED}",
-            "State.CANCELLED}",
-            "unit/test_states.py::test_these_states_are_final",
         ),
     ),
     *of(
