@@ -84,6 +84,25 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "backends/queue",
+        "faults/test_outage.py",
+        (
+            "        if username or password:\n",
+            "        if False:\n",
+            "integration/test_tasks.py::test_credentials_do_not_travel",
+        ),
+        (
+            "fail_silently=self.fail_silently)",
+            "fail_silently=False)",
+            "faults/test_outage.py::test_fail_silently_returns_nothing_sent",
+        ),
+        (
+            "Producer(self.queue, fail",
+            "Producer(None, fail",
+            "integration/test_accepting.py::test_a_backend_may_name_its_queue",
+        ),
+    ),
+    *of(
         "backends/smtp",
         "unit/composing/test_smtp.py unit/composing/test_smtp_security.py",
         (

@@ -4,6 +4,40 @@ from .row import of
 
 MUTATIONS = [
     *of(
+        "delivery/backend",
+        "contracts/test_backend_transport.py contracts/test_backend_exceptions.py",
+        (
+            "if not turn.commit()[0]:",
+            "if turn.commit() is None:",
+            "contracts/test_backend_transport.py::test_a_message_that_another_worker_took_over_is_never_handed_to_the_backend",
+        ),
+        (
+            "message.recipients = lambda: list(outgoing.recipients)",
+            "pass",
+            "contracts/test_backend_transport.py::test_each_recipient_gets_what_the_exception_says_of_it",
+        ),
+        (
+            "            self._failed = True\n",
+            "",
+            "contracts/test_backend_transport.py::test_a_backend_that_raised_is_opened_anew_for_the_next_message",
+        ),
+        (
+            " and self._has_one_server(outgoing.recipients):",
+            ":",
+            "contracts/test_backend_exceptions.py::test_trouble_of_one_of_several_servers_costs_an_attempt",
+        ),
+        (
+            "_NOT_NAMED = Answer(Verdict.IN_DOUBT,",
+            "_NOT_NAMED = Answer(Verdict.DEFERRED,",
+            "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
+        ),
+        (
+            "self.close()  # it may be open by half, as where the login was refused",
+            "pass",
+            "contracts/test_backend_transport.py::test_a_backend_that_can_not_be_opened_sends_nothing_and_fails_nothing",
+        ),
+    ),
+    *of(
         "delivery/batch",
         "contracts/test_batch.py",
         (
@@ -89,6 +123,25 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/envelope",
+        "unit/test_turns_content.py",
+        (
+            "spellings.setdefault(envelope_address(recipient), []).append(recipient)",
+            "spellings[envelope_address(recipient)] = [recipient]",
+            "unit/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
+        ),
+        (
+            "outgoing.id, seven_bit=seven_bit, utf8",
+            "outgoing.id, seven_bit=False, utf8",
+            "unit/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
+        ),
+        (
+            'not "".join((sender, *spellings)).isascii()',
+            "not sender.isascii()",
+            "unit/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
+        ),
+    ),
+    *of(
         "delivery/executor",
         "faults/test_wire.py faults/test_worker_death.py",
         (
@@ -158,6 +211,30 @@ MUTATIONS = [
             "except Exception:  # noqa: BLE001\n",
             "except OSError:\n",
             "unit/test_housekeeper.py::test_a_duty_that_fails_ends_no_other",
+        ),
+    ),
+    *of(
+        "delivery/opening",
+        "contracts/test_connection.py",
+        (
+            "queue.CONNECTION_MAX_AGE, queue.CONNECTION_IDLE",
+            "queue.CONNECTION_IDLE, queue.CONNECTION_MAX_AGE",
+            "contracts/test_connection.py::test_the_limits_are_those_of_the_settings",
+        ),
+        (
+            "    if queue.USING is not None:\n        return queue.USING\n",
+            "",
+            "contracts/test_connection.py::test_a_mailer_may_deliver",
+        ),
+        (
+            "breaker=shared_breaker())",
+            "breaker=None)",
+            "integration/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
+        ),
+        (
+            "        housekeeper.add(connection.close_if_idle)\n",
+            "",
+            "integration/test_delivery.py faults/test_server.py",
         ),
     ),
     *of(

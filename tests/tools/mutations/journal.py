@@ -180,6 +180,16 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "queue/journal/record",
+        "contracts/test_journal_record.py contracts/test_journal_timer.py",
+        (
+            "delay: float | None = None",
+            "delay: float | None = 0.0",
+            "contracts/test_journal_record.py::test_nobody_looks_at_a_message_that_has_ended",
+        ),
+        ('priority: str = "normal"', 'priority: str = "low"'),
+    ),
+    *of(
         "queue/journal/rows",
         "contracts/test_journal.py integration/test_sealing.py integration/test_delivery.py",
         (

@@ -161,6 +161,25 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "mail/msgid",
+        "unit/test_msgid.py unit/composing/test_headers.py",
+        (
+            "(idstring, domain or",
+            "(idstring,",
+            "unit/composing/test_headers.py::test_make_msgid_takes_a_domain",
+        ),
+        (
+            'return name.encode("idna").decode("ascii")',
+            "return name",
+            "unit/test_msgid.py::test_the_name_of_this_host_is_one_that_mail_may_carry",
+        ),
+        (
+            "        except UnicodeError:\n",
+            "        except OSError:\n",
+            "unit/test_msgid.py::test_the_name_of_this_host_is_one_that_mail_may_carry",
+        ),
+    ),
+    *of(
         "mail/part",
         "unit/composing/test_bodies.py unit/composing/test_parts.py",
         (

@@ -4,6 +4,25 @@ from .row import of
 
 MUTATIONS = [
     *of(
+        "queue/broker",
+        "faults/test_outage.py",
+        (
+            "return time.monotonic() >= self._not_before",
+            "return True",
+            "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
+        ),
+        (
+            "            self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE\n",
+            "",
+            "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
+        ),
+        (
+            "        if isinstance(found, Celery):\n",
+            "        if found is not None:\n",
+            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+        ),
+    ),
+    *of(
         "queue/options",
         "integration/test_options.py contracts/test_payload.py",
         (
@@ -88,6 +107,35 @@ MUTATIONS = [
             'vars(message).pop("_mailqueue_pending", None) or',
             'vars(message).get("_mailqueue_pending") or',
             "integration/test_sending_again.py::test_what_was_refused_once_is_an_ordinary_message_afterwards",
+        ),
+    ),
+    *of(
+        "queue/producer",
+        "contracts/test_outage_in_doubt.py faults/test_spool.py",
+        (
+            "in_doubt = submission.in_doubt or isinstance",
+            "in_doubt = isinstance",
+            "contracts/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
+        ),
+        (
+            "refused = not isinstance(error, EnqueueUnknown)",
+            "refused = True",
+            "faults/test_spool.py::test_what_may_have_been_accepted_is_not_sent_at_once",
+        ),
+        (
+            "    if not isinstance(error, _LeftAlone):\n",
+            "    if True:\n",
+            "contracts/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
+        ),
+        (
+            "                if not self._fail_silently:\n                    raise\n",
+            "",
+            "faults/test_outage.py::test_a_stopped_server_is_a_clear_error_in_time",
+        ),
+        (
+            "            producer_app()  # a wrong",
+            "            pass  # a wrong",
+            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
         ),
     ),
     *of(
