@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import pytest
 
 from mailqueue.monitor import health, report
 from mailqueue.queue.journal import Journal, open_journal
+from mailqueue.queue.spool import current_spool
 from tests.contracts.delivering import letter, post
+from tests.contracts.journals import entry
 
 
 @pytest.fixture
@@ -49,3 +54,17 @@ def test_a_message_is_overdue_after_a_minute(seconds, overdue, journal):
     journal.beat("here:1")
     assert health.health()["ok"] != overdue
     assert ["1 messages" in problem for problem in health.health()["problems"]] == [True] * overdue
+
+
+@pytest.mark.parametrize(("seconds", "overdue"), [(30, False), (62, True)])
+def test_what_the_spool_holds_is_overdue_after_a_minute(seconds, overdue, journal):
+    """Health has a problem where a file was kept more than 60 seconds ago."""
+    journal.beat("here:1")
+    spool = current_spool()
+    spool.keep_messages("mailqueue", [entry("m")], fsync=False)
+    (file,) = spool.directory.glob("*.json")
+    then = time.time() - seconds
+    os.utime(file, (then, then))
+    assert health.health()["ok"] != overdue
+    found = ["mailqueue spool flush" in problem for problem in health.health()["problems"]]
+    assert found == [True] * overdue

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from mailqueue import EmailMessage, get_connection
-from mailqueue.backends import queue as queue_backend
 from mailqueue.errors import EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
+from mailqueue.queue import producer as producing
 from mailqueue.queue.journal import open_journal
 from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
@@ -182,7 +182,7 @@ def test_a_spooled_attachment_that_is_damaged_is_put_aside(monkeypatch, away):
 
 
 class Clock:
-    """The time of the queue backend, which passes when the test says so."""
+    """The time of the producer, which passes when the test says so."""
 
     now = 1000.0
 
@@ -193,9 +193,9 @@ class Clock:
 def test_a_journal_that_was_away_is_asked_again_after_five_seconds(monkeypatch, away, redis_url):
     """A process leaves a journal that was away alone for five seconds, and no longer."""
     clock = Clock()
-    monkeypatch.setattr(queue_backend, "time", clock)
-    monkeypatch.setattr(queue_backend, "_left_alone_until", {})
-    monkeypatch.setattr(queue_backend, "journal_url", lambda: "of the journal")
+    monkeypatch.setattr(producing, "time", clock)
+    monkeypatch.setattr(producing, "_left_alone_until", {})
+    monkeypatch.setattr(producing, "journal_url", lambda: "of the journal")
     monkeypatch.setenv("MAILQUEUE_ON_OUTAGE", "spool")
     monkeypatch.setenv("MAILQUEUE_BROKER_URL", away)
     letter().send()

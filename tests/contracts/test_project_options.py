@@ -12,6 +12,7 @@ from celery import Celery
 from celery.exceptions import AlwaysEagerIgnored
 
 import mailqueue.tasks  # noqa: F401 - registers the task with every application
+from mailqueue.errors import ImproperlyConfigured
 from mailqueue.queue.journal import open_journal
 from mailqueue.state import State
 from tests.contracts.delivering import letter, record
@@ -39,6 +40,16 @@ def published(redis_url: str) -> list[dict]:
     """The tasks that lie in the broker."""
     with redis.Redis.from_url(redis_url) as broker:
         return [json.loads(task) for task in broker.lrange("mailqueue\x06\x163", 0, -1)]
+
+
+@pytest.mark.parametrize("path", ["nowhere:app", f"{__name__}:letter", __name__])
+def test_a_wrong_application_is_an_error_before_anything_is_accepted(path, project, monkeypatch):
+    """A path that leads to no module, to something else, or to none: `send()` names it."""
+    project()
+    monkeypatch.setenv("MAILQUEUE_CELERY_APP", path)
+    with pytest.raises(ImproperlyConfigured, match=f"'{path}'"):
+        letter().send()
+    assert open_journal().totals() == {}
 
 
 def test_an_eager_project_delivers_nothing_in_the_program(project, redis_url, smtp_server):

@@ -48,6 +48,14 @@ def test_recipients_that_can_be_read_once_are_all_on_record():
     assert [found["address"] for found in fate(message)["recipients"]] == message.to
 
 
+def test_a_backend_may_name_its_queue():
+    """All its messages go there, but those that name one themselves."""
+    messages = [letter(), letter()]
+    messages[1].queue = "receipts"
+    assert get_connection(queue="newsletters").send_messages(messages) == 2
+    assert [fate(message)["queue"] for message in messages] == ["newsletters", "receipts"]
+
+
 def test_a_wrong_setting_is_an_error_before_anything_is_accepted(monkeypatch):
     """However many messages there are."""
     monkeypatch.setenv("MAILQUEUE_BATCH_SIZE", "many")

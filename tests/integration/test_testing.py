@@ -48,12 +48,14 @@ def test_assert_sent_finds_and_counts(mail_outbox):
 
 
 def test_a_real_server_records(recording_server):
-    recording_server.replies = {"never@example.com": ["550 no"]}
+    recording_server.replies = {"full@example.com": ["452 full"]}
     greet()
     assert recording_server.received[0].recipients == ["someone@example.com"]
     assert recording_server.received[0].parsed["Subject"] == "Hello"
     with pytest.raises(smtplib.SMTPRecipientsRefused):
-        greet("never@example.com")
+        greet("full@example.com")
+    greet("full@example.com")  # the replies are used up
+    assert recording_server.received[1].recipients == ["full@example.com"]
 
 
 def test_the_queue_holds_mail_until_it_is_delivered(mail_queue):
@@ -66,10 +68,19 @@ def test_the_queue_holds_mail_until_it_is_delivered(mail_queue):
     assert mail_queue.fate(message)["state"] == "sent"
     with pytest.raises(AssertionError, match="at least one wanted, 0 queued"):
         assert_queued()
+    greet()  # left behind
 
 
 def test_the_queue_starts_empty_again(mail_queue):
     assert mail_queue.queued == []
+    assert mail_queue.deliver() == {}
+
+
+def test_what_is_sent_later_waits(mail_queue):
+    message = EmailMessage("Hello", "How are you?", "me@example.com", ["you@example.com"])
+    message.send_at = "2100-01-01"
+    message.send()
+    assert [found["state"] for found in mail_queue.queued] == ["scheduled"]
     assert mail_queue.deliver() == {}
 
 
@@ -96,7 +107,7 @@ def run_tests(directory: Path, text: str, **environment: str) -> str:
 
 def test_an_applications_tests_run_with_the_fixtures(tmp_path):
     """Outbox, recording server, queue and assertions, each in a fresh state for every test."""
-    assert "7 passed" in run_tests(tmp_path, TESTS)
+    assert "8 passed" in run_tests(tmp_path, TESTS)
 
 
 DJANGO_TESTS = """

@@ -1,9 +1,31 @@
-"""The table of mutations: small changes of the code, each of which a test has to find."""
+"""The table of mutations: small changes of the code, each of which a test has to find.
 
-from . import backends, composing, journal, queue, script, sending, settings, watching, wire
+A file has the rows of a room of ``mailqueue/``, module by module in the order of the alphabet;
+inner rooms, such as ``queue/journal``, have files of their own.
+"""
 
-MUTATIONS = [
-    row
-    for module in (composing, backends, settings, queue, journal, script, sending, wire, watching)
-    for row in module.MUTATIONS
-]
+from . import (
+    backends,
+    cli,
+    conf,
+    contrib,
+    delivery,
+    gate,
+    journal,
+    local,
+    mail,
+    monitor,
+    queue,
+    script,
+    smtp,
+    store,
+    testing,
+    top,
+    worker,
+)
+
+# From the bottom up.
+_BELOW = (top, conf, mail, store, queue, journal, script)
+_ABOVE = (backends, delivery, smtp, gate, local, worker, monitor, cli, testing, contrib)
+
+MUTATIONS = [row for room in (*_BELOW, *_ABOVE) for row in room.MUTATIONS]

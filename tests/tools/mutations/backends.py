@@ -1,4 +1,4 @@
-"""Mutations of the backends that send, print or keep messages."""
+"""Mutations of the backends that send, print, keep or queue messages."""
 
 from .row import of
 
@@ -81,6 +81,25 @@ MUTATIONS = [
             "shared = {id(connection): connection}",
             "shared: dict[int, Any] = {}",
             "unit/composing/test_backends_bytes.py::test_the_outbox_does_not_copy_a_connection",
+        ),
+    ),
+    *of(
+        "backends/queue",
+        "faults/test_outage.py",
+        (
+            "        if username or password:\n",
+            "        if False:\n",
+            "integration/test_tasks.py::test_credentials_do_not_travel",
+        ),
+        (
+            "fail_silently=self.fail_silently)",
+            "fail_silently=False)",
+            "faults/test_outage.py::test_fail_silently_returns_nothing_sent",
+        ),
+        (
+            "Producer(self.queue, fail",
+            "Producer(None, fail",
+            "integration/test_accepting.py::test_a_backend_may_name_its_queue",
         ),
     ),
     *of(

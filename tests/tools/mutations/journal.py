@@ -1,4 +1,4 @@
-"""Mutations of the journal's modules; those of its script are in ``script.py``."""
+"""Mutations of the journal: its script, and what calls it."""
 
 from .row import of
 
@@ -42,24 +42,6 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "store/client",
-        "contracts/test_script.py faults/test_outage.py",
-        (
-            "    if unknown:\n        return EnqueueUnknown(",
-            "    if False:\n        return EnqueueUnknown(",
-            "contracts/test_script.py::test_lost_while_an_answer_is_outstanding",
-        ),
-    ),
-    *of(
-        "store/pool",
-        "contracts/test_script.py faults/test_outage.py",
-        (
-            "self.process == os.getpid() and not self.connection.can_read()",
-            "self.process == os.getpid()",
-            "contracts/test_script.py::test_closed_while_idle",
-        ),
-    ),
-    *of(
         "queue/journal/opening",
         "faults/test_worker.py integration/test_options.py",
         (
@@ -78,38 +60,14 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "state",
-        "unit/test_states.py",
+        "queue/journal/record",
+        "contracts/test_journal_record.py contracts/test_journal_timer.py",
         (
-            "State.CANCELLED, State.EXPIRED)",
-            "State.CANCELLED)",
-            "unit/test_states.py::test_these_states_are_final",
+            "delay: float | None = None",
+            "delay: float | None = 0.0",
+            "contracts/test_journal_record.py::test_nobody_looks_at_a_message_that_has_ended",
         ),
-    ),
-    *of(
-        "queue/journal/replies",
-        "contracts/test_journal.py contracts/test_journal_timer.py",
-        ("is_suspect=int(lost) > 0,", "", "contracts/test_journal_timer.py"),
-        (
-            "Due(str(id_), str(priority), int(lost) > 0)",
-            "Due(str(id_), str(priority))",
-            "contracts/test_journal_timer.py",
-        ),
-        ("int(age) / 1000", "int(age)", "contracts/test_journal_record.py"),
-        (
-            "Advanced(answers[:results], answers[results:])",
-            "Advanced(answers, answers)",
-            "contracts/test_journal.py",
-        ),
-    ),
-    *of(
-        "queue/journal/script",
-        "unit/test_script_signatures.py",
-        (
-            '"beat", "pulse", "trim"',
-            '"beat", "trim"',
-            "unit/test_script_signatures.py::test_the_script_has_each_file_once",
-        ),
+        ('priority: str = "normal"', 'priority: str = "low"'),
     ),
     *of(
         "queue/journal/rows",

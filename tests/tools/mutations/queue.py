@@ -1,25 +1,34 @@
-"""Mutations of the queue: payloads, attachments, seals, the spool, what accepts and publishes."""
+"""Mutations of the queue: what accepts and publishes, the spool, options, payloads."""
 
 from .row import of
 
 MUTATIONS = [
     *of(
-        "queue/payload/codec",
-        "contracts/test_payload.py",
+        "queue/broker",
+        "faults/test_outage.py",
         (
-            '    if "Date" not in rendered:\n',
-            "    if False:\n",
-            "unit/test_payload_rendered.py::test_a_message_that_lacks_date_and_id_gets_them_when_it_is_queued",
+            "return time.monotonic() >= self._not_before",
+            "return True",
+            "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
         ),
         (
-            "    if size > limit:\n",
-            "    if False:\n",
-            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
-        ),
-        (
-            " + sum(map(len, blobs.used.values()))",
+            "            self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE\n",
             "",
-            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
+            "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
+        ),
+        (
+            "        if isinstance(found, Celery):\n",
+            "        if found is not None:\n",
+            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+        ),
+    ),
+    *of(
+        "queue/options",
+        "integration/test_options.py contracts/test_payload.py",
+        (
+            "if value is None or isinstance(value, type):",
+            "if value is None:",
+            "unit/test_options_unset.py::test_what_is_marked_as_unset_is_not_wished_for",
         ),
     ),
     *of(
@@ -41,6 +50,25 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "queue/payload/codec",
+        "contracts/test_payload.py",
+        (
+            '    if "Date" not in rendered:\n',
+            "    if False:\n",
+            "unit/test_payload_rendered.py::test_a_message_that_lacks_date_and_id_gets_them_when_it_is_queued",
+        ),
+        (
+            "    if size > limit:\n",
+            "    if False:\n",
+            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
+        ),
+        (
+            " + sum(map(len, blobs.used.values()))",
+            "",
+            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
+        ),
+    ),
+    *of(
         "queue/payload/content",
         "contracts/test_payload.py integration/test_accepting.py",
         (
@@ -50,11 +78,73 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "store/sealing",
-        "unit/test_sealer.py integration/test_sealing.py",
+        "queue/payload/part",
+        "unit/test_mimepart.py contracts/test_payload.py",
         (
-            "in self._ciphers.items():\n            token",
-            "in reversed(self._ciphers.items()):\n            token",
+            '    part.set_default_type(found["type"])\n',
+            "",
+            "unit/test_mimepart.py::test_a_digest_travels_as_what_it_is",
+        ),
+        (
+            'part.preamble, part.epilogue = found["preamble"], found["epilogue"]',
+            'part.preamble = found["preamble"]',
+            "unit/test_mimepart.py::test_a_digest_travels_as_what_it_is",
+        ),
+    ),
+    *of(
+        "queue/payload/value",
+        "contracts/test_payload.py",
+        (
+            '{"$object": found} if any(name in _LOADERS for name in found) else found',
+            "found",
+            "contracts/test_payload.py::test_attributes_travel_by_themselves",
+        ),
+    ),
+    *of(
+        "queue/portion",
+        "integration/test_accepting.py faults/test_producer.py faults/test_spool.py",
+        (
+            'vars(message).pop("_mailqueue_pending", None) or',
+            'vars(message).get("_mailqueue_pending") or',
+            "integration/test_sending_again.py::test_what_was_refused_once_is_an_ordinary_message_afterwards",
+        ),
+    ),
+    *of(
+        "queue/producer",
+        "contracts/test_outage_in_doubt.py faults/test_spool.py",
+        (
+            "in_doubt = submission.in_doubt or isinstance",
+            "in_doubt = isinstance",
+            "contracts/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
+        ),
+        (
+            "refused = not isinstance(error, EnqueueUnknown)",
+            "refused = True",
+            "faults/test_spool.py::test_what_may_have_been_accepted_is_not_sent_at_once",
+        ),
+        (
+            "    if not isinstance(error, _LeftAlone):\n",
+            "    if True:\n",
+            "contracts/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
+        ),
+        (
+            "                if not self._fail_silently:\n                    raise\n",
+            "",
+            "faults/test_outage.py::test_a_stopped_server_is_a_clear_error_in_time",
+        ),
+        (
+            "            producer_app()  # a wrong",
+            "            pass  # a wrong",
+            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+        ),
+    ),
+    *of(
+        "queue/publisher",
+        "integration/test_tasks.py",
+        (
+            '{queue}, messages: {len(ids)}{extent}}}"',
+            '{queue}, messages: {messages}}}"',
+            "integration/test_tasks.py::test_tasks_show_counts_and_ids_and_never_content",
         ),
     ),
     *of(
@@ -72,95 +162,12 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "queue/publisher",
-        "integration/test_tasks.py",
-        (
-            '{queue}, messages: {len(ids)}{extent}}}"',
-            '{queue}, messages: {messages}}}"',
-            "integration/test_tasks.py::test_tasks_show_counts_and_ids_and_never_content",
-        ),
-    ),
-    *of(
         "queue/spool",
         "faults/test_spool.py",
         (
             "os.O_EXCL, 0o600)",
             "os.O_EXCL, 0o644)",
             "faults/test_spool.py::test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later",
-        ),
-    ),
-    *of(
-        "queue/portion",
-        "integration/test_accepting.py faults/test_producer.py faults/test_spool.py",
-        (
-            'vars(message).pop("_mailqueue_pending", None) or',
-            'vars(message).get("_mailqueue_pending") or',
-            "integration/test_sending_again.py::test_what_was_refused_once_is_an_ordinary_message_afterwards",
-        ),
-    ),
-    *of(
-        "queue/payload/value",
-        "contracts/test_payload.py",
-        (
-            '{"$object": found} if any(name in _LOADERS for name in found) else found',
-            "found",
-            "contracts/test_payload.py::test_attributes_travel_by_themselves",
-        ),
-    ),
-    *of(
-        "queue/options",
-        "integration/test_options.py contracts/test_payload.py",
-        (
-            "if value is None or isinstance(value, type):",
-            "if value is None:",
-            "unit/test_options_unset.py::test_what_is_marked_as_unset_is_not_wished_for",
-        ),
-    ),
-    *of(
-        "events",
-        "faults/test_outage.py",
-        (
-            "    if _reporting.get():\n",
-            "    if False:\n",
-            "faults/test_outage.py::test_errors_that_are_mailed_do_not_run_in_a_circle",
-        ),
-    ),
-    *of(
-        "mail/rendering/cache",
-        "unit/test_cache.py unit/test_cache_size.py",
-        (
-            "                self._kept.move_to_end(key)\n",
-            "",
-            "unit/test_cache.py::test_what_was_wanted_longest_ago_goes_first",
-        ),
-        (
-            "        if size > self._limit:\n            return\n",
-            "",
-            "unit/test_cache.py::test_what_is_larger_than_the_cache_takes_no_others_place",
-        ),
-        (
-            "self._size += size - before",
-            "self._size += size",
-            "unit/test_cache_size.py::test_a_value_that_two_make_at_once_is_counted_once",
-        ),
-    ),
-    *of(
-        "errors",
-        "unit/test_error_tree.py",
-        (
-            "class EnqueueError(MailqueueError, SMTPException)",
-            "class EnqueueError(MailqueueError)",
-            "unit/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
-        ),
-        (
-            "class JournalUnavailable(EnqueueError, ConnectionError)",
-            "class JournalUnavailable(EnqueueError)",
-            "unit/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
-        ),
-        (
-            "class MailerDoesNotExist(InvalidMailer, KeyError)",
-            "class MailerDoesNotExist(InvalidMailer)",
-            "unit/composing/test_mailers.py::test_a_mailer_that_is_not_there",
         ),
     ),
 ]

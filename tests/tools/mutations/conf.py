@@ -4,6 +4,15 @@ from .row import of
 
 MUTATIONS = [
     *of(
+        "conf/keys",
+        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
+        (
+            "LEASE = Setting(60.0",
+            "LEASE = Setting(600.0",
+            "unit/test_documents.py::test_the_settings_are_these",
+        ),
+    ),
+    *of(
         "conf/lookup",
         "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
         (
@@ -45,39 +54,6 @@ MUTATIONS = [
             "newest.environment == environment:",
             "True:",
             "unit/test_setting.py::test_a_later_block_sees_what_has_changed",
-        ),
-    ),
-    *of(
-        "conf/keys",
-        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
-        (
-            "LEASE = Setting(60.0",
-            "LEASE = Setting(600.0",
-            "unit/test_documents.py::test_the_settings_are_these",
-        ),
-    ),
-    *of(
-        "conf/setting",
-        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
-        (
-            '"(not shown)" if self.secret else repr(raw)',
-            "repr(raw)",
-            "unit/test_conf.py::test_secrets_are_not_shown",
-        ),
-        (
-            "        steady_block.reset(self._token)",
-            "        pass",
-            "unit/test_setting.py::test_settings_are_steady_in_a_block",
-        ),
-        (
-            "kept = steady.values[section.kind]",
-            'kept = steady.values["queue"]',
-            "unit/test_setting.py::test_of_djangos_mail_settings_nothing_lasts",
-        ),
-        (
-            "    except ValueError:\n        return None",
-            '    except ValueError:\n        return b""',
-            "unit/test_setting.py::test_a_value_that_is_computed_is_looked_up_in_each_block",
         ),
     ),
     *of(
@@ -151,39 +127,27 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "celery",
-        "faults/test_payload.py",
+        "conf/setting",
+        "unit/test_conf.py unit/test_conf_sources.py unit/test_setting.py",
         (
-            '"accept_content": ["json"]',
-            '"accept_content": ["json", "pickle"]',
-            "faults/test_payload.py::test_no_code_in_the_broker_runs",
+            '"(not shown)" if self.secret else repr(raw)',
+            "repr(raw)",
+            "unit/test_conf.py::test_secrets_are_not_shown",
         ),
-    ),
-    *of(
-        "contrib/django/apps",
-        "unit/test_django_checks.py",
         (
-            "register(check_mail_settings)",
-            "pass",
-            "unit/test_django_checks.py::test_every_bad_setting_is_named",
+            "        steady_block.reset(self._token)",
+            "        pass",
+            "unit/test_setting.py::test_settings_are_steady_in_a_block",
         ),
-    ),
-    *of(
-        "contrib/django/checks",
-        "unit/test_django_checks.py",
         (
-            "if django_settings.DEBUG or not",
-            "if not",
-            "unit/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
+            "kept = steady.values[section.kind]",
+            'kept = steady.values["queue"]',
+            "unit/test_setting.py::test_of_djangos_mail_settings_nothing_lasts",
         ),
-    ),
-    *of(
-        "contrib/django/tasks",
-        "integration/test_own_celery_app.py integration/test_django.py",
         (
-            "from mailqueue.tasks import deliver",
-            "deliver = None",
-            "integration/test_own_celery_app.py::test_autodiscovery_finds_the_task",
+            "    except ValueError:\n        return None",
+            '    except ValueError:\n        return b""',
+            "unit/test_setting.py::test_a_value_that_is_computed_is_looked_up_in_each_block",
         ),
     ),
 ]

@@ -1,0 +1,331 @@
+"""Mutations of what delivers: batches, decisions, connections."""
+
+from .row import of
+
+MUTATIONS = [
+    *of(
+        "delivery/backend",
+        "contracts/test_backend_transport.py contracts/test_backend_exceptions.py",
+        (
+            "if not turn.commit()[0]:",
+            "if turn.commit() is None:",
+            "contracts/test_backend_transport.py::test_a_message_that_another_worker_took_over_is_never_handed_to_the_backend",
+        ),
+        (
+            "message.recipients = lambda: list(outgoing.recipients)",
+            "pass",
+            "contracts/test_backend_transport.py::test_each_recipient_gets_what_the_exception_says_of_it",
+        ),
+        (
+            "            self._failed = True\n",
+            "",
+            "contracts/test_backend_transport.py::test_a_backend_that_raised_is_opened_anew_for_the_next_message",
+        ),
+        (
+            " and self._has_one_server(outgoing.recipients):",
+            ":",
+            "contracts/test_backend_exceptions.py::test_trouble_of_one_of_several_servers_costs_an_attempt",
+        ),
+        (
+            "_NOT_NAMED = Answer(Verdict.IN_DOUBT,",
+            "_NOT_NAMED = Answer(Verdict.DEFERRED,",
+            "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
+        ),
+        (
+            "self.close()  # it may be open by half, as where the login was refused",
+            "pass",
+            "contracts/test_backend_transport.py::test_a_backend_that_can_not_be_opened_sends_nothing_and_fails_nothing",
+        ),
+    ),
+    *of(
+        "delivery/batch",
+        "contracts/test_batch.py",
+        (
+            "_CLAIM_AT_ONCE = 8",
+            "_CLAIM_AT_ONCE = 800",
+            "contracts/test_batch.py::test_no_more_than_ten_wait_for_those_before_them",
+        ),
+        (
+            "deque({item.id: item for item in items}.values())",
+            "deque(items)",
+            "",
+            "the journal claims a message once, however often it is named",
+        ),
+        (
+            "self._lingers = len(self._waiting) == 1",
+            "self._lingers = True",
+            "contracts/test_batch.py::test_a_task_waits_for_no_more",
+        ),
+        (
+            "len(self._claimed) >= _FEW or self.stopping()",
+            "len(self._claimed) >= _FEW",
+            "contracts/test_batch.py::test_a_worker_that_is_to_stop_asks_for_no_more",
+        ),
+        (
+            "extendleft(reversed(items[looked_at:]))",
+            "extendleft(items[looked_at:])",
+            "contracts/test_batch.py::test_a_message_that_lost_its_worker_is_claimed_alone",
+        ),
+        (
+            "found_none = since == -math.inf",
+            "found_none = False",
+            "contracts/test_batch.py::test_a_task_that_nobody_joined_leaves_those_that_come_to_their_own_task",
+        ),
+        (
+            "self._room -= len(claims)",
+            "pass",
+            "contracts/test_batch.py::test_a_task_waits_for_no_more",
+        ),
+        (
+            "min(self._ends_at, now + _LASTS)",
+            "now + _LASTS",
+            "contracts/test_batch.py::test_a_task_ends_however_often_it_asks",
+        ),
+        (
+            "[address for address in self.recipients if address not in earlier]",
+            "self.recipients",
+            "faults/test_wire.py::test_three_recipients_get_what_their_replies_said",
+        ),
+        (
+            "if self.claim.is_suspect or self._batch.stopping():",
+            "if self._batch.stopping():",
+            "faults/test_window.py::test_a_message_that_lost_a_worker_goes_alone",
+        ),
+        (
+            "if self.claim.is_suspect or self._batch.stopping():",
+            "if self.claim.is_suspect:",
+            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+        ),
+        (
+            "if following is None or following.claim.is_suspect:",
+            "if following is None:",
+            "faults/test_ahead.py faults/test_window.py",
+        ),
+        (
+            "claims, self.left = taking()",
+            "claims, _ = taking()",
+            "integration/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
+        ),
+        (
+            "if ends or self.stopping():",
+            "if ends:",
+            "",
+            "what a worker that is to stop takes goes back at once, untried",
+        ),
+    ),
+    *of(
+        "delivery/connection",
+        "faults/test_wire.py faults/test_window.py",
+        (
+            "if not (reused or isinstance(trouble, ChunkingRefused)):",
+            "if not reused:",
+            "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+        ),
+    ),
+    *of(
+        "delivery/envelope",
+        "unit/test_turns_content.py",
+        (
+            "spellings.setdefault(envelope_address(recipient), []).append(recipient)",
+            "spellings[envelope_address(recipient)] = [recipient]",
+            "unit/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
+        ),
+        (
+            "outgoing.id, seven_bit=seven_bit, utf8",
+            "outgoing.id, seven_bit=False, utf8",
+            "unit/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
+        ),
+        (
+            'not "".join((sender, *spellings)).isascii()',
+            "not sender.isascii()",
+            "unit/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
+        ),
+    ),
+    *of(
+        "delivery/executor",
+        "faults/test_wire.py faults/test_worker_death.py",
+        (
+            "if claim.token in self._stale:",
+            "if False:",
+            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+        ),
+        (
+            "self._stale.add(claim.token)",
+            "pass",
+            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+        ),
+        (
+            "self._committed.pop(claim.id, None)  # it was surely not accepted",
+            "pass",
+            "faults/test_worker_death.py::test_a_421_for_a_reply_to_the_dot_costs_no_attempt",
+        ),
+        (
+            "message = message.following or batch.late()",
+            "message = message.following",
+            "faults/test_wire.py::test_the_next_envelope_comes_with_a_messages_end",
+        ),
+        (
+            "if self._stopping() and not (self._committed or self._has_begun(message)):",
+            "if self._stopping():",
+            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+        ),
+        (
+            "State.UNCERTAIN, reason, earlier, self._policy.doubt",
+            "State.UNCERTAIN, reason, {}, self._policy.doubt",
+            "faults/test_window.py::test_ten_results_outlast_a_journal_that_is_away",
+        ),
+        (
+            "give_back(claim, _WITHOUT_KEY,",
+            "give_back(claim, 0,",
+            "integration/test_sealing.py::test_a_message_whose_key_is_missing_waits",
+        ),
+        (
+            "if following is None or following.claim.is_suspect:",
+            "if following is None:",
+            "faults/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
+        ),
+    ),
+    *of(
+        "delivery/faultpoint",
+        "faults/test_wire.py",
+        (
+            "    return bool(_chosen)",
+            "    return True",
+            "faults/test_chunking.py::test_a_message_is_one_write",
+        ),
+    ),
+    *of(
+        "delivery/housekeeper",
+        "unit/test_housekeeper.py",
+        (
+            "self._process != os.getpid():",
+            "not self._process:",
+            "unit/test_housekeeper.py::test_a_process_that_was_forked_has_a_thread_of_its_own",
+        ),
+        (
+            "self._duties.discard(duty)",
+            "pass",
+            "unit/test_housekeeper.py::test_a_duty_is_done_until_it_is_removed",
+        ),
+        (
+            "except Exception:  # noqa: BLE001\n",
+            "except OSError:\n",
+            "unit/test_housekeeper.py::test_a_duty_that_fails_ends_no_other",
+        ),
+    ),
+    *of(
+        "delivery/opening",
+        "contracts/test_connection.py",
+        (
+            "queue.CONNECTION_MAX_AGE, queue.CONNECTION_IDLE",
+            "queue.CONNECTION_IDLE, queue.CONNECTION_MAX_AGE",
+            "contracts/test_connection.py::test_the_limits_are_those_of_the_settings",
+        ),
+        (
+            "    if queue.USING is not None:\n        return queue.USING\n",
+            "",
+            "contracts/test_connection.py::test_a_mailer_may_deliver",
+        ),
+        (
+            "breaker=shared_breaker())",
+            "breaker=None)",
+            "integration/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
+        ),
+        (
+            "        housekeeper.add(connection.close_if_idle)\n",
+            "",
+            "integration/test_delivery.py faults/test_server.py",
+        ),
+    ),
+    *of(
+        "delivery/outcome",
+        "faults/test_wire.py",
+        (
+            "if 200 <= self.code < 300:",
+            "if self.code in (250, 251):",
+            "unit/test_outcome.py::test_the_first_digit_decides",
+        ),
+        (
+            "500 <= self.code < 600",
+            "500 < self.code < 600",
+            "unit/test_outcome.py::test_the_first_digit_decides",
+        ),
+        (
+            'return "".join(c if c.isprintable()',
+            "return line  # ",
+            "unit/test_outcome.py::test_a_reply_is_one_line_that_a_terminal_shows",
+        ),
+    ),
+    *of(
+        "delivery/retry",
+        "unit/test_retry.py unit/test_retry_recipients.py",
+        (
+            "if tries > len(policy.delays):",
+            "if tries >= len(policy.delays):",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "age + delay <= policy.max_age",
+            "age <= policy.max_age",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "policy.delays[tries - 1]",
+            "policy.delays[0]",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "(1 - JITTER + 2 * JITTER * chance)",
+            "(1 + 2 * JITTER * chance)",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "(for_now and not may_wait)",
+            "for_now",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "doubt = policy.doubt if delay is not None else None",
+            "doubt = policy.doubt",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "State.SENT if all(sent)",
+            "State.SENT if any(sent)",
+            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+        ),
+        (
+            "answer.verdict is not Verdict.ACCEPTED:",
+            "answer.verdict is Verdict.REFUSED:",
+            "unit/test_retry.py::test_the_table_of_decisions",
+        ),
+        (
+            "return max(answers, key",
+            "return min(answers, key",
+            "unit/test_retry.py::test_each_recipient_keeps_the_reply_that_decided_about_it",
+        ),
+        (
+            "results = dict(earlier)",
+            "results = {}",
+            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+        ),
+        (
+            "if earlier or not recipients or",
+            "if not recipients or",
+            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+        ),
+    ),
+    *of(
+        "delivery/trouble",
+        "contracts/test_backend_transport.py faults/test_worker_death.py faults/test_breaker.py",
+        (
+            "Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)",
+            "ServerTrouble(reply)",
+        ),
+        (
+            "(*refused, ssl.SSLCertVerificationError)",
+            "refused",
+            "faults/test_breaker.py::test_a_certificate_that_is_not_valid_raises_an_alarm",
+        ),
+    ),
+]

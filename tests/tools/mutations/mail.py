@@ -1,0 +1,319 @@
+"""Mutations of composing: the mail API, messages, headers, MIME parts, a message as bytes."""
+
+from .row import of
+
+MUTATIONS = [
+    *of(
+        "mail/address",
+        "unit/composing/test_addresses.py unit/composing/test_headers.py",
+        (
+            "\\x1d\\x1e\\x85\\u2028\\u2029]",
+            "\\x1d\\x1e\\u2028\\u2029]",
+            "unit/composing/test_addresses.py::test_a_line_end_is_refused",
+        ),
+        (
+            "if len(header.addresses) != 1 or",
+            "if not header.addresses or",
+            "unit/composing/test_addresses.py::test_what_is_not_one_address_is_refused",
+        ),
+        (
+            "    _refuse_unsafe(text, local, domain)\n",
+            "",
+            "unit/composing/test_addresses.py::test_no_text_makes_a_second_command",
+        ),
+        (
+            'if _LINE_END.search(text) or "\\0" in text:',
+            "if _LINE_END.search(text):",
+            "unit/composing/test_addresses.py::test_a_line_end_is_refused",
+        ),
+        (
+            "domain = ascii_domain(parsed.domain)",
+            "domain = parsed.domain",
+            "unit/composing/test_addresses.py::test_the_envelope_form",
+        ),
+        (
+            'rpartition("@")[2].lower()',
+            'rpartition("@")[2]',
+            "unit/composing/test_addresses.py::test_domain_of",
+        ),
+    ),
+    *of(
+        "mail/deprecation",
+        "unit/composing/test_functions.py unit/composing/test_message.py",
+        (
+            "names[: given - after]",
+            "names[: given - after - 1]",
+            "unit/composing/test_functions.py::test_wrong_positional_arguments_are_errors",
+        ),
+        (
+            "if given > after + len(names):",
+            "if False:",
+            "unit/composing/test_functions.py::test_wrong_positional_arguments_are_errors",
+        ),
+        (
+            "level, frame = level + 1, frame.f_back",
+            "frame = frame.f_back",
+            "unit/composing/test_functions.py::test_pairs_of_name_and_address_warn",
+        ),
+    ),
+    *of(
+        "mail/functions",
+        "unit/composing/test_functions.py unit/composing/test_narrow_backends.py",
+        (
+            "        settings.SERVER_EMAIL,\n",
+            "        settings.DEFAULT_FROM_EMAIL,\n",
+            "unit/composing/test_functions.py::test_mail_to_the_people_of_the_site",
+        ),
+        (
+            "return connection or get_connection(",
+            "return get_connection(",
+            "unit/composing/test_functions.py::test_a_given_connection_is_used",
+        ),
+        (
+            "return isinstance(person, (tuple, list)) and len(person) == 2",
+            "return False",
+            "unit/composing/test_functions.py::test_pairs_of_name_and_address_warn",
+        ),
+        (
+            "settings.MANAGERS, subject",
+            "settings.ADMINS, subject",
+            "unit/composing/test_functions.py::test_mail_to_the_people_of_the_site",
+        ),
+    ),
+    *of(
+        "mail/header",
+        "unit/composing/test_headers.py unit/composing/test_parts.py",
+        (
+            "    _refuse_bad_name(name)\n    given = value",
+            "    given = value",
+            "",
+            "check_part looks at every name once more, and raises the same",
+        ),
+        (
+            "return _with_ascii_domains(header, policy)",
+            "return header",
+            "unit/composing/test_headers.py::test_domains_outside_ascii_are_idna",
+        ),
+        (
+            "folded if _reads_back(header, body, policy) else _fold_addresses(header, policy)",
+            "folded",
+            "unit/composing/test_headers.py::test_names_survive_folding",
+        ),
+        (
+            "    encoded_in_quotes = any(",
+            "    encoded_in_quotes = False and any(",
+            "",
+            "a guard against a Python that writes an encoded word within quotes: none is known",
+        ),
+    ),
+    *of(
+        "mail/message",
+        "unit/composing/test_message.py unit/composing/test_headers.py",
+        (
+            'for name in ("to", "cc", "bcc"):',
+            'for name in ("to", "cc"):',
+            "unit/composing/test_message.py::test_recipients_are_to_cc_and_bcc",
+        ),
+        (
+            '        if "bcc" in given:\n',
+            "        if False:\n",
+            "unit/composing/test_headers.py::test_a_bcc_header_is_refused",
+        ),
+        (
+            'given.get("from", sender)',
+            "sender",
+            "unit/composing/test_headers.py::test_headers_override_attributes",
+        ),
+        (
+            "        if not self.recipients():\n",
+            "        if False:\n",
+            "unit/composing/test_message.py::test_a_message_to_nobody_is_not_sent",
+        ),
+        (
+            '            refuse_line_ends(str(address or ""), "Bcc")',
+            "            pass",
+            "unit/composing/test_headers.py::test_no_header_takes_a_line_end",
+        ),
+        (
+            "if isinstance(addresses, (str, bytes)) or not",
+            "if isinstance(addresses, bytes) or not",
+            "unit/composing/test_message.py::test_a_string_is_no_list_of_addresses",
+        ),
+        (
+            "        for part in outer_parts(built):\n            check_part(part)\n",
+            "",
+            "unit/composing/test_attachments.py::test_a_newline_hidden_in_a_parameter_is_found",
+        ),
+        (
+            "return self.connection or get_connection(fail_silently=fail_silently)",
+            "return get_connection(fail_silently=fail_silently)",
+            "unit/composing/test_message.py::test_a_given_connection_is_used",
+        ),
+        (
+            "if self.body or not (self.alternatives or self.attachments):",
+            "if True:",
+            "unit/composing/test_alternatives.py::test_html_without_text",
+        ),
+        (
+            'if mimetype.startswith("text/")\n',
+            "\n",
+            "unit/composing/test_alternatives.py::test_body_contains",
+        ),
+    ),
+    *of(
+        "mail/msgid",
+        "unit/test_msgid.py unit/composing/test_headers.py",
+        (
+            "(idstring, domain or",
+            "(idstring,",
+            "unit/composing/test_headers.py::test_make_msgid_takes_a_domain",
+        ),
+        (
+            'return name.encode("idna").decode("ascii")',
+            "return name",
+            "unit/test_msgid.py::test_the_name_of_this_host_is_one_that_mail_may_carry",
+        ),
+        (
+            "        except UnicodeError:\n",
+            "        except OSError:\n",
+            "unit/test_msgid.py::test_the_name_of_this_host_is_one_that_mail_may_carry",
+        ),
+    ),
+    *of(
+        "mail/part",
+        "unit/composing/test_bodies.py unit/composing/test_parts.py",
+        (
+            "    if depth > _MAX_DEPTH:\n",
+            "    if False:\n",
+            "unit/composing/test_parts.py::test_parts_too_deep_to_be_written_are_refused",
+        ),
+        (
+            "    if not isinstance(part, (MIMEPart, MIMEBase)):\n",
+            "    if False:\n",
+            "unit/composing/test_parts.py::test_an_old_message_is_no_part",
+        ),
+        (
+            "    part = deepcopy(part)\n",
+            "",
+            "unit/composing/test_parts.py::test_a_header_of_an_old_part_outside_ascii_is_encoded",
+        ),
+        (
+            "        _refuse_bad_payload(inner, part)",
+            "        pass",
+            "unit/composing/test_parts.py::test_a_part_whose_payload_cannot_be_written_is_refused",
+        ),
+    ),
+    *of(
+        "mail/rendering/cache",
+        "unit/test_cache.py unit/test_cache_size.py",
+        (
+            "                self._kept.move_to_end(key)\n",
+            "",
+            "unit/test_cache.py::test_what_was_wanted_longest_ago_goes_first",
+        ),
+        (
+            "        if size > self._limit:\n            return\n",
+            "",
+            "unit/test_cache.py::test_what_is_larger_than_the_cache_takes_no_others_place",
+        ),
+        (
+            "self._size += size - before",
+            "self._size += size",
+            "unit/test_cache_size.py::test_a_value_that_two_make_at_once_is_counted_once",
+        ),
+    ),
+    *of(
+        "mail/rendering/flatten",
+        "unit/composing/test_bodies.py unit/composing/test_parts.py",
+        (
+            "return _LINE_END.sub(linesep.encode(), buffer.getvalue())",
+            "return buffer.getvalue()",
+            "unit/composing/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
+        ),
+        (
+            "BytesGenerator(buffer, mangle_from_=False, policy=policy)",
+            "BytesGenerator(buffer, mangle_from_=True, policy=policy)",
+            "unit/composing/test_backends_bytes.py::test_a_from_at_the_start_of_a_line_is_sent_as_it_is",
+        ),
+    ),
+    *of(
+        "mail/rendering/render",
+        "integration/test_delivery.py faults/test_payload.py contracts/test_fastpath.py",
+        (
+            "mangle_from_=False",
+            "mangle_from_=True",
+            "unit/composing/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
+        ),
+        (
+            '    data = _LINE_END.sub(b"\\r\\n", buffer.getvalue())',
+            "    data = buffer.getvalue()",
+            "unit/composing/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
+        ),
+    ),
+    *of(
+        "mail/rendering/shape",
+        "contracts/test_fastpath.py unit/composing/test_django.py",
+        (
+            'if "message" in vars(message) or kind',
+            "if kind",
+            "unit/test_message_attributes.py::test_a_message_that_was_given_a_method_of_its_own_is_built_by_that",
+        ),
+    ),
+    *of(
+        "mail/rendering/simple",
+        "contracts/test_fastpath.py",
+        (
+            "number = 1 if shape.attachments else 0",
+            "number = 0",
+            "contracts/test_fastpath.py::test_the_usual_shapes_take_the_fast_path",
+        ),
+    ),
+    *of(
+        "mail/routing",
+        "unit/composing/test_mailers.py unit/composing/test_functions.py",
+        (
+            "elif connection is not None and fail_silently:",
+            "elif False:",
+            "unit/composing/test_functions.py::test_a_connection_excludes_what_it_would_override",
+        ),
+        (
+            "    if unknown:\n        raise InvalidMailer(",
+            "    if False:\n        raise InvalidMailer(",
+            "unit/composing/test_mailers.py::test_a_wrong_definition_names_its_mailer",
+        ),
+        (
+            'kwargs | ({"fail_silently": True} if fail_silently else {})',
+            'kwargs | {"fail_silently": fail_silently}',
+            "unit/composing/test_mailers.py::test_a_backend_need_not_know_fail_silently",
+        ),
+        (
+            "if name in named}",
+            "}",
+            "unit/composing/test_mailers.py::test_get_connection_returns_the_default_mailer",
+        ),
+        (
+            "except MailerDoesNotExist:\n            return default",
+            "except ImportError:\n            return default",
+            "unit/composing/test_mailers.py::test_a_mailer_that_is_not_there",
+        ),
+    ),
+    *of(
+        "mail/text",
+        "unit/composing/test_bodies.py unit/composing/test_parts.py",
+        (
+            '    if "\\0" in text:\n',
+            "    if False:\n",
+            "unit/composing/test_bodies.py::test_nul_is_written_in_a_form_that_servers_take",
+        ),
+        (
+            "    if _is_line_transparent(charset):\n",
+            "    if True:\n",
+            "unit/composing/test_bodies.py::test_encoding_is_the_charset_of_one_message",
+        ),
+        (
+            "        return content, DEFAULT_TYPE",
+            "        return content, mimetype",
+            "unit/composing/test_attachments.py::test_text_that_is_not_utf8_becomes_a_stream_of_bytes",
+        ),
+    ),
+]
