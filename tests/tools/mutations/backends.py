@@ -73,7 +73,7 @@ MUTATIONS = [
             "unit/composing/test_backends.py::test_header_errors_surface_in_memory",
         ),
         (
-            "outbox.append(_copied(message))",
+            "outbox.append(_copy(message))",
             "outbox.append(message)",
             "unit/composing/test_backends.py::test_the_outbox_holds_copies",
         ),

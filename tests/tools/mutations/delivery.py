@@ -217,12 +217,12 @@ MUTATIONS = [
         "delivery/opening",
         "contracts/test_connection.py",
         (
-            "queue.CONNECTION_MAX_AGE, queue.CONNECTION_IDLE",
-            "queue.CONNECTION_IDLE, queue.CONNECTION_MAX_AGE",
+            "config.CONNECTION_MAX_AGE, config.CONNECTION_IDLE",
+            "config.CONNECTION_IDLE, config.CONNECTION_MAX_AGE",
             "contracts/test_connection.py::test_the_limits_are_those_of_the_settings",
         ),
         (
-            "    if queue.USING is not None:\n        return queue.USING\n",
+            "    if config.USING is not None:\n        return config.USING\n",
             "",
             "contracts/test_connection.py::test_a_mailer_may_deliver",
         ),

@@ -1,4 +1,4 @@
-"""Mutations of the journal: its script, and what calls it."""
+"""Mutations of the journal's modules; those of its script are in ``script.py``."""
 
 from .row import of
 
@@ -76,6 +76,31 @@ MUTATIONS = [
             "_UNREADABLE = (KeyMissing, PayloadError,",
             "_UNREADABLE = (PayloadError,",
             "integration/test_sealing.py::test_nothing_readable_lies_in_broker_and_journal",
+        ),
+    ),
+    *of(
+        "queue/journal/replies",
+        "contracts/test_journal.py contracts/test_journal_timer.py",
+        ("is_suspect=int(lost) > 0,", "", "contracts/test_journal_timer.py"),
+        (
+            "Due(str(id_), str(priority), int(lost) > 0)",
+            "Due(str(id_), str(priority))",
+            "contracts/test_journal_timer.py",
+        ),
+        ("int(age) / 1000", "int(age)", "contracts/test_journal_record.py"),
+        (
+            "Advanced(answers[:results], answers[results:])",
+            "Advanced(answers, answers)",
+            "contracts/test_journal.py",
+        ),
+    ),
+    *of(
+        "queue/journal/script",
+        "unit/test_script_signatures.py",
+        (
+            '"beat", "pulse", "trim"',
+            '"beat", "trim"',
+            "unit/test_script_signatures.py::test_the_script_has_each_file_once",
         ),
     ),
 ]

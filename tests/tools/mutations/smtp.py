@@ -166,7 +166,12 @@ MUTATIONS = [
             "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
         (
-            "ByChunks(session, in_flight) if may_chunk(session) else",
+            "in_flight > 1 and may_chunk(session)",
+            "may_chunk(session)",
+            "faults/test_chunking.py::test_one_message_at_a_time_goes_by_data",
+        ),
+        (
+            "ByChunks(session, in_flight) if chunks else",
             "",
             "faults/test_chunking.py::test_a_message_is_one_write",
         ),

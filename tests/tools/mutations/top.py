@@ -58,8 +58,8 @@ MUTATIONS = [
         "state",
         "unit/test_states.py",
         (
-            "State.CANCELLED, State.EXPIRED}",
-            "State.CANCELLED}",
+            "State.CANCELLED, State.EXPIRED)",
+            "State.CANCELLED)",
             "unit/test_states.py::test_these_states_are_final",
         ),
     ),

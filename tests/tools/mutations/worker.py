@@ -36,7 +36,7 @@ MUTATIONS = [
     *of(
         "worker/timer",
         "contracts/test_retention.py faults/test_operations.py faults/test_worker_death.py",
-        ("options.KEEP_SENT if state is State.SENT else options.KEEP_FAILED", "options.KEEP_SENT"),
+        ("config.KEEP_SENT if state is State.SENT else config.KEEP_FAILED", "config.KEEP_SENT"),
     ),
     *of(
         "worker/watchdog",
