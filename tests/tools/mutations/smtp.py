@@ -78,7 +78,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/dialogue",
-        "contracts/test_replies.py unit/test_dialogue.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
         ('Reply(int(code), _text(text)), separator != b"-"', "Reply(int(code), _text(text)), True"),
         ("_LONGEST_LINE or len(texts) > _MOST_LINES", "_LONGEST_LINE"),
         (
