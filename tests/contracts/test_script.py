@@ -104,7 +104,7 @@ def test_too_late(redis_url: str, server: redis.Redis) -> None:
     """An answer that comes after its time is not taken for that to the next call."""
     echo = Script(connect(redis_url, 30.0), ECHO)
     echo.call("k", [1])
-    echo._kept[-1].connection.update_current_socket_timeout(0.05)  # of this connection only
+    echo._kept._idle[-1].connection.update_current_socket_timeout(0.05)  # of this connection only
     server.client_pause(60_000, all=False)
     with pytest.raises(JournalUnavailable, match="Timeout"):
         echo.call("k", [2])
@@ -126,7 +126,7 @@ def test_error_meanwhile(echo: Script) -> None:
 def test_refusal(echo: Script) -> None:
     """What the server refuses is no reason to doubt the next answer."""
     with pytest.raises(JournalUnavailable, match="refused"):
-        Script(echo._client, "return redis.call('NONSENSE')").call("k", [])
+        Script(echo.client, "return redis.call('NONSENSE')").call("k", [])
     assert echo.call("k", [2]) == ["k", "2"]
 
 
@@ -185,15 +185,15 @@ def test_all_in_use(redis_url: str) -> None:
 def test_fork(echo: Script) -> None:
     """A child leaves its parent's connection alone, and the parent goes on with it."""
     echo.call("k", ["before"])
-    kept = echo._kept[-1]
+    kept = echo._kept._idle[-1]
     child = os.fork()
     if not child:
         status = 1
         try:
             own = echo.call("k", ["child"]) == ["k", "child"]
-            status = 0 if own and echo._kept[-1].connection is not kept.connection else 2
+            status = 0 if own and echo._kept._idle[-1].connection is not kept.connection else 2
         finally:
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert echo.call("k", ["after"]) == ["k", "after"]
-    assert echo._kept[-1].connection is kept.connection
+    assert echo._kept._idle[-1].connection is kept.connection
