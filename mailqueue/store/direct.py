@@ -12,7 +12,8 @@ try:
 except ImportError:  # redis-py can do without it
     hiredis = None  # type: ignore[assignment]
 
-_pack: Any = getattr(hiredis, "pack_command", None)
+# From a command as a tuple to the bytes that the server reads.
+pack: Any = getattr(hiredis, "pack_command", None)
 # The methods of a connection that are called, each with arguments like those of the call.
 _CALLED: dict[str, tuple[object, ...]] = {
     "send_packed_command": ([b""],),
@@ -23,15 +24,9 @@ _CALLED: dict[str, tuple[object, ...]] = {
 }
 
 
-def packed(command: tuple[str | float, ...]) -> bytes:
-    """A command as the server reads it."""
-    found: bytes = _pack(command)
-    return found
-
-
 def lack(kind: Any) -> str:
     """What a kind of connections lacks, in words; empty where nothing is missing."""
-    if _pack is None:
+    if pack is None:
         return "there is no hiredis that packs commands"
     for name, arguments in _CALLED.items():
         try:
@@ -48,7 +43,7 @@ def surprise(connection: Any) -> str:
     an error. Raises redis.TimeoutError, since the time to wait is over then.
     """
     try:
-        connection.send_packed_command([packed(("PING",)), packed(("EVALSHA", "0" * 40, 0))])
+        connection.send_packed_command([pack(("PING",)), pack(("EVALSHA", "0" * 40, 0))])
         if _read(connection) not in ("PONG", redis.ResponseError):
             return "an answer is not read as its text"
         if _read(connection) is not redis.ResponseError:

@@ -11,7 +11,7 @@ import redis
 from mailqueue.errors import EnqueueError
 
 from .client import Client, ensure_connected, errors_translated, translated
-from .direct import packed
+from .direct import pack
 from .pool import Kept, Pool
 from .spin import Wakefulness
 
@@ -60,23 +60,21 @@ class Script:
 
         By redis-py's own calls it returns when the answer is there.
         """
+        command = ("EVALSHA", self.sha, 1, key, *arguments)
         kept = self._kept
-        if kept is None or (connection := self._taken(kept)) is None:
-            return Answered(self, (key, *arguments), unknown)
+        known: tuple[str, ...] = ()
         try:
-            connection.send_packed_command([packed(("EVALSHA", self.sha, 1, key, *arguments))])
-        except BaseException as error:
-            kept.drop(connection)
-            if isinstance(error, redis.RedisError):
-                raise translated(self.client, error, unknown) from error
-            raise
-        return Asked(self, kept, connection, (key, *arguments), unknown)
-
-    def _taken(self, kept: Kept) -> Any | None:
-        try:
-            return kept.take()
+            if kept is None or (connection := kept.take()) is None:
+                return Answered(self, command, unknown)
+            known = unknown
+            try:
+                connection.send_packed_command([pack(command)])
+            except BaseException:
+                kept.drop(connection)
+                raise
         except redis.RedisError as error:
-            raise translated(self.client, error, ()) from error
+            raise translated(self.client, error, known) from error
+        return Asked(self, kept, connection, command, unknown)
 
 
 class Asked:
@@ -87,13 +85,13 @@ class Asked:
         script: Script,
         kept: Kept,
         connection: Any,
-        arguments: Sequence[str | float],
+        command: tuple[str | float, ...],
         unknown: tuple[str, ...],
     ) -> None:
         self._script = script
         self._kept = kept
         self._connection = connection
-        self._arguments = arguments
+        self._command = command
         self._unknown = unknown
 
     def answer(self) -> Any:
@@ -119,7 +117,7 @@ class Asked:
         try:
             return connection.read_response()
         except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self._script.text, 1, *self._arguments)
+            connection.send_command("EVAL", self._script.text, *self._command[2:])
             return connection.read_response()
 
 
@@ -130,14 +128,14 @@ class Answered:
     """
 
     def __init__(
-        self, script: Script, arguments: Sequence[str | float], unknown: tuple[str, ...]
+        self, script: Script, command: tuple[str | float, ...], unknown: tuple[str, ...]
     ) -> None:
         ensure_connected(script.client)
         self._answer: Any = None
         self._error: EnqueueError | None = None
         try:
             with errors_translated(script.client, unknown=unknown):
-                self._answer = _called(script, arguments)
+                self._answer = _called(script, command)
         except EnqueueError as error:
             self._error = error
 
@@ -151,8 +149,8 @@ class Answered:
         """Never learn the answer."""
 
 
-def _called(script: Script, arguments: Sequence[str | float]) -> Any:
+def _called(script: Script, command: tuple[str | float, ...]) -> Any:
     try:
-        return script.client.evalsha(script.sha, 1, *arguments)
+        return script.client.evalsha(script.sha, 1, *command[3:])
     except redis.exceptions.NoScriptError:
-        return script.client.eval(script.text, 1, *arguments)
+        return script.client.eval(script.text, 1, *command[3:])
