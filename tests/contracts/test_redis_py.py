@@ -15,11 +15,14 @@ import redis
 
 from mailqueue.delivery.gate.breaker import SharedBreaker
 from mailqueue.delivery.trouble import ServerTrouble
+from mailqueue.errors import EnqueueUnknown, JournalUnavailable
 from mailqueue.queue.journal import Journal
 from mailqueue.state import State
 from mailqueue.store.client import Client, connect
+from mailqueue.store.script import Script
 from tests.contracts.journals import POLICY, SENT, accepted, claimed, state
 
+ECHO = "return {KEYS[1], ARGV[1]}"
 Connection = redis.connection.Connection
 _own = {name: getattr(Connection, name) for name in dir(Connection)}
 
@@ -88,8 +91,16 @@ def refuse(self: Any, *arguments: Any) -> None:
     raise redis.ConnectionError("not like that any more")
 
 
+def time_out(self: Any, *arguments: Any) -> None:
+    raise redis.TimeoutError("Timeout writing to socket")
+
+
 def always(self: Any) -> bool:
     return True
+
+
+def unchanged(patch: pytest.MonkeyPatch) -> None:
+    pass
 
 
 def no_sock(patch: pytest.MonkeyPatch) -> None:
@@ -119,10 +130,10 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 
 @pytest.fixture
 def client(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client that is made after the change that the parameter names."""
+    """A client with a single connection, made after the change that the parameter names."""
     with pytest.MonkeyPatch.context() as patch:
         request.param(patch)
-        found = connect(f"{redis_url}?client_name={uuid4().hex}", 30.0)
+        found = connect(f"{redis_url}?max_connections=1&client_name={uuid4().hex}", 30.0)
         yield found
         found.close()
 
@@ -156,11 +167,32 @@ def test_changed(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     assert redis.__version__ in said
 
 
-@pytest.mark.parametrize(
-    "client", [lambda _: None, no_sock], ids=["as it is", "_sock"], indirect=True
-)
+@pytest.mark.parametrize("client", [unchanged, no_sock], ids=["as it is", "_sock"], indirect=True)
 def test_direct(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody is told of anything where all is as known, nor where only the socket isn't found."""
     deliver(client)
     assert client.connection_pool.kept.is_used
     assert warnings(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "client", [partial(change, "send_packed_command", time_out)], indirect=True
+)
+def test_timed_out(client: Client) -> None:
+    """Where the time is over nothing else is tried in it; the next call is redis-py's own."""
+    echo = Script(client, ECHO)
+    with pytest.raises(JournalUnavailable, match="Timeout"):
+        echo.call("k", [1], unknown=("id",))
+    assert echo.call("k", [2]) == ["k", "2"]
+
+
+@pytest.mark.parametrize("client", [unchanged], indirect=True)
+def test_broken_while_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was sent in part may have been carried out, as far as anybody knows."""
+    echo = Script(client, ECHO)
+    assert echo.call("k", [1]) == ["k", "1"]
+    with monkeypatch.context() as patch:
+        change("send_packed_command", refuse, patch)
+        with pytest.raises(EnqueueUnknown):
+            echo.call("k", [2], unknown=("id",))
+    assert echo.call("k", [3]) == ["k", "3"]

@@ -48,6 +48,14 @@ def client(url: str, path: str) -> Iterator[Client]:
 
 
 @pytest.fixture
+def small(url: str, path: str, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client that may open as many connections as the parameter says."""
+    found = connect(f"{url}&max_connections={request.param}", 30.0)
+    yield found
+    found.close()
+
+
+@pytest.fixture
 def echo(client: Client) -> Script:
     return Script(client, ECHO)
 
@@ -157,8 +165,10 @@ def test_too_late(client: Client, echo: Script, server: redis.Redis) -> None:
     assert echo.call("k", [3]) == ["k", "3"]
 
 
-def test_error_meanwhile(echo: Script) -> None:
+@pytest.mark.parametrize("small", [1], indirect=True)
+def test_error_meanwhile(small: Client) -> None:
     """An answer that was not waited for is not taken for that to the next call."""
+    echo = Script(small, ECHO)
 
     def fail() -> None:
         raise LookupError("meanwhile")
@@ -203,14 +213,6 @@ def test_threads_at_once(echo: Script, server: redis.Redis, name: str, path: str
     most = 4
     assert connections(server, name) <= most
     assert path != "direct" or connections(server, name) == most
-
-
-@pytest.fixture
-def small(url: str, path: str, request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client that may open as many connections as the parameter says."""
-    found = connect(f"{url}&max_connections={request.param}", 30.0)
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("small", [2], indirect=True)

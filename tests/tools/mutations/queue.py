@@ -56,6 +56,14 @@ MUTATIONS = [
             "in self._ciphers.items():\n            token",
             "in reversed(self._ciphers.items()):\n            token",
         ),
+        (
+            "_ELSEWHERE if isinstance(error, KeyMissing) else _DAMAGED",
+            "_DAMAGED",
+        ),
+        (
+            "except (KeyMissing, PayloadError, ValueError) as error:",
+            "except PayloadError as error:",
+        ),
     ),
     *of(
         "queue/quickjson",
