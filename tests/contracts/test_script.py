@@ -62,9 +62,10 @@ def echo(client: Client) -> Script:
 
 @pytest.fixture
 def server(redis_url: str) -> Iterator[redis.Redis]:
-    """A connection of the test's own."""
+    """A connection of the test's own; a pause ends with the test."""
     with redis.Redis.from_url(redis_url, decode_responses=True) as found:
         yield found
+        found.client_unpause()  # also where a test has failed in a pause
 
 
 def close_others(server: redis.Redis) -> None:

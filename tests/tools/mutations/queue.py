@@ -59,10 +59,12 @@ MUTATIONS = [
         (
             "_ELSEWHERE if isinstance(error, KeyMissing) else _DAMAGED",
             "_DAMAGED",
+            "unit/test_sealer.py",
         ),
         (
             "except (KeyMissing, PayloadError, ValueError) as error:",
             "except PayloadError as error:",
+            "unit/test_sealer.py",
         ),
     ),
     *of(
