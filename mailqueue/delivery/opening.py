@@ -6,10 +6,8 @@ import os
 import threading
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import journal_url
 from mailqueue.mail.routing import delivery_backend, import_backend
-from mailqueue.store.client import connect
-from mailqueue.store.sealing import sealer_for
+from mailqueue.store.opening import open_store
 
 from .backend import BackendTransport
 from .connection import Connection, Limits
@@ -38,9 +36,8 @@ def current_connection() -> Connection:
 
 def shared_breaker(mailer: str | None = None) -> SharedBreaker:
     """The breaker of that mailer, by default of the one that the settings name."""
-    config = settings.MAILQUEUE
-    client = connect(journal_url(), config.ENQUEUE_TIMEOUT)
-    return SharedBreaker(client, mailer or mailer_name(), sealer_for(tuple(config.SECRET_KEYS)))
+    store = open_store()
+    return SharedBreaker(store.client, mailer or mailer_name(), store.sealer)
 
 
 def close_connections() -> None:

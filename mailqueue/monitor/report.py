@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import journal_url
 from mailqueue.delivery.gate.breaker import troubles
 from mailqueue.errors import JournalError
 from mailqueue.mail.address import domain_of
@@ -17,8 +16,7 @@ from mailqueue.mail.routing import import_backend
 from mailqueue.queue.journal import Journal, Record, open_journals
 from mailqueue.queue.spool import Waiting, current_spool
 from mailqueue.state import State
-from mailqueue.store.client import connect
-from mailqueue.store.sealing import sealer_for
+from mailqueue.store.opening import open_store
 
 _PAGE = 200
 _ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
@@ -60,8 +58,6 @@ def status() -> dict[str, Any]:
 
 def mailers() -> list[dict[str, Any]]:
     """The mailers that are not used now, and why; empty when all is well."""
-    config = settings.MAILQUEUE
-    client = connect(journal_url(), config.ENQUEUE_TIMEOUT)
     return [
         {
             "mailer": trouble.mailer,
@@ -71,7 +67,7 @@ def mailers() -> list[dict[str, Any]]:
             "since": _iso(trouble.since),
             "not_before": _iso(trouble.not_before),
         }
-        for trouble in troubles(client, sealer_for(tuple(config.SECRET_KEYS)))
+        for trouble in troubles(*open_store())
     ]
 
 

@@ -1,18 +1,117 @@
-"""A pool of connections that scripts keep some of."""
+"""A pool of connections that keeps some for scripts, which are called past redis-py's own calls."""
 
 from __future__ import annotations
 
+import logging
 import os
-from contextlib import suppress
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import redis
 
+from .direct import lack, surprise
 
-class Kept(NamedTuple):
-    """A connection that was taken from its pool, and that the next call may use."""
+_log = logging.getLogger(__name__)
 
+
+class Pool(redis.ConnectionPool):
+    """A pool that lets redis-py have what is kept for scripts, before it has too many connections.
+
+    It relies on nothing but what every pool of redis-py has: ``get_connection`` and ``release``.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.kept = Kept(self)
+
+    def get_connection(self, *arguments: Any, **options: Any) -> Any:
+        """A connection that is ready. Raises MaxConnectionsError if all are in use."""
+        while True:
+            try:
+                return super().get_connection(*arguments, **options)
+            except redis.MaxConnectionsError:
+                if not self.kept.give_up():
+                    raise
+
+
+class Kept:
+    """The connections of a pool that are kept for scripts; the last that was used is the next.
+
+    Where this redis-py's connections aren't as we know them, nothing is kept, and ``take`` has
+    nothing to give. Whether they are is looked up at once, and tried with the first connection.
+    """
+
+    def __init__(self, pool: redis.ConnectionPool) -> None:
+        self._pool = pool
+        self._idle: list[_Idle] = []
+        self._is_tried = False
+        self._obstacle = ""
+        if lacking := lack(getattr(pool, "connection_class", None)):
+            self._give_way(lacking)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether calls go over these connections, as far as is known by now."""
+        return not self._obstacle
+
+    def take(self) -> Any | None:
+        """A connection that nobody else can get until it is kept or dropped.
+
+        None says that calls have to be redis-py's own. Raises what redis-py raises.
+        """
+        while self._idle:
+            try:
+                idle = self._idle.pop()
+            except IndexError:  # another thread has it
+                break
+            if idle.is_usable():
+                return idle.connection
+            self.drop(idle.connection)
+        if self._obstacle:
+            return None
+        connection = self._pool.get_connection()
+        return connection if self._is_tried else self._tried(connection)
+
+    def keep(self, connection: Any) -> None:
+        """Have it for the next call; no answer may be outstanding."""
+        self._idle.append(_Idle(connection, os.getpid()))
+
+    def drop(self, connection: Any) -> None:
+        """Close it, so that what it still says is never read as an answer."""
+        connection.disconnect()
+        self._pool.release(connection)
+
+    def give_up(self) -> bool:
+        """Let the pool have a connection; return whether there was one."""
+        try:
+            self._pool.release(self._idle.pop().connection)  # which ignores that of a parent
+        except IndexError:
+            return False
+        return True
+
+    def _tried(self, connection: Any) -> Any | None:
+        try:
+            found = surprise(connection)
+        except BaseException as error:
+            self.drop(connection)
+            if isinstance(error, redis.TimeoutError):
+                self._give_way(str(error))
+            raise
+        if found:
+            self.drop(connection)
+            self._give_way(found)
+            return None
+        self._is_tried = True
+        return connection
+
+    def _give_way(self, obstacle: str) -> None:
+        self._obstacle = obstacle
+        _log.warning(
+            "the journal is asked by redis-py's own calls, which take longer. Nothing else is "
+            "amiss: with redis-py %s, %s", redis.__version__, obstacle,
+        )  # fmt: skip
+
+
+class _Idle(NamedTuple):
     connection: Any
     process: int
 
@@ -22,23 +121,3 @@ class Kept(NamedTuple):
             return self.process == os.getpid() and not self.connection.can_read()
         except redis.RedisError:
             return False
-
-
-kept_of: WeakKeyDictionary[redis.ConnectionPool, list[Kept]] = WeakKeyDictionary()
-
-
-class Pool(redis.ConnectionPool):
-    """A pool that has what scripts keep for others, too, before it has too many connections."""
-
-    def make_connection(self) -> Any:
-        """Open one, or take one that is kept. Raises MaxConnectionsError if all are in use."""
-        try:
-            return super().make_connection()
-        except redis.MaxConnectionsError:
-            kept = kept_of.get(self, [])
-            with suppress(IndexError):
-                while True:
-                    found = kept.pop()
-                    if found.process == os.getpid():
-                        return found.connection
-            raise

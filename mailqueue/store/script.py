@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
-from hiredis import pack_command
 
-from .client import Client, translated
-from .pool import Kept, kept_of
+from mailqueue.errors import EnqueueError
+
+from .client import Client, ensure_connected, errors_translated, translated
+from .direct import pack
+from .pool import Kept, Pool
 from .spin import Wakefulness
 
 
 class Script:
-    """A script on the server, called by its hash over a connection that is kept for such calls.
+    """A script on the server, called by its hash: the one way to ask for all that is shared.
 
     The journal is asked once for each message. redis-py's own call takes three times as long in
-    the client, for retries and metrics that aren't used here, and for its pool.
+    the client, for retries and metrics that aren't used here, and for its pool. So it is used only
+    where redis-py's connections aren't as we know them (``direct.py``), and by other clients.
     """
 
     def __init__(self, client: Client, text: str) -> None:
         self.text = text
         self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        self._client = client
+        self.client = client
         self.wakefulness = Wakefulness()
-        # The last that was used is the next.
-        self._kept = kept_of.setdefault(client.connection_pool, [])
+        pool = client.connection_pool
+        self._kept = pool.kept if isinstance(pool, Pool) else None
 
     def call(
         self,
@@ -53,40 +55,26 @@ class Script:
 
     def ask(
         self, key: str, arguments: Sequence[str | float], unknown: tuple[str, ...] = ()
-    ) -> Asked:
-        """Have the server run it, and return at once; ask for the answer, or drop it."""
+    ) -> Asked | Answered:
+        """Have the server run it, and return at once; ask for the answer, or drop it.
+
+        By redis-py's own calls it returns when the answer is there.
+        """
+        command = ("EVALSHA", self.sha, 1, key, *arguments)
+        kept = self._kept
         known: tuple[str, ...] = ()
         try:
-            connection = self._take()
+            if kept is None or (connection := kept.take()) is None:
+                return Answered(self, command, unknown)
             known = unknown
             try:
-                command: tuple[Any, ...] = ("EVALSHA", self.sha, 1, key, *arguments)
-                connection.send_packed_command([pack_command(command)])
+                connection.send_packed_command([pack(command)])
             except BaseException:
-                self._drop(connection)
+                kept.drop(connection)
                 raise
         except redis.RedisError as error:
-            raise translated(self._client, error, known) from error
-        return Asked(self, connection, (key, *arguments), unknown)
-
-    def _take(self) -> Any:
-        """A connection that nobody else can get until it is kept or dropped."""
-        while self._kept:
-            try:
-                kept = self._kept.pop()
-            except IndexError:  # another thread has it
-                break
-            if kept.is_usable():
-                return kept.connection
-            self._drop(kept.connection)
-        return self._client.connection_pool.get_connection()
-
-    def _drop(self, connection: Any) -> None:
-        connection.disconnect()
-        self._client.connection_pool.release(connection)
-
-    def _keep(self, connection: Any) -> None:
-        self._kept.append(Kept(connection, os.getpid()))
+            raise translated(self.client, error, known) from error
+        return Asked(self, kept, connection, command, unknown)
 
 
 class Asked:
@@ -95,18 +83,19 @@ class Asked:
     def __init__(
         self,
         script: Script,
+        kept: Kept,
         connection: Any,
-        arguments: Sequence[str | float],
+        command: tuple[str | float, ...],
         unknown: tuple[str, ...],
     ) -> None:
         self._script = script
+        self._kept = kept
         self._connection = connection
-        self._arguments = arguments
+        self._command = command
         self._unknown = unknown
 
     def answer(self) -> Any:
         """Wait for the answer. Raises what ``Script.call`` raises."""
-        script = self._script
         try:
             try:
                 answer = self._read()
@@ -114,13 +103,13 @@ class Asked:
                 self.drop()  # what it still says must not be read as the next answer
                 raise
         except redis.RedisError as error:
-            raise translated(script._client, error, self._unknown) from error
-        script._keep(self._connection)
+            raise translated(self._script.client, error, self._unknown) from error
+        self._kept.keep(self._connection)
         return answer
 
     def drop(self) -> None:
         """Never learn the answer."""
-        self._script._drop(self._connection)
+        self._kept.drop(self._connection)
 
     def _read(self) -> Any:
         connection = self._connection
@@ -128,5 +117,40 @@ class Asked:
         try:
             return connection.read_response()
         except redis.exceptions.NoScriptError:
-            connection.send_command("EVAL", self._script.text, 1, *self._arguments)
+            connection.send_command("EVAL", self._script.text, *self._command[2:])
             return connection.read_response()
+
+
+class Answered:
+    """A call of a script by redis-py's own calls; the answer or error is there already.
+
+    Raises JournalUnavailable where no connection can be had, so that nothing was carried out.
+    """
+
+    def __init__(
+        self, script: Script, command: tuple[str | float, ...], unknown: tuple[str, ...]
+    ) -> None:
+        ensure_connected(script.client)
+        self._answer: Any = None
+        self._error: EnqueueError | None = None
+        try:
+            with errors_translated(script.client, unknown=unknown):
+                self._answer = _called(script, command)
+        except EnqueueError as error:
+            self._error = error
+
+    def answer(self) -> Any:
+        """Return the answer. Raises what ``Script.call`` raises."""
+        if self._error is not None:
+            raise self._error
+        return self._answer
+
+    def drop(self) -> None:
+        """Never learn the answer."""
+
+
+def _called(script: Script, command: tuple[str | float, ...]) -> Any:
+    try:
+        return script.client.evalsha(script.sha, 1, *command[3:])
+    except redis.exceptions.NoScriptError:
+        return script.client.eval(script.text, 1, *command[3:])

@@ -16,6 +16,8 @@ from mailqueue.conf import settings
 from mailqueue.errors import ImproperlyConfigured, PayloadError
 
 _PREFIX = "sealed:"
+_ELSEWHERE = "(sealed with a key that is not here)"
+_DAMAGED = "(unreadable)"
 _HOW_TO_MAKE_ONE = (
     'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 )
@@ -58,6 +60,21 @@ class Sealer:
                 "what was sealed has been changed since: it can't be read"
             ) from error
         return opened.decode("utf-8", "surrogatepass")
+
+    def readable(self, text: str) -> str:
+        """Decrypt a text to be shown; where that fails, return what is wrong, to be shown instead.
+
+        What somebody with other keys has noted must not hide all the rest.
+        """
+        try:
+            return self.open(text)
+        except (KeyMissing, PayloadError, ValueError) as error:
+            return instead_of(error)
+
+
+def instead_of(error: Exception) -> str:
+    """What is shown in place of a text that can't be read."""
+    return _ELSEWHERE if isinstance(error, KeyMissing) else _DAMAGED
 
 
 @lru_cache(maxsize=8)

@@ -27,6 +27,22 @@ def test_all_keys_open(by: str, keys: list[str]) -> None:
     assert Sealer(keys).open(Sealer([by]).seal("a letter")) == "a letter"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("250 ok", "250 ok"),
+        (Sealer([NEW]).seal("250 ok"), "250 ok"),
+        (Sealer([OLD]).seal("250 ok"), "(sealed with a key that is not here)"),
+        (Sealer([NEW]).seal("250 ok")[:-4], "(unreadable)"),
+        (Sealer([NEW]).seal("250 ok") + "\udcff", "(unreadable)"),
+    ],
+    ids=["open", "sealed", "another key", "cut", "no text"],
+)
+def test_what_cannot_be_opened_is_shown_as_just_that(text: str, shown: str) -> None:
+    """A text that can't be opened doesn't hide what is shown beside it."""
+    assert Sealer([NEW]).readable(text) == shown
+
+
 def test_the_settings_keys_are_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first key of SECRET_KEYS seals, also where they come from the environment."""
     monkeypatch.setenv("MAILQUEUE_SECRET_KEYS", f"{NEW}, {OLD}")

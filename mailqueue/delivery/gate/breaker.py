@@ -12,7 +12,6 @@ from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 
 from mailqueue.errors import JournalUnavailable
-from mailqueue.queue.journal.rows import readable
 from mailqueue.store.client import Client, errors_translated
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
@@ -212,7 +211,7 @@ class SharedBreaker:
 
     def _view(self, operation: str, *arguments: int) -> View:
         wait, failures, reason = self._call(operation, *arguments)
-        shown = readable(reason, self._sealer.open) if reason else ""
+        shown = self._sealer.readable(reason) if reason else ""
         return View(_pause(wait), not failures, shown)
 
     def _note(self, *failure: str | float) -> Noted:
@@ -247,7 +246,7 @@ def troubles(client: Client, sealer: Sealer) -> list[Trouble]:
         Trouble(
             mailer=name,
             failures=int(row["failures"]),
-            reason=readable(row["reason"], sealer.open),
+            reason=sealer.readable(row["reason"]),
             alarm=row["alarm"] == "1",
             since=_time(row["since"]),
             not_before=_time(row["not_before"]),

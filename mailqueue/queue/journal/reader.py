@@ -85,7 +85,7 @@ class Reader:
                 pipeline.hgetall(f"{self._prefix}:message:{id_}")
             rows = pipeline.execute()
         return [
-            read_record(id_, self.queue, row, self.sealer.open)
+            read_record(id_, self.queue, row, self.sealer)
             for id_, row in zip(ids, rows, strict=True)
             if row
         ]

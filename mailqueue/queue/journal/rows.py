@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from mailqueue.errors import PayloadError
 from mailqueue.state import State
-from mailqueue.store.sealing import KeyMissing
+from mailqueue.store.sealing import KeyMissing, Sealer, instead_of
 
 from .. import quickjson
 from .record import Attempt, Record, Result
 
 WITHOUT_PAYLOAD = frozenset({State.SENT, State.CANCELLED})  # where it was emptied, or is gone
 _LOG = "log:"
-_SEALED = "(sealed with a key that is not here)"
-_DAMAGED = "(unreadable)"
 _BEYOND_ALL_CALENDARS = datetime.max.replace(tzinfo=UTC)
 # What reading what is sealed, or JSON, raises.
 _UNREADABLE = (KeyMissing, PayloadError, ValueError, TypeError, KeyError, AttributeError)
 
 
-def read_record(
-    id_: str, queue: str, row: Mapping[str, str], opened: Callable[[str], str]
-) -> Record:
-    """Turn one message's hash into a Record; ``opened`` decrypts what is sealed.
+def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) -> Record:
+    """Turn one message's hash into a Record; ``sealer`` opens what is sealed.
 
     The reply is that of the history's last line, unless there is a newer one. What can't be read,
     for want of a key or because it is damaged, is shown as just that: it must not hide the rest of
     the record, nor the other records.
     """
-    subject, sender, recipients = _summary(row["summary"], opened)
-    history = sorted(_history(row, opened), key=lambda attempt: attempt.number)
+    subject, sender, recipients = _summary(row["summary"], sealer)
+    history = sorted(_history(row, sealer), key=lambda attempt: attempt.number)
     reply = row.get("reply")
     return Record(
         id=id_,
@@ -40,9 +36,9 @@ def read_record(
         subject=subject,
         sender=sender,
         recipients=recipients,
-        results=_results(row.get("results") or "{}", opened),
+        results=_results(row.get("results") or "{}", sealer),
         attempts=_number(row.get("attempts", "")),
-        reply=readable(reply, opened) if reply else history[-1].reply if history else "",
+        reply=sealer.readable(reply) if reply else history[-1].reply if history else "",
         created=_time(row["created"]),
         updated=_time(row.get("updated", row["created"])),
         due=_time(row["due"]) if row.get("due") else None,
@@ -61,47 +57,35 @@ def dump_results(results: Mapping[str, Result]) -> str:
     return quickjson.dumps({a: {"state": r.state, "reply": r.reply} for a, r in results.items()})
 
 
-def _history(row: Mapping[str, str], opened: Callable[[str], str]) -> list[Attempt]:
-    return [_attempt(name, text, opened) for name, text in row.items() if name.startswith(_LOG)]
+def _history(row: Mapping[str, str], sealer: Sealer) -> list[Attempt]:
+    return [_attempt(name, text, sealer) for name, text in row.items() if name.startswith(_LOG)]
 
 
-def _attempt(name: str, text: str, opened: Callable[[str], str]) -> Attempt:
+def _attempt(name: str, text: str, sealer: Sealer) -> Attempt:
     number = _number(name.removeprefix(_LOG))
     at, _, line = text.partition(" ")
     try:
-        found = quickjson.loads(opened(line))
+        found = quickjson.loads(sealer.open(line))
         state, reply, worker = State(found["state"]), found["reply"], found.get("worker", "")
     except _UNREADABLE as error:
-        state, reply, worker = State.RETRYING, _instead(error), ""
+        state, reply, worker = State.RETRYING, instead_of(error), ""
     return Attempt(number, _time(at), state, reply, worker)
 
 
-def _summary(text: str, opened: Callable[[str], str]) -> tuple[str, str, tuple[str, ...]]:
+def _summary(text: str, sealer: Sealer) -> tuple[str, str, tuple[str, ...]]:
     try:
-        found = quickjson.loads(opened(text))
+        found = quickjson.loads(sealer.open(text))
         return found["subject"], found["from"], tuple(found["to"])
     except _UNREADABLE as error:
-        instead = _instead(error)
+        instead = instead_of(error)
         return instead, instead, (instead,)
 
 
-def _results(text: str, opened: Callable[[str], str]) -> dict[str, Result]:
+def _results(text: str, sealer: Sealer) -> dict[str, Result]:
     try:
-        return read_results(opened(text))
+        return read_results(sealer.open(text))
     except _UNREADABLE:
         return {}
-
-
-def readable(text: str, opened: Callable[[str], str]) -> str:
-    """What was noted by a worker with other keys must not hide all the rest of a record."""
-    try:
-        return opened(text)
-    except _UNREADABLE as error:
-        return _instead(error)
-
-
-def _instead(error: Exception) -> str:
-    return _SEALED if isinstance(error, KeyMissing) else _DAMAGED
 
 
 def _number(text: str) -> int:

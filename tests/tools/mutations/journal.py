@@ -45,8 +45,8 @@ MUTATIONS = [
         "queue/journal/opening",
         "faults/test_worker.py integration/test_options.py",
         (
-            "[open_journal(queue) for queue in (options.QUEUE, *sorted(known - {options.QUEUE}))]",
-            "[open_journal(options.QUEUE)]",
+            "[open_journal(queue) for queue in (own, *sorted(known - {own}))]",
+            "[open_journal(own)]",
             "integration/test_options.py::test_a_message_may_name_its_queue",
         ),
     ),
