@@ -147,7 +147,7 @@ def deliver(client: Client) -> None:
     assert journal.settle(claim, SENT)
     assert state(journal, "one") is State.SENT
     breaker = SharedBreaker(client, "smtp.example.com:25")
-    breaker.failed(ServerTrouble("421 not now"))
+    breaker.note_failure(ServerTrouble("421 not now"))
     assert SharedBreaker(client, "smtp.example.com:25").look().reason == "421 not now"
 
 
