@@ -79,9 +79,14 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "queue/journal/record",
+        "contracts/test_journal_joining.py",
+        ('priority: str = "normal"', 'priority: str = "high"'),
+    ),
+    *of(
         "queue/journal/replies",
         "contracts/test_journal.py contracts/test_journal_timer.py",
-        ("is_suspect=int(lost) > 0,", "", "contracts/test_journal_timer.py"),
+        ("is_suspect=int(lost) > 0,", "", "contracts/test_journal_late.py"),
         (
             "Due(str(id_), str(priority), int(lost) > 0)",
             "Due(str(id_), str(priority))",
