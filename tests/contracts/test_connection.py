@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -24,6 +25,7 @@ from tests.contracts.delivering import (
     results,
 )
 from tests.scripted import ScriptedServer
+from tests.support import wait_until
 
 
 @pytest.fixture
@@ -115,6 +117,21 @@ def test_the_limits_are_those_of_the_settings(monkeypatch):
     monkeypatch.setenv("MAILQUEUE_CONNECTION_MAX_AGE", "7m")
     monkeypatch.setenv("MAILQUEUE_CONNECTION_IDLE", "9s")
     assert opening._limits() == Limits(max_messages=5, max_age=420, idle=9)
+
+
+def test_a_worker_closes_its_connection_while_it_sends_nothing(
+    journal, server, monkeypatch, request
+):
+    """After CONNECTION_IDLE it takes leave of the server, without another message to send."""
+    monkeypatch.setenv("EMAIL_HOST", "127.0.0.1")
+    monkeypatch.setenv("EMAIL_PORT", str(server.port))
+    monkeypatch.setenv("MAILQUEUE_CONNECTION_IDLE", "1s")
+    request.addfinalizer(opening.close_connections)
+    with ThreadPoolExecutor(1) as worker:  # whose connection was made by no other test
+        connection = worker.submit(opening.current_connection).result()
+    sends(journal, connection, "m")
+    wait_until(server.has_been_left, 10)
+    assert server.verbs()[-1] == "QUIT"
 
 
 @pytest.fixture

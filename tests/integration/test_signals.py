@@ -74,6 +74,7 @@ def test_a_worker_may_hear_the_second_while_it_handles_the_first():
     """Celery tells mailqueue of it within its handler, under a lock."""
     printed = printed_by("""
 import signal
+import mailqueue.worker.signals
 from celery import signals
 import mailqueue.tasks
 from mailqueue.worker.flag import stopping

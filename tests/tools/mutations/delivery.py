@@ -234,7 +234,7 @@ MUTATIONS = [
         (
             "        housekeeper.add(connection.close_if_idle)\n",
             "",
-            "integration/test_delivery.py faults/test_server.py",
+            "contracts/test_connection.py::test_a_worker_closes_its_connection_while_it_sends_nothing",
         ),
     ),
     *of(
