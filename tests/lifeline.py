@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -44,11 +45,22 @@ while found:
 """
 
 
-def _parent(number: int) -> int:
+def _status(number: int) -> list[str]:
+    """What Linux says of a process from its state on, see proc_pid_stat(5); [] if it is gone."""
     with suppress(OSError):
-        text = (_PROC / str(number) / "stat").read_text()
-        return int(text.rpartition(")")[2].split()[1])
-    return 0
+        return (_PROC / str(number) / "stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def _parent(number: int) -> int:
+    found = _status(number)
+    return int(found[1]) if found else 0
+
+
+def _is_beginning(number: int) -> bool:
+    """Whether exec() has yet to say where its variables are: it may be held up before that."""
+    found = _status(number)
+    return bool(found) and found[0] != "Z" and found[47] == "0"
 
 
 class Guardian:
@@ -88,9 +100,20 @@ class Processes:
         self._strangers &= numbers
         found = {name: self._variables(name) for name in numbers - self._strangers}
         ours = {name for name, variables in found.items() if self._mark in variables}
+        for name in found.keys() - ours:
+            found[name] = found[name] or self._when_begun(int(name), ours)
+        ours = {name for name, variables in found.items() if self._mark in variables}
         # Without any it may be one that is only just beginning.
         self._strangers |= {name for name in found.keys() - ours if found[name]}
         return {int(name) for name in ours if not any(map(_SHARED.match, found[name]))}
+
+    def _when_begun(self, number: int, ours: set[str]) -> list[bytes]:
+        """The variables of a child of ours that is only just beginning, as soon as it has any."""
+        if _parent(number) == os.getpid() or str(_parent(number)) in ours:
+            while _is_beginning(number):
+                time.sleep(0.001)
+            return self._variables(str(number))
+        return []
 
     @staticmethod
     def _variables(name: str) -> list[bytes]:
