@@ -123,7 +123,7 @@ def purge(
         names = ", ".join(state.value for state in chosen)
         click.confirm(f"Remove all records of messages that are {names}?", abort=True, err=True)
     with server():
-        print_data(control.purge(chosen, age), text.purged, as_json)
+        print_data(control.purge(chosen, age), text.purge, as_json)
 
 
 @main.group()
@@ -137,7 +137,7 @@ def flush(as_json: bool) -> None:
     """Hand what is spooled to the journal, as workers do; exit status 1 if something stays."""
     with server():
         found = control.flush_spool()
-    print_data(found, text.flushed, as_json)
+    print_data(found, text.flush, as_json)
     sys.exit(1 if found["remaining"] or found["damaged"] else 0)
 
 

@@ -139,7 +139,7 @@ class Batch:
         texts = {item.id: item.payload for item in items}
         looked_at = 0
 
-        def claimed() -> bool:
+        def read_claims() -> bool:
             nonlocal looked_at
             try:
                 claims, looked_at = claiming()
@@ -154,7 +154,7 @@ class Batch:
         except BaseException:
             self._waiting.extendleft(reversed(items))
             raise
-        return claimed
+        return read_claims
 
     def _take(self) -> Callable[[], bool]:
         """Claim some that joined a task, as long as there is room and time for them."""
@@ -167,7 +167,7 @@ class Batch:
         begins = self._first if since is None else ""
         taking = self.journal.begin_take(min(self._room, _CLAIM_AT_ONCE), begins=begins)
 
-        def taken() -> bool:
+        def read_taken() -> bool:
             claims, self.left = taking()
             now = time.monotonic()
             if self._takes_since is None:
@@ -178,7 +178,7 @@ class Batch:
             self._add(claims, {})
             return bool(claims)
 
-        return taken
+        return read_taken
 
     def _is_over(self) -> bool:
         """Whether the task has had its time, which begins when this is asked first."""

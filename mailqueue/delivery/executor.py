@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from mailqueue.errors import JournalUnavailable, MailqueueError
-from mailqueue.queue.journal import Claim, Journal, Settled, Settlement
+from mailqueue.queue.journal import Claim, Journal, SettledClaim, Settlement
 from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
 from mailqueue.store.sealing import KeyMissing
@@ -56,9 +56,9 @@ class Delivery:
         self.left = 0
         self.rest: list[str] = []
         # The newest results, where the next messages' commit will take them to the journal.
-        self._unrecorded: list[Settled] = []
+        self._unrecorded: list[SettledClaim] = []
         # What is on record, and whether it came in time, until there is time to tell the log.
-        self._unreported: list[tuple[Settled, bool]] = []
+        self._unreported: list[tuple[SettledClaim, bool]] = []
         # The claims whose messages' ends may have been sent, until their results are known.
         self._committed: dict[str, Claim] = {}
         self._stale: set[str] = set()  # tokens of claims that another worker has taken over
@@ -120,7 +120,7 @@ class Delivery:
         batch.collect()
         for claim in self._committed.values():
             batch.claims.pop(claim.id, None)
-            self._unrecorded.append(Settled(claim, self._in_doubt(claim, doubt), self._worker))
+            self._unrecorded.append(SettledClaim(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
         for claim in list(batch.claims.values()):
@@ -201,7 +201,7 @@ class Delivery:
         claim = message.claim
         self._committed.pop(claim.id, None)
         batch.claims.pop(claim.id, None)
-        self._unrecorded.append(Settled(claim, settlement, self._worker))
+        self._unrecorded.append(SettledClaim(claim, settlement, self._worker))
         if settlement.state is State.QUEUED:
             self._record()
             batch.again(claim)
@@ -273,7 +273,7 @@ class Delivery:
         self._patience = _PATIENCE
         settled, self._unrecorded = self._unrecorded, []
         if settled:
-            faultpoint.passed("settle")
+            faultpoint.reach("settle")
         self._unreported += zip(settled, in_time, strict=True)
 
     def _report(self) -> None:
@@ -288,7 +288,7 @@ class Delivery:
             with suppress(Exception):
                 self._tell(settled, was_in_time)
 
-    def _tell(self, settled: Settled, in_time: bool) -> None:
+    def _tell(self, settled: SettledClaim, in_time: bool) -> None:
         claim, settlement, _ = settled
         if in_time:
             _log.info(
@@ -303,7 +303,7 @@ class Delivery:
         kept = [settled for settled in self._unrecorded if self._is_kept(settled)]
         self._unrecorded = [settled for settled in self._unrecorded if settled not in kept]
 
-    def _is_kept(self, settled: Settled) -> bool:
+    def _is_kept(self, settled: SettledClaim) -> bool:
         claim, settlement, _ = settled
         try:
             path = current_spool().keep_result(self._journal.queue, settled)

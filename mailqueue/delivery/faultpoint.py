@@ -11,8 +11,8 @@ VARIABLE = "MAILQUEUE_FAULT"
 _chosen = os.environ.get(VARIABLE, "").removeprefix("kill-after:")
 
 
-def passed(point: str) -> None:
-    """Say that a point was passed; the process ends here if a test has chosen that point."""
+def reach(point: str) -> None:
+    """Say that a point is reached; the process ends here if a test has chosen that point."""
     if point == _chosen:
         os.kill(os.getpid(), signal.SIGKILL)
 

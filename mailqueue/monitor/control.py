@@ -8,7 +8,7 @@ from typing import Any
 
 from mailqueue.delivery.opening import shared_breaker
 from mailqueue.errors import JournalError
-from mailqueue.queue.journal import Change, Journal, open_journals
+from mailqueue.queue.journal import Journal, StateChange, open_journals
 from mailqueue.queue.spool import current_spool
 from mailqueue.state import WAITING, State
 
@@ -26,7 +26,7 @@ class Action:
     take all, and ``content`` those in which a message needs no change.
     """
 
-    do: Callable[[Journal, Sequence[str]], list[Change]]
+    do: Callable[[Journal, Sequence[str]], list[StateChange]]
     done: str
     states: Collection[State]
     content: Collection[State]
@@ -64,7 +64,7 @@ def change(action: Action, ids: Iterable[str]) -> dict[str, Any]:
     message of that id.
     """
     wanted = list(dict.fromkeys(ids))
-    changes = {id_: Change(id_, changed=False, state=None) for id_ in wanted}
+    changes = {id_: StateChange(id_, changed=False, state=None) for id_ in wanted}
     for journal in open_journals():
         known = [one for one in action.do(journal, wanted) if one.changed or one.state]
         changes |= {one.id: one for one in known}

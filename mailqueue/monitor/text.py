@@ -43,7 +43,7 @@ def _mailer_status(mailer: Mapping[str, Any]) -> str:
     )
 
 
-def flushed(found: Mapping[str, Any]) -> str:
+def flush(found: Mapping[str, Any]) -> str:
     """What a replay of the spool came to, and a line for each file that it could not take."""
     lines = [
         f"{found['accepted']} messages accepted, {found['recorded']} results recorded, "
@@ -108,7 +108,7 @@ def _verdicts(part: Mapping[str, Any]) -> list[str]:
     return [f"ok, {_cell(part['found'], 500)}"]
 
 
-def purged(found: Mapping[str, int]) -> str:
+def purge(found: Mapping[str, int]) -> str:
     """How many records are gone, state by state."""
     shown = ", ".join(f"{count} {state}" for state, count in found.items() if count)
     return f"{sum(found.values())} records removed" + (f": {shown}" if shown else "")

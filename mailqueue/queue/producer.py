@@ -15,7 +15,7 @@ from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
 
 from .broker import producer_app
-from .journal import Accepted, open_journal
+from .journal import Acceptance, open_journal
 from .options import Priority
 from .portion import Submission, portions
 from .publisher import publish
@@ -117,7 +117,7 @@ class _LeftAlone(JournalUnavailable):
     """The journal was not asked, since it was away a moment ago."""
 
 
-def _accept(queue: str, group: Sequence[Submission]) -> list[Accepted]:
+def _accept(queue: str, group: Sequence[Submission]) -> list[Acceptance]:
     config = settings.MAILQUEUE
     fsync = config.DURABILITY == "fsync"
     # A task takes as many as BATCH_SIZE, with those that it names.

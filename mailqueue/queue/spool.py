@@ -30,7 +30,7 @@ from mailqueue.errors import EnqueueError, ImproperlyConfigured, PayloadError
 from mailqueue.state import State
 from mailqueue.store.sealing import Sealer, current_sealer
 
-from .journal import Claim, Entry, Journal, Result, Settled, Settlement, open_journal
+from .journal import Claim, Entry, Journal, Result, SettledClaim, Settlement, open_journal
 from .payload.blob import sha256
 from .payload.codec import digest
 
@@ -98,7 +98,7 @@ class Spool:
             {entry.id: shared | {"entry": _dump_entry(entry)} for entry in entries},
         )
 
-    def keep_result(self, queue: str, settled: Settled) -> Path:
+    def keep_result(self, queue: str, settled: SettledClaim) -> Path:
         """Keep what an attempt came to, until it can be settled. Raises OSError."""
         claim, result, worker = settled
         found = {

@@ -52,15 +52,15 @@ def _client(url: str, timeout: float, _process: int) -> Client:
 
 
 @contextmanager
-def errors_translated(client: Client, *, unknown: tuple[str, ...] = ()) -> Iterator[None]:
+def translating_errors(client: Client, *, unknown: tuple[str, ...] = ()) -> Iterator[None]:
     """Raise redis-py's errors as ours; with ``unknown`` ids, a lost answer is EnqueueUnknown."""
     try:
         yield
     except redis.RedisError as error:
-        raise translated(client, error, unknown) from error
+        raise translate(client, error, unknown) from error
 
 
-def translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
+def translate(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
     """One of redis-py's errors as ours."""
     refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
     if isinstance(error, refused):
@@ -84,7 +84,7 @@ def translated(client: Client, error: redis.RedisError, unknown: tuple[str, ...]
 
 def ensure_connected(client: Client) -> None:
     """Open a connection if there is none, so that a failure to do so is known as just that."""
-    with errors_translated(client):
+    with translating_errors(client):
         pool = client.connection_pool
         pool.release(pool.get_connection())
 

@@ -69,7 +69,7 @@ class Kept:
         if self._obstacle:
             return None
         connection = self._pool.get_connection()
-        return connection if self._is_tried else self._tried(connection)
+        return connection if self._is_tried else self._try_out(connection)
 
     def keep(self, connection: Any) -> None:
         """Have it for the next call; no answer may be outstanding."""
@@ -88,7 +88,7 @@ class Kept:
             return False
         return True
 
-    def _tried(self, connection: Any) -> Any | None:
+    def _try_out(self, connection: Any) -> Any | None:
         try:
             found = surprise(connection)
         except BaseException as error:

@@ -10,7 +10,7 @@ import redis
 
 from mailqueue.errors import EnqueueError
 
-from .client import Client, ensure_connected, errors_translated, translated
+from .client import Client, ensure_connected, translate, translating_errors
 from .direct import pack
 from .pool import Kept, Pool
 from .spin import Wakefulness
@@ -39,7 +39,7 @@ class Script:
         unknown: tuple[str, ...] = (),
         meanwhile: Callable[[], object] | None = None,
     ) -> Any:
-        """Run it; ``unknown`` as for ``errors_translated``, once a connection is there.
+        """Run it; ``unknown`` as for ``translating_errors``, once a connection is there.
 
         ``meanwhile`` is called while the answer travels. It may call scripts too; what it raises
         is raised here, and then nobody learns the answer.
@@ -73,7 +73,7 @@ class Script:
                 kept.drop(connection)
                 raise
         except redis.RedisError as error:
-            raise translated(self.client, error, known) from error
+            raise translate(self.client, error, known) from error
         return Asked(self, kept, connection, command, unknown)
 
 
@@ -103,7 +103,7 @@ class Asked:
                 self.drop()  # what it still says must not be read as the next answer
                 raise
         except redis.RedisError as error:
-            raise translated(self._script.client, error, self._unknown) from error
+            raise translate(self._script.client, error, self._unknown) from error
         self._kept.keep(self._connection)
         return answer
 
@@ -134,8 +134,8 @@ class Answered:
         self._answer: Any = None
         self._error: EnqueueError | None = None
         try:
-            with errors_translated(script.client, unknown=unknown):
-                self._answer = _called(script, command)
+            with translating_errors(script.client, unknown=unknown):
+                self._answer = _call_by_redis_py(script, command)
         except EnqueueError as error:
             self._error = error
 
@@ -149,7 +149,7 @@ class Answered:
         """Never learn the answer."""
 
 
-def _called(script: Script, command: tuple[str | float, ...]) -> Any:
+def _call_by_redis_py(script: Script, command: tuple[str | float, ...]) -> Any:
     try:
         return script.client.evalsha(script.sha, 1, *command[3:])
     except redis.exceptions.NoScriptError:

@@ -20,7 +20,7 @@ from mailqueue.delivery.executor import Delivery
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.queue import payload
-from mailqueue.queue.journal import Entry, Journal, Record, Result, Settled, Settlement
+from mailqueue.queue.journal import Entry, Journal, Record, Result, SettledClaim, Settlement
 from mailqueue.state import State
 from tests.contracts.journals import entry
 from tests.scripted import ScriptedServer
@@ -92,7 +92,9 @@ def ended(journal: Journal, state: State, *ids: str) -> None:
         return
     served = {"b@x": Result(State.SENT, "250 ok")} if state is State.PARTIAL else {}
     claims, _ = journal.claim([(id_, "") for id_ in ids])
-    journal.advance([Settled(claim, Settlement(state, "a reply", served)) for claim in claims], [])
+    journal.advance(
+        [SettledClaim(claim, Settlement(state, "a reply", served)) for claim in claims], []
+    )
     assert journal.counts()[state] == len(ids)
 
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import precondition, rule
 
 from mailqueue.delivery.outcome import Answer, Outcome, Verdict
 from mailqueue.delivery.retry import decide
-from mailqueue.queue.journal import Claim, Entry, Settled, Settlement
+from mailqueue.queue.journal import Claim, Entry, SettledClaim, Settlement
 from mailqueue.state import State
 from tests.contracts.ledger import (
     ATTACHMENTS,
@@ -292,7 +292,7 @@ class JournalMachine(Ledger):
         owned = [self.owns(attempt.claim) for attempt in done]
         recorded = [a or b for a, b in zip(owned, late, strict=True)]
         may_be_sent = [self.owns(attempt.claim) for attempt in next_]
-        settled = [Settled(a.claim, s) for a, s in zip(done, settlements, strict=True)]
+        settled = [SettledClaim(a.claim, s) for a, s in zip(done, settlements, strict=True)]
         answer = self.journal.advance(settled, [attempt.claim for attempt in next_])
         assert answer == (recorded, may_be_sent)
         for attempt, settlement, was, came_late in zip(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.queue.journal import Result, Settled, Settlement, known_queues
+from mailqueue.queue.journal import Result, SettledClaim, Settlement, known_queues
 from mailqueue.state import State
 from tests.contracts.journals import (
     SENT,
@@ -260,7 +260,7 @@ def test_many_are_recorded_and_committed_in_one_call(journal):
     done, next_, last = (claimed(journal, id_) for id_ in ("done", "next", "last"))
     assert journal.advance([], [done]) == ([], [True])
     failed = Settlement(State.FAILED, "550 no")
-    results = [Settled(done, SENT, "worker 1"), Settled(late, failed)]
+    results = [SettledClaim(done, SENT, "worker 1"), SettledClaim(late, failed)]
     expected = [True, False], [True, False, True]
     assert journal.advance(results, [next_, taken, last]) == expected
     assert journal.advance(results, [next_, taken, last]) == expected  # its answer got lost

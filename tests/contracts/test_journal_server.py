@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
-from mailqueue.queue.journal import Journal, Settled, Settlement, now_on
+from mailqueue.queue.journal import Journal, SettledClaim, Settlement, now_on
 from mailqueue.state import State
 from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY, REAL_SERVERS, SENT, accepted, entry, state
@@ -90,7 +90,7 @@ def test_a_full_journal_takes_what_a_worker_has_in_hand_and_nothing_else(client,
     assert journal.renew([one, other]) == 2
     assert journal.commit(one)
     assert journal.settle(one, SENT)
-    assert journal.advance([Settled(one, SENT)], [other]) == ([True], [True])
+    assert journal.advance([SettledClaim(one, SENT)], [other]) == ([True], [True])
     assert journal.settle(other, Settlement(State.RETRYING, "451 later", {}, delay=30))
     for refused in (lambda: journal.accept([entry("p")]), lambda: journal.claim([("o", "")])):
         with pytest.raises(JournalUnavailable, match="maxmemory"):
@@ -110,6 +110,6 @@ def test_one_call_may_name_thousands(journal):
     assert len({claim.token for claim in claims}) == 5000
     assert journal.renew(claims) == 5000
     assert journal.counts()[State.SENDING] == 5000
-    settled = [Settled(claim, SENT) for claim in claims]
+    settled = [SettledClaim(claim, SENT) for claim in claims]
     assert journal.advance(settled, [])[0] == [True] * 5000
     assert journal.counts()[State.SENT] == 5000

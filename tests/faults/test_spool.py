@@ -21,7 +21,7 @@ from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import EnqueueUnknown, JournalUnavailable
 from mailqueue.events import counts
 from mailqueue.monitor import health, report
-from mailqueue.queue.journal import Claim, Journal, Settled, Settlement, open_journal
+from mailqueue.queue.journal import Claim, Journal, SettledClaim, Settlement, open_journal
 from mailqueue.queue.spool import Spool, current_spool
 from mailqueue.state import State
 from mailqueue.store.sealing import Sealer
@@ -419,7 +419,7 @@ def test_a_result_that_comes_too_late_is_dropped(run_cli, caplog):
     journal = open_journal()
     claim = claimed(journal, message)
     spool = current_spool()
-    spool.keep_result("mailqueue", Settled(claim, Settlement(State.FAILED, "550 no")))
+    spool.keep_result("mailqueue", SettledClaim(claim, Settlement(State.FAILED, "550 no")))
     journal.give_back(claim)
     claimed(journal, message)
     assert spool.replay().recorded == 0
@@ -437,7 +437,7 @@ def test_a_result_keeps_the_time_of_its_next_try():
     early = Spool(directory, Sealer(), clock=lambda: now - 1800)
     claim = claimed(open_journal(), message)
     later = Settlement(State.RETRYING, "451 later", delay=3600)
-    early.keep_result("mailqueue", Settled(claim, later))
+    early.keep_result("mailqueue", SettledClaim(claim, later))
     assert Spool(directory, Sealer(), clock=lambda: now).replay().recorded == 1
     (record,) = open_journal().read([message.mailqueue_id])
     assert record.state is State.RETRYING

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from mailqueue import errors
-from mailqueue.store.client import connect, errors_translated
+from mailqueue.store.client import connect, translating_errors
 
 REFUSALS = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
 LOSSES = (redis.ConnectionError, redis.TimeoutError)
@@ -38,11 +38,11 @@ def error_of(kind: type[Exception]) -> Exception:
 def test_each_error_of_redis_becomes_ours(kind: type[Exception]) -> None:
     """An error of redis-py is JournalUnavailable, or unknown where an answer may have got lost."""
     client = connect("redis://127.0.0.1:1/0", 1.0)
-    with pytest.raises(errors.JournalUnavailable), errors_translated(client):
+    with pytest.raises(errors.JournalUnavailable), translating_errors(client):
         raise error_of(kind)
     is_lost = issubclass(kind, LOSSES) and not issubclass(kind, REFUSALS) and kind not in UNUSUAL
     expected = errors.EnqueueUnknown if is_lost else errors.JournalUnavailable
-    with pytest.raises(errors.EnqueueError) as caught, errors_translated(client, unknown=("m",)):
+    with pytest.raises(errors.EnqueueError) as caught, translating_errors(client, unknown=("m",)):
         raise error_of(kind)
     assert type(caught.value) is expected
     assert caught.value.__cause__ is not None

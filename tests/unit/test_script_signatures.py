@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mailqueue.queue.journal.record import Accepted, Change, Claim, Due, InHand
+from mailqueue.queue.journal.record import Acceptance, Claim, Due, InHand, StateChange
 from mailqueue.queue.journal.script import FILES, SCRIPT, read
 from tests.support import ROOT
 
@@ -24,12 +24,12 @@ OPERATION = re.compile(
 # The methods whose first argument names an operation.
 CALLERS = {"_call", "_begin", "_change", "_view", "call"}
 ROWS: dict[str, type[NamedTuple]] = {
-    "accept": Accepted,
+    "accept": Acceptance,
     "claim": Claim,
     "take": Claim,
     "release": Due,
     "in_hand": InHand,
-    **dict.fromkeys(("hold", "resume", "cancel", "discard"), Change),
+    **dict.fromkeys(("hold", "resume", "cancel", "discard"), StateChange),
 }
 
 

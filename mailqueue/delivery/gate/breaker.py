@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple, Protocol
 
 from mailqueue.errors import JournalUnavailable
-from mailqueue.store.client import Client, errors_translated
+from mailqueue.store.client import Client, translating_errors
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 
@@ -173,7 +173,7 @@ class SharedBreaker:
         first, longest = map(_ms, self._pauses.bounds(trouble))
         reason = self._sealer.seal(trouble.reply)
         try:
-            with errors_translated(self._client):
+            with translating_errors(self._client):
                 self._client.sadd(_MAILERS, self._mailer)
             noted = self._note(reason, int(alarm), first, longest, _jitter(self._chance))
         except JournalUnavailable:
@@ -236,7 +236,7 @@ class Trouble:
 
 def troubles(client: Client, sealer: Sealer) -> list[Trouble]:
     """The mailers whose breakers are not closed. Raises JournalUnavailable."""
-    with errors_translated(client):
+    with translating_errors(client):
         names = sorted(map(str, client.smembers(_MAILERS)))
         pipeline = client.pipeline(transaction=False)
         for name in names:

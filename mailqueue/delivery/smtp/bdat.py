@@ -123,7 +123,7 @@ class ByChunks:
                 raise
             return  # what is under way is answered first
         if turns:
-            faultpoint.passed("commit")
+            faultpoint.reach("commit")
             self._newest = turns[-1]
             self._write([t for t, may_go in zip(turns, allowed, strict=True) if may_go])
         if is_first and not allowed[0]:
@@ -170,7 +170,7 @@ class ByChunks:
         except OSError as error:
             self._is_cut, self._loss = True, str(error)
             self._session.dialogue.end()
-        faultpoint.passed("dot")
+        faultpoint.reach("dot")
         if not self._session.dialogue.answers_at_once():
             self._prepare(self._newest, self._limit)
 
@@ -201,11 +201,11 @@ class ByChunks:
         refusal = self._write_middle(transaction, rest[:-2])
         if refusal is not None:
             return transaction.outcome(refusal.verdict, str(refusal))
-        faultpoint.passed("body")
+        faultpoint.reach("body")
         if not turn.commit()[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
-        faultpoint.passed("commit")
+        faultpoint.reach("commit")
         self._write_last(transaction, bytes(rest[-2:]))
         return None
 
@@ -258,7 +258,7 @@ class ByChunks:
             self._loss = str(error) or type(error).__name__
             self._session.drop()
             return transaction.in_doubt(f"no reply to the last chunk: {self._loss}")
-        faultpoint.passed("reply")
+        faultpoint.reach("reply")
         return outcome
 
     def _read(self, transaction: Transaction) -> None:

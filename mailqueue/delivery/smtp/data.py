@@ -97,7 +97,7 @@ class ByData:
             refusal = self._send_body(_stuff_dots(data))
             if refusal is not None:
                 return transaction.outcome(refusal.verdict, str(refusal))
-            faultpoint.passed("body")
+            faultpoint.reach("body")
             data, ready = b"", None
         elif self._session.dialogue.has_unread():
             refusal = self._session.early_refusal()
@@ -113,7 +113,7 @@ class ByData:
         if not turn.commit(meanwhile=end)[0]:
             self._session.drop()
             raise StaleClaim("another worker has taken the message over")
-        faultpoint.passed("commit")
+        faultpoint.reach("commit")
         return self._send_end(transaction, end(), turn, room)
 
     def _prepare_end(self, turn: Turn, room: int, data: bytes) -> _End:
@@ -151,14 +151,14 @@ class ByData:
         session = self._session
         try:
             session.dialogue.write(*end.parts, timeout=session.seconds[Phase.DOT])
-            faultpoint.passed("dot")
+            faultpoint.reach("dot")
             if end.newest is not None:
                 end.newest.ahead()  # which rebuilds one more
             reply = session.dialogue.read_at_once(_TOGETHER)
             if reply is None:
                 self._use_time(end, turn, room)
                 reply = session.dialogue.read(session.seconds[Phase.DOT])
-            faultpoint.passed("reply")
+            faultpoint.reach("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
             session.drop()
             reason = str(error) or type(error).__name__

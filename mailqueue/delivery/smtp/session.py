@@ -183,7 +183,7 @@ class Session:
         """Read the replies to those of the transaction's commands."""
         for phase, _ in commands:
             transaction.replies.append(self.reply(phase, within))
-            faultpoint.passed("data" if phase is Phase.CHUNK else phase.lower())
+            faultpoint.reach("data" if phase is Phase.CHUNK else phase.lower())
 
     def reply(self, phase: Phase, within: float = math.inf) -> Reply:
         """Read the reply to a command; nonsense for a reply is the server's trouble."""

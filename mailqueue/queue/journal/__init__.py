@@ -4,23 +4,22 @@ from .journal import Journal, Policy
 from .opening import open_journal, open_journals
 from .reader import NO_FSYNC, known_queues, now_on
 from .record import (
-    Accepted,
+    Acceptance,
     Attempt,
-    Change,
     Claim,
     Due,
     Entry,
     Record,
     Result,
-    Settled,
+    SettledClaim,
     Settlement,
+    StateChange,
 )
 
 __all__ = [
     "NO_FSYNC",
-    "Accepted",
+    "Acceptance",
     "Attempt",
-    "Change",
     "Claim",
     "Due",
     "Entry",
@@ -28,8 +27,9 @@ __all__ = [
     "Policy",
     "Record",
     "Result",
-    "Settled",
+    "SettledClaim",
     "Settlement",
+    "StateChange",
     "known_queues",
     "now_on",
     "open_journal",

@@ -11,23 +11,23 @@ import redis
 
 from mailqueue.errors import EnqueueError, JournalUnavailable
 from mailqueue.state import State
-from mailqueue.store.client import Client, ensure_connected, errors_translated
+from mailqueue.store.client import Client, ensure_connected, translating_errors
 from mailqueue.store.sealing import Sealer
 
 from .. import quickjson
 from ..payload.blob import sha256
 from .reader import QUEUES, Reader, ms
 from .record import (
-    Accepted,
+    Acceptance,
     Advanced,
-    Change,
     Claim,
     Claimed,
     Due,
     Entry,
     Missing,
-    Settled,
+    SettledClaim,
     Settlement,
+    StateChange,
     Taken,
 )
 from .replies import read_accepted, read_advanced, read_changes, read_claimed, read_due, read_taken
@@ -81,7 +81,7 @@ class Journal(Reader):
 
     def accept(
         self, entries: Sequence[Entry], *, fsync: bool = False, room: int = 0
-    ) -> list[Accepted]:
+    ) -> list[Acceptance]:
         """Take the messages; return the id of each, and whether it needs a task.
 
         Accepting an id or an idempotency key again changes nothing. With ``room``, a message joins
@@ -91,7 +91,7 @@ class Journal(Reader):
         nothing was accepted, and EnqueueUnknown where the answer got lost. A failure in the middle
         of many carries the ids that are not known as accepted.
         """
-        accepted: list[Accepted] = []
+        accepted: list[Acceptance] = []
         for start in range(0, len(entries), _ACCEPT_AT_ONCE):
             try:
                 accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync, room)
@@ -100,7 +100,7 @@ class Journal(Reader):
                 raise
         return accepted
 
-    def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Accepted]:
+    def _accept(self, entries: Sequence[Entry], fsync: bool, room: int) -> list[Acceptance]:
         self._announce(fsync)
         policy = self.policy
         arguments: list[str | int] = [ms(policy.grace), ms(policy.same_within), room]
@@ -123,7 +123,7 @@ class Journal(Reader):
     def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
         """Store attachments, for a while: what no message refers to by then goes by itself."""
         contents = {name: content for entry in entries for name, content in entry.blobs.items()}
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             for name in dict.fromkeys(names):
                 content = self.sealer.seal(contents[name])
                 self._client.set(f"{self._prefix}:blob:{name}", content, ex=_LOOSE_SECONDS)
@@ -133,7 +133,7 @@ class Journal(Reader):
         if self._announced:
             return
         self.check(fsync=fsync)
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             self._client.sadd(QUEUES, self.queue)
         self._announced = True
 
@@ -180,7 +180,7 @@ class Journal(Reader):
 
     def advance(
         self,
-        settled: Sequence[Settled],
+        settled: Sequence[SettledClaim],
         claims: Sequence[Claim],
         meanwhile: Callable[[], object] | None = None,
     ) -> Advanced:
@@ -191,7 +191,7 @@ class Journal(Reader):
         """
         arguments: list[str | int] = [ms(self.policy.reply_wait), len(settled)]
         for result in settled:
-            arguments += self._settled(result)
+            arguments += self._result_arguments(result)
         for claim in claims:
             arguments += [claim.id, claim.token]
         reply = self._call("advance", arguments, meanwhile=meanwhile)
@@ -203,9 +203,9 @@ class Journal(Reader):
 
     def settle(self, claim: Claim, settlement: Settlement, worker: str = "") -> bool:
         """Record what the attempt came to. False: the claim is stale and nothing was recorded."""
-        return self.advance([Settled(claim, settlement, worker)], []).recorded[0]
+        return self.advance([SettledClaim(claim, settlement, worker)], []).recorded[0]
 
-    def _settled(self, settled: Settled) -> list[str | int]:
+    def _result_arguments(self, settled: SettledClaim) -> list[str | int]:
         claim, settlement = settled.claim, settled.settlement
         seal = self.sealer.seal
         line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
@@ -262,15 +262,15 @@ class Journal(Reader):
             arguments += [id_, seen, self.sealer.seal(dump_results(served))]
         return [str(id_) for id_ in self._call("retry", arguments)]
 
-    def hold(self, ids: Sequence[str]) -> list[Change]:
+    def hold(self, ids: Sequence[str]) -> list[StateChange]:
         """Keep waiting messages from being sent until ``resume``; those in doubt too."""
         return self._change("hold", ids)
 
-    def resume(self, ids: Sequence[str]) -> list[Change]:
+    def resume(self, ids: Sequence[str]) -> list[StateChange]:
         """Queue held messages; a scheduled one waits for its time, an uncertain one as before."""
         return self._change("resume", ids)
 
-    def cancel(self, ids: Sequence[str]) -> list[Change]:
+    def cancel(self, ids: Sequence[str]) -> list[StateChange]:
         """End messages that wait or are held, and drop their payloads.
 
         One that is ``sending`` or ``committing`` stays as it is. An uncertain one, which may have
@@ -278,14 +278,14 @@ class Journal(Reader):
         """
         return self._change("cancel", ids)
 
-    def discard(self, ids: Sequence[str]) -> list[Change]:
+    def discard(self, ids: Sequence[str]) -> list[StateChange]:
         """Remove all trace of messages that are failed, partial, expired, held or uncertain.
 
         Whoever accepts such an id or its idempotency key again makes a new message of it.
         """
         return self._change("discard", ids)
 
-    def _change(self, operation: str, ids: Sequence[str]) -> list[Change]:
+    def _change(self, operation: str, ids: Sequence[str]) -> list[StateChange]:
         return [
             change
             for start in range(0, len(ids), _CHANGE_AT_ONCE)
@@ -294,7 +294,7 @@ class Journal(Reader):
 
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             for key in self._client.scan_iter(match=f"{self._prefix}:*", count=1000):
                 self._client.delete(key)
 
@@ -308,10 +308,10 @@ class Journal(Reader):
         self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]
     ) -> Any:
         ensure_connected(self._client)
-        with errors_translated(self._client, unknown=unknown):
-            return self._synced(operation, arguments)
+        with translating_errors(self._client, unknown=unknown):
+            return self._call_and_sync(operation, arguments)
 
-    def _synced(self, operation: str, arguments: Sequence[str | int]) -> Any:
+    def _call_and_sync(self, operation: str, arguments: Sequence[str | int]) -> Any:
         # WAITAOF speaks of the writes of its own connection, hence one pipeline for both.
         timeout = self._client.connection_pool.connection_kwargs["socket_timeout"]
         for _ in range(2):

@@ -10,7 +10,7 @@ import redis
 
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.state import State
-from mailqueue.store.client import Client, errors_translated
+from mailqueue.store.client import Client, translating_errors
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 
@@ -49,7 +49,7 @@ class Reader:
 
     def totals(self) -> dict[str, int]:
         """How many were ever accepted, and how often each final state was reached."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             found: Mapping[Any, Any] = self._client.hgetall(f"{self._prefix}:totals")
         return {name: int(count) for name, count in found.items()}
 
@@ -60,7 +60,7 @@ class Reader:
             return
         start, page = 0, 500
         while True:
-            with errors_translated(self._client):
+            with translating_errors(self._client):
                 key = f"{self._prefix}:state:{state}"
                 found = self._client.zrange(key, start, start + page - 1, desc=newest_first)
             yield from map(str, found)
@@ -73,13 +73,13 @@ class Reader:
         if state in _IN_HAND:
             yield from self._in_hand(state, newest_first=False)
             return
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             for id_, _ in self._client.zscan_iter(f"{self._prefix}:state:{state}", count=500):
                 yield str(id_)
 
     def read(self, ids: Sequence[str]) -> list[Record]:
         """The records of those ids that exist."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             pipeline = self._client.pipeline(transaction=False)
             for id_ in ids:
                 pipeline.hgetall(f"{self._prefix}:message:{id_}")
@@ -92,7 +92,7 @@ class Reader:
 
     def payload(self, id_: str) -> str | None:
         """The payload as it was accepted, or None where it is gone."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             found = self._client.hmget(f"{self._prefix}:message:{id_}", ["state", "payload"])
         state, payload = found
         return None if payload is None or state in WITHOUT_PAYLOAD else str(payload)
@@ -103,7 +103,7 @@ class Reader:
 
     def blob(self, name: str) -> str | None:
         """A large attachment by its SHA-256, or None where it is gone."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             found = self._client.get(f"{self._prefix}:blob:{name}")
         return None if found is None else self.sealer.open(str(found))
 
@@ -118,7 +118,7 @@ class Reader:
 
     def server(self) -> dict[str, Any]:
         """What the server says of itself: version, persistence, eviction. Some say nothing."""
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             try:
                 found: dict[str, Any] = self._client.info()
             except redis.ResponseError as error:
@@ -150,7 +150,7 @@ class Reader:
         """
         if not self.server().get("aof_enabled"):
             return False
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             try:
                 self._client.waitaof(0, 0, 1)
             except redis.ResponseError as error:
@@ -169,7 +169,7 @@ class Reader:
         return [one.id for one in found]
 
     def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
-        with errors_translated(self._client):
+        with translating_errors(self._client):
             pipeline = self._client.pipeline(transaction=False)
             for id_ in ids:
                 pipeline.hget(f"{self._prefix}:message:{id_}", name)
@@ -187,13 +187,13 @@ class Reader:
 
 def known_queues(client: Client) -> set[str]:
     """The queues that anything was ever accepted for."""
-    with errors_translated(client):
+    with translating_errors(client):
         return {str(queue) for queue in client.smembers(QUEUES)}
 
 
 def now_on(client: Client) -> datetime:
     """The time on the server's clock, by which all due times are meant."""
-    with errors_translated(client):
+    with translating_errors(client):
         seconds, microseconds = client.time()
     return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
 

@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     priority: str = "normal"
 
 
-class Accepted(NamedTuple):
+class Acceptance(NamedTuple):
     """The id under which a message is known from now on.
 
     It needs a task unless it was accepted before, is scheduled, or joins a task that waits.
@@ -61,7 +61,7 @@ class Due(NamedTuple):
     is_suspect: bool = False
 
 
-class Change(NamedTuple):
+class StateChange(NamedTuple):
     """What a command came to: the message's state after it, None where there is no such message."""
 
     id: str
@@ -119,7 +119,7 @@ class Settlement:
     delay: float | None = None
 
 
-class Settled(NamedTuple):
+class SettledClaim(NamedTuple):
     """A claim's end, as ``settle`` records it."""
 
     claim: Claim

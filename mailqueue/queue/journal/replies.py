@@ -8,25 +8,25 @@ from typing import Any
 from mailqueue.state import State
 
 from .record import (
-    Accepted,
+    Acceptance,
     Advanced,
-    Change,
     Claim,
     Claimed,
     Due,
     InHand,
     Missing,
     Pulse,
+    StateChange,
     Taken,
 )
 
 
-def read_accepted(reply: Sequence[Any]) -> list[Accepted] | Missing:
+def read_accepted(reply: Sequence[Any]) -> list[Acceptance] | Missing:
     """What became of each message, or what has to be stored before."""
     if reply[:1] == ["missing"]:
         return Missing([str(name) for name in reply[1:]])
     return [
-        Accepted(str(id_), bool(needs_task))
+        Acceptance(str(id_), bool(needs_task))
         for id_, needs_task in zip(reply[::2], reply[1::2], strict=True)
     ]
 
@@ -54,10 +54,10 @@ def read_due(reply: Sequence[Any]) -> list[Due]:
     return [Due(str(id_), str(priority), int(lost) > 0) for id_, priority, lost in reply]
 
 
-def read_changes(reply: Sequence[Any]) -> list[Change]:
+def read_changes(reply: Sequence[Any]) -> list[StateChange]:
     """What an operator's command came to."""
     return [
-        Change(str(id_), bool(changed), State(state) if state else None)
+        StateChange(str(id_), bool(changed), State(state) if state else None)
         for id_, changed, state in reply
     ]
 
