@@ -64,6 +64,8 @@ MUTATIONS = [
         (
             "self.drop()  # what it still says",
             "self._kept.keep(self._connection)  # what it still says",
+            "",
+            "redis-py itself closes a connection on which an answer went wrong",
         ),
         ("        self._kept.keep(self._connection)\n", ""),
         ("        if self._error is not None:\n", "        if False:\n"),
