@@ -205,9 +205,14 @@ MUTATIONS = [
         "delivery/connection",
         "faults/test_wire.py faults/test_window.py",
         (
-            "if not (reused or isinstance(trouble, ChunkingRefused)):",
-            "if not reused:",
+            "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
+            "if not was_kept:",
             "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+        ),
+        (
+            "was_kept = kept is not None and self._lost is kept",
+            "was_kept = kept is not None",
+            "contracts/transports/test_trouble.py::test_a_new_connection_that_is_lost_too_is_news",
         ),
     ),
     *of(
