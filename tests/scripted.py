@@ -80,6 +80,11 @@ class ScriptedServer:
         """The verbs that were received, in order."""
         return [c.split(" ")[0].upper() for n, c in self.commands if session in {None, n}]
 
+    def say(self, unasked: bytes) -> None:
+        """Say something over each connection that is open."""
+        for session in self._open:
+            session.socket.sendall(unasked)
+
     def has_been_left(self) -> bool:
         """Whether each client that came has closed its connection."""
         return self.sessions > 0 and all(session.socket.fileno() < 0 for session in self._open)

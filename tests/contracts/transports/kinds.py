@@ -28,6 +28,7 @@ class Ability(StrEnum):
     LISTENS = "hears what nobody asked for"
     LIMITS = "asks what the server can do before MAIL"
     EIGHT_BITS = "writes in seven bits for a server without 8BITMIME"
+    RENDERS = "sends the message as mailqueue renders it"
     UTF8 = "sends to addresses outside ASCII"
     AT_THE_END = "commits a long content when all but its end is written"
     AHEAD = "writes the next message's envelope before a message is answered"
@@ -43,6 +44,7 @@ _BACKEND = {
     Ability.CODE_252: "smtplib takes any reply but 250 and 251 for a refusal",
     Ability.LISTENS: "smtplib reads whatever is there as the reply to its last command",
     Ability.LIMITS: "smtplib tells the server a message's size, and has it refuse the message",
+    Ability.RENDERS: "a backend has the message build itself, with boundaries of the moment",
     Ability.AT_THE_END: _ONE_CALL,
     Ability.AHEAD: _ONE_CALL,
     Ability.CHUNKS: "smtplib sends by DATA",
