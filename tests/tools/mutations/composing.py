@@ -212,6 +212,16 @@ MUTATIONS = [
             "unit/composing/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
         ),
         (
+            '(seven_bit and encoding == "8bit" and is_stubborn)',
+            "False",
+            "contracts/transports/test_content.py::test_without_8bitmime_a_body_is_written_in_seven_bits",
+        ),
+        (
+            'if "\\0" in text or',
+            "if",
+            "contracts/transports/test_content.py::test_a_nul_is_encoded",
+        ),
+        (
             "BytesGenerator(buffer, mangle_from_=False, policy=policy)",
             "BytesGenerator(buffer, mangle_from_=True, policy=policy)",
             "unit/composing/test_backends_bytes.py::test_a_from_at_the_start_of_a_line_is_sent_as_it_is",

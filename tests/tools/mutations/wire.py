@@ -17,6 +17,15 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/backend",
+        "contracts/transports/test_outcomes.py contracts/test_backend_transport.py",
+        (
+            "and error.smtp_error != _UNREAD:",
+            "and True:",
+            "contracts/transports/test_nonsense.py::test_nonsense_before_the_end_ends_the_connection",
+        ),
+    ),
+    *of(
         "delivery/smtp/transport",
         "faults/test_wire.py faults/test_server.py",
         (
