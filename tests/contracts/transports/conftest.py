@@ -47,7 +47,11 @@ def make_wire(
     """Make the delivery that a test asks for; ``timeout`` is EMAIL_TIMEOUT, in seconds."""
 
     def make(
-        *, features: tuple[str, ...] | None = None, timeout: float | None = None, **options: Any
+        *,
+        features: tuple[str, ...] | None = None,
+        timeout: float | None = None,
+        journal_url: str = redis_url,
+        **options: Any,
     ) -> Wire:
         offered = kind.features if features is None else features
         server = stack.enter_context(ScriptedServer(features=offered))
@@ -56,7 +60,7 @@ def make_wire(
             stack.enter_context(_django(values))
         else:
             mailqueue.configure(**values)
-        client = connect(redis_url, 30.0)
+        client = connect(journal_url, 30.0)
         clock = Clock(client)
         wire = Wire(kind, clock.on(Journal(client, "q", TIMES)), clock, server, **options)
         stack.callback(wire.close)

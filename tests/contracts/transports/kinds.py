@@ -71,6 +71,11 @@ class Kind:
         """Whether Django has to be configured for it."""
         return self.backend == _DJANGOS
 
+    @property
+    def last_moment(self) -> str:
+        """The first message's last step before its commit, in a connection."""
+        return "RCPT" if self.backend == _OWN_SMTP else "connect"
+
     def can(self, *abilities: Ability) -> bool:
         return not any(ability in self.cannot for ability in abilities)
 

@@ -25,7 +25,7 @@ from tests.scripted import Mail, ScriptedServer
 
 # Seconds by the test's clock: nothing ends by itself.
 TIMES = Policy(lease=30, grace=30, regrace=30, doubt=3600, reply_wait=660, max_lost=5)
-LIMITS = Limits(max_messages=1000, max_age=1e9, idle=1e9)
+_FOR_EVER = 1e9
 _LONGER_THAN_A_PAUSE = 600.0
 _SHORTER_THAN_DOUBT = 3000.0
 
@@ -46,13 +46,14 @@ class Wire:
     journal: Journal
     clock: Clock
     server: ScriptedServer
-    limits: Limits = LIMITS
+    max_messages: int = 1000
     retries: int = 3
     stopping: Callable[[], bool] = lambda: False
     connection: Connection = field(init=False)
 
     def __post_init__(self) -> None:
-        self.connection = Connection(open_transport, self.limits, lambda: self.clock.seconds)
+        limits = Limits(self.max_messages, _FOR_EVER, _FOR_EVER)
+        self.connection = Connection(open_transport, limits, lambda: self.clock.seconds)
 
     # -- messages in
 
@@ -60,8 +61,14 @@ class Wire:
         """Have the journal take them, as m0, m1 and so on; return their ids."""
         begin = len(self.records())
         ids = [f"m{begin + n}" for n in range(len(messages))]
-        self.journal.accept([_entry(id_, m) for id_, m in zip(ids, messages, strict=True)])
+        self.journal.accept([self.entry(id_, m) for id_, m in zip(ids, messages, strict=True)])
         return ids
+
+    def entry(self, id_: str, message: Any) -> Entry:
+        """The message as the journal takes it."""
+        text = payload.dumps(message, id_)
+        summary = payload.summary(message, list(message.recipients()))
+        return Entry(id_, text, payload.digest(text), summary)
 
     def accept_payload(self, id_: str, text: str) -> None:
         """Have the journal take a payload, past all that `send()` checks."""
@@ -71,7 +78,7 @@ class Wire:
     def deliver(self, *ids: str) -> Counter[str]:
         """Deliver them, as a task does that names them; how many came to which state."""
         # Three retries, due at once.
-        policy = RetryPolicy([0.0] * self.retries, 1e9, TIMES.doubt)
+        policy = RetryPolicy([0.0] * self.retries, _FOR_EVER, TIMES.doubt)
         delivery = Delivery(
             self.journal,
             self.connection,
@@ -171,10 +178,3 @@ class Wire:
 
 
 _WAITING = {State.QUEUED, State.RETRYING, State.SENDING, State.COMMITTING}
-
-
-def _entry(id_: str, message: Any) -> Entry:
-    text = payload.dumps(message, id_)
-    return Entry(
-        id_, text, payload.digest(text), payload.summary(message, list(message.recipients()))
-    )
