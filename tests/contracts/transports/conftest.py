@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -51,11 +51,12 @@ def make_wire(
         features: tuple[str, ...] | None = None,
         timeout: float | None = None,
         journal_url: str = redis_url,
+        settings: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Wire:
         offered = kind.features if features is None else features
         server = stack.enter_context(ScriptedServer(features=offered))
-        values = kind.settings(server.port, timeout)
+        values = kind.settings(server.port, timeout) | dict(settings or {})
         if in_django:
             stack.enter_context(_django(values))
         else:

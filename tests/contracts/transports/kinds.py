@@ -29,6 +29,7 @@ class Ability(StrEnum):
     LIMITS = "asks what the server can do before MAIL"
     EIGHT_BITS = "writes in seven bits for a server without 8BITMIME"
     RENDERS = "sends the message as mailqueue renders it"
+    NAMES = "refuses a header's name that holds a line's end"
     UTF8 = "sends to addresses outside ASCII"
     AT_THE_END = "commits a long content when all but its end is written"
     AHEAD = "writes the next message's envelope before a message is answered"
@@ -118,6 +119,7 @@ KINDS = (
         {
             **_BACKEND,
             Ability.EIGHT_BITS: "Django's backend doesn't ask for 8BITMIME",
+            Ability.NAMES: "Django before 6.0 writes a header's name as it is",
             Ability.UTF8: "Django's backend writes such an address as an encoded word",
         },
         _DJANGOS,
