@@ -304,7 +304,7 @@ MUTATIONS = [
     ),
     *of(
         "mail/rendering/render",
-        "integration/test_delivery.py faults/test_payload.py contracts/test_fastpath.py",
+        "contracts/transports/test_content.py contracts/test_fastpath.py",
         (
             "mangle_from_=False",
             "mangle_from_=True",

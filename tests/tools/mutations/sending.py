@@ -5,16 +5,16 @@ from .row import of
 MUTATIONS = [
     *of(
         "delivery/executor",
-        "faults/test_wire.py faults/test_worker_death.py",
+        "contracts/transports/test_trouble.py faults/test_worker_death.py",
         (
             "if claim.token in self._stale:",
             "if False:",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "self._stale.add(claim.token)",
             "pass",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "self._committed.pop(claim.id, None)  # it was surely not accepted",
@@ -24,12 +24,12 @@ MUTATIONS = [
         (
             "message = message.following or batch.late()",
             "message = message.following",
-            "faults/test_wire.py::test_the_next_envelope_comes_with_a_messages_end",
+            "contracts/transports/test_under_way.py::test_the_next_envelope_comes_with_a_messages_end",
         ),
         (
             "if self._stopping() and not (self._committed or self._has_begun(message)):",
             "if self._stopping():",
-            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "State.UNCERTAIN, reason, earlier, self._policy.doubt",
@@ -44,7 +44,7 @@ MUTATIONS = [
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "faults/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
+            "delivery/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
         ),
     ),
     *of(
@@ -94,22 +94,22 @@ MUTATIONS = [
         (
             "[address for address in self.recipients if address not in earlier]",
             "self.recipients",
-            "faults/test_wire.py::test_three_recipients_get_what_their_replies_said",
+            "contracts/transports/test_outcomes.py::test_each_recipient_gets_what_its_own_reply_said",
         ),
         (
             "if self.claim.is_suspect or self._batch.stopping():",
             "if self._batch.stopping():",
-            "faults/test_window.py::test_a_message_that_lost_a_worker_goes_alone",
+            "contracts/transports/test_under_way.py::test_a_message_that_lost_a_worker_goes_alone",
         ),
         (
             "if self.claim.is_suspect or self._batch.stopping():",
             "if self.claim.is_suspect:",
-            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "faults/test_ahead.py faults/test_window.py",
+            "delivery/test_ahead.py faults/test_window.py",
         ),
         (
             "claims, self.left = taking()",
@@ -125,7 +125,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/outcome",
-        "faults/test_wire.py",
+        "contracts/transports/test_trouble.py",
         (
             "if 200 <= self.code < 300:",
             "if self.code in (250, 251):",
@@ -203,7 +203,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/connection",
-        "faults/test_wire.py faults/test_window.py",
+        "contracts/transports/test_trouble.py faults/test_window.py",
         (
             "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
             "if not was_kept:",

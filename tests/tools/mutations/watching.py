@@ -74,26 +74,11 @@ MUTATIONS = [
     ),
     *of(
         "store/spin",
-        "unit/test_waiting.py unit/test_dialogue.py",
+        "unit/test_waiting.py",
         (
             "min(2 * self._to_pass, _MOST_PASSED)",
             "2 * self._to_pass",
             "unit/test_waiting.py::test_a_server_that_is_far_away_is_slept_for",
-        ),
-        (
-            "min(self._answers_in - self._early, _LONGEST)",
-            "min(self._answers_in, _LONGEST)",
-            "unit/test_waiting.py::test_one_is_back_shortly_before_a_reply_is_expected",
-        ),
-        (
-            "took < self._answers_in or not self._answers_in",
-            "not self._answers_in",
-            "unit/test_waiting.py::test_one_is_back_shortly_before_a_reply_is_expected",
-        ),
-        (
-            "needs = min(2 * self._early, self._answers_in)",
-            "needs = self._early",
-            "unit/test_waiting.py::test_who_was_never_in_time_is_soon_back_at_once_and_gets_over_it",
         ),
         (
             "type(connected).__module__ not in _KINDS",
@@ -103,11 +88,11 @@ MUTATIONS = [
     ),
     *of(
         "delivery/faultpoint",
-        "faults/test_wire.py",
+        "contracts/transports/test_trouble.py",
         (
             "    return bool(_chosen)",
             "    return True",
-            "faults/test_chunking.py::test_a_message_is_one_write",
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
         ),
     ),
     *of(

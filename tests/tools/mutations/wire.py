@@ -27,26 +27,26 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/transport",
-        "faults/test_wire.py faults/test_server.py",
+        "contracts/transports/test_trouble.py contracts/transports/test_extensions.py",
         (
             "        if self._way.is_amid():\n            self.drop()",
             "        if False:\n            self.drop()",
             "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
         (
-            "ByChunks(session, in_flight) if may_chunk(session) else",
+            "ByChunks(session, in_flight) if chunks else",
             "",
-            "faults/test_chunking.py::test_a_message_is_one_write",
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
         ),
     ),
     *of(
         "delivery/smtp/session",
-        "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py contracts/transports/test_extensions.py",
         ("usual if timeout is None or phase is Phase.DOT else", "usual if timeout is None else"),
         (
             "if envelope is None or known is not outgoing:",
             "if envelope is None:",
-            "faults/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
+            "delivery/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
         ),
         (
             "0 < int(limit) < len(envelope.data)",
@@ -91,7 +91,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/dialogue",
-        "contracts/test_replies.py unit/test_dialogue.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py contracts/transports/test_nonsense.py",
         ('Reply(int(code), _text(text)), separator != b"-"', "Reply(int(code), _text(text)), True"),
         ("_LONGEST_LINE or len(texts) > _MOST_LINES", "_LONGEST_LINE"),
         (
@@ -102,7 +102,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/transaction",
-        "contracts/test_replies.py faults/test_wire.py faults/test_chunking.py",
+        "contracts/test_replies.py contracts/transports/test_outcomes.py",
         ("left = some and reply.code in", "left = reply.code in"),
         (
             "_TOO_MANY_RECIPIENTS = (452, 552)",
@@ -122,7 +122,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/data",
-        "faults/test_wire.py faults/test_ahead.py",
+        "contracts/transports/test_trouble.py delivery/test_ahead.py",
         (
             "elif transaction.outgoing is not turn.outgoing:",
             "elif False:",
@@ -171,11 +171,11 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/bdat",
-        "faults/test_chunking.py faults/test_window.py",
+        "contracts/transports/test_under_way.py faults/test_window.py",
         (
             "[t for t, may_go in zip(turns, allowed, strict=True) if may_go]",
             "turns",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "if not turn.commit()[0]:",
