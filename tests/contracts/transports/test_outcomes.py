@@ -169,7 +169,7 @@ def test_a_sole_recipient_is_not_too_many(reply: str, state: str, wire: Wire) ->
 
 def test_at_the_schedules_end_who_was_put_off_has_failed(wire: Wire) -> None:
     """With no attempt left, 4yz fails a recipient as 5yz does."""
-    wire.retries = 0
+    wire.delays = ()
     answers(wire.server, ann=["450 busy"])
     assert wire.send(letter(ANN)) == {"failed": 1}
     assert wire.results() == {ANN: ("failed", "450 busy")}

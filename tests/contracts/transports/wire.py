@@ -47,7 +47,7 @@ class Wire:
     clock: Clock
     server: ScriptedServer
     max_messages: int = 1000
-    retries: int = 3
+    delays: Sequence[float] = (0.0, 0.0, 0.0)  # seconds before each retry
     stopping: Callable[[], bool] = lambda: False
     connection: Connection = field(init=False)
 
@@ -77,8 +77,7 @@ class Wire:
 
     def deliver(self, *ids: str) -> Counter[str]:
         """Deliver them, as a task does that names them; how many came to which state."""
-        # Three retries, due at once.
-        policy = RetryPolicy([0.0] * self.retries, _FOR_EVER, TIMES.doubt)
+        policy = RetryPolicy(self.delays, _FOR_EVER, TIMES.doubt)
         delivery = Delivery(
             self.journal,
             self.connection,
@@ -92,9 +91,9 @@ class Wire:
         """Have them accepted and delivered, once."""
         return self.deliver(*self.accept(*messages))
 
-    def again(self) -> Counter[str]:
-        """Deliver what is due once a mailer in trouble may be tried again."""
-        self.clock.advance(_LONGER_THAN_A_PAUSE)
+    def again(self, after: float = _LONGER_THAN_A_PAUSE) -> Counter[str]:
+        """Deliver what is due after these seconds, by default once any pause is over."""
+        self.clock.advance(after)
         return self.deliver(*[due.id for due in self.journal.release()])
 
     def send_out(self, *messages: Any) -> None:
