@@ -12,6 +12,11 @@ MUTATIONS = [
             "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
+            "elif not self._goes_on_with(message):",
+            "elif False:",
+            "contracts/transports/test_commits.py::test_a_result_is_on_record_while_the_next_reply_is_awaited",
+        ),
+        (
             "self._stale.add(claim.token)",
             "pass",
             "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
@@ -208,6 +213,11 @@ MUTATIONS = [
             "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
             "if not was_kept:",
             "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+        ),
+        (
+            "return self._messages >= self._limits.max_messages or self._is_old()",
+            "return self._is_old()",
+            "contracts/transports/test_commits.py::test_a_connection_carries_no_more_messages_than_it_may",
         ),
         (
             "was_kept = kept is not None and self._lost is kept",

@@ -24,6 +24,16 @@ MUTATIONS = [
             "and True:",
             "contracts/transports/test_nonsense.py::test_nonsense_before_the_end_ends_the_connection",
         ),
+        (
+            "message.recipients = lambda: list(outgoing.recipients)",
+            "pass",
+            "contracts/transports/test_outcomes.py::test_who_was_refused_for_good_is_not_asked_for_again",
+        ),
+        (
+            "if not turn.commit()[0]:",
+            "if turn.commit() is None:",
+            "contracts/transports/test_commits.py::test_a_message_that_another_worker_took_over_is_not_ended",
+        ),
     ),
     *of(
         "delivery/smtp/transport",
@@ -43,6 +53,16 @@ MUTATIONS = [
         "delivery/smtp/session",
         "contracts/test_replies.py contracts/transports/test_extensions.py",
         ("usual if timeout is None or phase is Phase.DOT else", "usual if timeout is None else"),
+        (
+            'options += " BODY=8BITMIME"',
+            "pass",
+            "contracts/transports/test_content.py::test_with_8bitmime_eight_bits_are_announced",
+        ),
+        (
+            'options += f" SIZE={len(envelope.data)}"',
+            "pass",
+            "contracts/transports/test_extensions.py::test_a_server_that_names_no_limit_is_given_the_size",
+        ),
         (
             "if envelope is None or known is not outgoing:",
             "if envelope is None:",
@@ -129,6 +149,11 @@ MUTATIONS = [
             "unit/test_turns.py::test_no_content_goes_with_another_messages_envelope",
         ),
         (
+            "        elif self._session.dialogue.has_unread():\n",
+            "        elif False:\n",
+            "contracts/transports/test_nonsense.py::test_a_line_that_nobody_asked_for_is_never_read_as_an_answer",
+        ),
+        (
             "if not turn.commit(meanwhile=end)[0]:",
             "if turn.commit(meanwhile=end) is None:",
             "unit/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
@@ -181,6 +206,16 @@ MUTATIONS = [
             "if not turn.commit()[0]:",
             "if turn.commit() is None:",
             "unit/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
+        ),
+        (
+            "if is_refusal(reply) or (self._reset or said) != said:",
+            "if False:",
+            "contracts/transports/test_nonsense.py::test_a_line_too_many_between_messages_makes_none_of_them_sent",
+        ),
+        (
+            "parts = [written(commands), data, written([_RSET])]",
+            'parts = [written(commands), data + b" ", written([_RSET])]',
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
         ),
         (
             "has_refused = refused is not None and",
