@@ -61,10 +61,18 @@ def make_wire(
             stack.enter_context(_django(values))
         else:
             mailqueue.configure(**values)
+
+        def be_patient() -> None:
+            if in_django:
+                django_settings.EMAIL_TIMEOUT = None
+            else:
+                mailqueue.configure(EMAIL_TIMEOUT=None)
+
         client = connect(journal_url, 30.0)
         clock = Clock(client)
         wire = Wire(kind, clock.on(Journal(client, "q", TIMES)), clock, server, **options)
         stack.callback(wire.close)
+        wire.be_patient = be_patient
         return wire
 
     return make

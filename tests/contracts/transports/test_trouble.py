@@ -169,7 +169,9 @@ def test_a_server_that_falls_silent_before_the_end_makes_no_copy(step, make_wire
     """Beyond EMAIL_TIMEOUT the message goes over another connection, at no cost where known."""
     wire = make_wire(timeout=0.3)
     wire.server.script = silent = Silent(wire.kind.step(step))
-    wire.send_out(letter("ann@example.com"))
+    wire.send(letter("ann@example.com"))
+    wire.be_patient()
+    wire.send_out()
     silent.over.set()
     assert (wire.states(), copies(wire)) == (["sent"], ["ann@example.com"])
     if wire.kind.can(Ability.PHASES):
@@ -189,6 +191,7 @@ def test_a_late_reply_is_never_taken_for_the_next_messages(wire, monkeypatch) ->
 
     wire.server.script = script
     assert wire.deliver(first) == {"uncertain": 1}
+    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 600)
     silent.over.set()
     assert wire.deliver(second) == {"failed": 1}
     assert (wire.states(), wire.record(second).reply) == (["uncertain", "failed"], "554 refused")

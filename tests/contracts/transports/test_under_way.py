@@ -230,8 +230,13 @@ def test_a_421_gives_its_message_back_and_leaves_those_behind_it_in_doubt(
 @shown_by(Ability.CHUNKS)
 def test_a_reply_that_comes_too_late_leaves_all_under_way_in_doubt(wire: Wire, monkeypatch) -> None:
     """Each has its time from when it was written, and a late reply is taken for no other one's."""
-    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 1.5)
-    when_full(wire, 5, lambda: SILENCE)
+    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 2)
+
+    def fall_silent() -> Answer:
+        monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 600)  # for whatever is written from now on
+        return SILENCE
+
+    when_full(wire, 5, fall_silent)
     wire.send_out(*letters(20))
     assert states_are(wire, 5, *["uncertain"] * wire.kind.in_flight)
     assert set(Counter(wire.reached()).values()) == {1}

@@ -50,6 +50,7 @@ class Wire:
     delays: Sequence[float] = (0.0, 0.0, 0.0)  # seconds before each retry
     stopping: Callable[[], bool] = lambda: False
     connection: Connection = field(init=False)
+    be_patient: Callable[[], object] = lambda: None  # takes EMAIL_TIMEOUT away, from now on
 
     def __post_init__(self) -> None:
         limits = Limits(self.max_messages, _FOR_EVER, _FOR_EVER)
