@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 
 import pytest
 import redis
@@ -106,7 +105,6 @@ for n, key in ipairs(redis.call('KEYS', '*:message:*')) do
 end
 return found
 """
-_ASKED_FOR_MESSAGES = {"advance", "claim", "give_back", "take"}
 
 
 class Once:
@@ -189,30 +187,3 @@ def wait_for(expected: dict[str, int], seconds: float = 30) -> None:
 def copies(server: ScriptedServer) -> list[int]:
     """How often each message was accepted."""
     return list(Counter(mail.message_id for mail in server.accepted).values())
-
-
-def journal_calls(redis_url: str, server: ScriptedServer, count: int) -> int:
-    """Send ``count`` messages, after a first one; how often a worker asked the journal for them.
-
-    That leaves out what it asks by the clock, such as the timer, and what the test itself asks.
-    """
-    send(1)
-    wait_for({"sent": 1})
-    with (
-        redis.Redis.from_url(redis_url, decode_responses=True) as client,
-        client.monitor() as monitor,
-    ):
-        send(count)
-        wait_until(lambda: len(server.accepted) == count + 1, 30)
-        wait_for({"sent": count + 1})
-        client.echo("that is all")
-        seen = takewhile(lambda text: "that is all" not in text, map(_text, monitor.listen()))
-        # EVALSHA, the script, the number of keys, the key, the operation
-        calls = [text.split(" ") for text in seen if text.startswith("EVALSHA")]
-    asked = sum(call[4] in _ASKED_FOR_MESSAGES for call in calls)
-    assert asked
-    return asked
-
-
-def _text(command: dict[str, str]) -> str:
-    return command["command"]

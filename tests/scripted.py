@@ -49,6 +49,7 @@ class ScriptedServer:
         self.tls: ssl.SSLContext | None = None
         self.accepted: list[Mail] = []
         self.commands: list[tuple[int, str]] = []
+        self.bytes: dict[int, bytearray] = {}  # all that was read, by the session's number
         self.sessions = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         # What is accepted inherits it; to set it there fails where the client is gone already.
@@ -64,11 +65,25 @@ class ScriptedServer:
         self.features = self._features
         self.accepted.clear()
         self.commands.clear()
+        self.bytes.clear()
         self.sessions = 0
+
+    def narrow(self) -> None:
+        """Have whoever connects from now on wait for what they write to be read.
+
+        A system's buffer takes a few segments, and loopback's are of 64 kB.
+        """
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1400)
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
 
     def verbs(self, session: int | None = None) -> list[str]:
         """The verbs that were received, in order."""
         return [c.split(" ")[0].upper() for n, c in self.commands if session in {None, n}]
+
+    def say(self, unasked: bytes) -> None:
+        """Say something over each connection that is open."""
+        for session in self._open:
+            session.socket.sendall(unasked)
 
     def has_been_left(self) -> bool:
         """Whether each client that came has closed its connection."""
@@ -150,6 +165,7 @@ class Session:
         if not found:
             raise _Closed
         self._received += found
+        self.server.bytes.setdefault(self.number, bytearray()).extend(found)
 
     def _handle(self, command: str) -> None:
         verb, _, argument = command.partition(" ")
@@ -170,7 +186,7 @@ class Session:
         elif verb in {"RCPT", "DATA"} and not self._has_sender:
             self._send(b"503 MAIL first\r\n")
         elif verb == "RCPT":
-            if self._answer(verb, command, "250 recipient OK").startswith(b"250"):
+            if self._answer(verb, command, "250 recipient OK").startswith(b"25"):
                 self.mail.recipients.append(argument.partition("<")[2].partition(">")[0])
         elif verb == "DATA":
             if self._answer(verb, command, "354 go ahead").startswith(b"354"):

@@ -25,6 +25,8 @@ _IN_OPENING = (
 )
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
 _LOGIN_WANTED = 530  # RFC 4954 6
+# smtplib's own words, as a 500, for a reply that it doesn't read; a server's are bytes.
+_UNREAD = "Line too long."
 # A backend that raises this may have served those whom it doesn't name.
 _NOT_NAMED = Answer(Verdict.IN_DOUBT, "others were refused, and nothing was said of this one")
 
@@ -136,7 +138,7 @@ def _replies_in(error: Exception) -> Mapping[str, tuple[int, bytes | str]]:
         if isinstance(error, smtplib.SMTPRecipientsRefused):
             # As RCPT had them, without the names that stand in the message.
             return {_bare(a): (int(code), text) for a, (code, text) in error.recipients.items()}
-        if isinstance(error, smtplib.SMTPResponseException):
+        if isinstance(error, smtplib.SMTPResponseException) and error.smtp_error != _UNREAD:
             return {"": (int(error.smtp_code), error.smtp_error)}
     return {}
 

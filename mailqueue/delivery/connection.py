@@ -103,12 +103,13 @@ class Connection:
         return None
 
     def _deliver(self, turn: Turn) -> Outcome:
-        reused = self._transport is not None
+        kept = self._transport
         try:
             return self._attempt(turn)
         except ServerTrouble as trouble:
             # A server may close a kept connection at any time; only a new one that fails is news.
-            if not (reused or isinstance(trouble, ChunkingRefused)):
+            was_kept = kept is not None and self._lost is kept
+            if not (was_kept or isinstance(trouble, ChunkingRefused)):
                 raise
             return self._attempt(turn)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailqueue.errors import BadHeaderError
 
+from .flatten import encode_unfit
 from .generator import boundary, generate
 from .simple import write
 
@@ -31,6 +32,7 @@ def built_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool =
     built: Message = message.message()
     _refuse_injected_headers(built)
     _set_boundaries(built, id_)
+    encode_unfit(built, seven_bit=seven_bit)
     policy = built.policy.clone(linesep="\r\n")
     if seven_bit:
         policy = policy.clone(cte_type="7bit")

@@ -36,6 +36,11 @@ MUTATIONS = [
             "pass",
             "contracts/test_backend_transport.py::test_a_backend_that_can_not_be_opened_sends_nothing_and_fails_nothing",
         ),
+        (
+            "and error.smtp_error != _UNREAD:",
+            "and True:",
+            "contracts/transports/test_nonsense.py::test_nonsense_before_the_end_ends_the_connection",
+        ),
     ),
     *of(
         "delivery/batch",
@@ -84,22 +89,22 @@ MUTATIONS = [
         (
             "[address for address in self.recipients if address not in earlier]",
             "self.recipients",
-            "faults/test_wire.py::test_three_recipients_get_what_their_replies_said",
+            "contracts/transports/test_outcomes.py::test_each_recipient_gets_what_its_own_reply_said",
         ),
         (
             "if self.claim.is_suspect or self._batch.stopping():",
             "if self._batch.stopping():",
-            "faults/test_window.py::test_a_message_that_lost_a_worker_goes_alone",
+            "contracts/transports/test_under_way.py::test_a_message_that_lost_a_worker_goes_alone",
         ),
         (
             "if self.claim.is_suspect or self._batch.stopping():",
             "if self.claim.is_suspect:",
-            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "faults/test_ahead.py faults/test_window.py",
+            "delivery/test_ahead.py faults/test_window.py",
         ),
         (
             "claims, self.left = taking()",
@@ -115,11 +120,21 @@ MUTATIONS = [
     ),
     *of(
         "delivery/connection",
-        "faults/test_wire.py faults/test_window.py",
+        "contracts/transports/test_trouble.py faults/test_window.py",
         (
-            "if not (reused or isinstance(trouble, ChunkingRefused)):",
-            "if not reused:",
+            "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
+            "if not was_kept:",
             "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+        ),
+        (
+            "return self._messages >= self._limits.max_messages or self._is_old()",
+            "return self._is_old()",
+            "contracts/transports/test_commits.py::test_a_connection_carries_no_more_messages_than_it_may",
+        ),
+        (
+            "was_kept = kept is not None and self._lost is kept",
+            "was_kept = kept is not None",
+            "contracts/transports/test_trouble.py::test_a_new_connection_that_is_lost_too_is_news",
         ),
     ),
     *of(
@@ -143,16 +158,16 @@ MUTATIONS = [
     ),
     *of(
         "delivery/executor",
-        "faults/test_wire.py faults/test_worker_death.py",
+        "contracts/transports/test_trouble.py faults/test_worker_death.py",
         (
             "if claim.token in self._stale:",
             "if False:",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "self._stale.add(claim.token)",
             "pass",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "self._committed.pop(claim.id, None)  # it was surely not accepted",
@@ -162,12 +177,12 @@ MUTATIONS = [
         (
             "message = message.following or batch.late()",
             "message = message.following",
-            "faults/test_wire.py::test_the_next_envelope_comes_with_a_messages_end",
+            "contracts/transports/test_under_way.py::test_the_next_envelope_comes_with_a_messages_end",
         ),
         (
             "if self._stopping() and not (self._committed or self._has_begun(message)):",
             "if self._stopping():",
-            "faults/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "State.UNCERTAIN, reason, earlier, self._policy.doubt",
@@ -182,16 +197,21 @@ MUTATIONS = [
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "faults/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
+            "delivery/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
+        ),
+        (
+            "elif not self._goes_on_with(message):",
+            "elif False:",
+            "contracts/transports/test_commits.py::test_a_result_is_on_record_while_the_next_reply_is_awaited",
         ),
     ),
     *of(
         "delivery/faultpoint",
-        "faults/test_wire.py",
+        "contracts/transports/test_trouble.py",
         (
             "    return bool(_chosen)",
             "    return True",
-            "faults/test_chunking.py::test_a_message_is_one_write",
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
         ),
     ),
     *of(
@@ -239,7 +259,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/outcome",
-        "faults/test_wire.py",
+        "contracts/transports/test_trouble.py",
         (
             "if 200 <= self.code < 300:",
             "if self.code in (250, 251):",

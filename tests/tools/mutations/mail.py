@@ -230,6 +230,16 @@ MUTATIONS = [
             "return generate(built, policy)",
             "unit/composing/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
         ),
+        (
+            '(seven_bit and encoding == "8bit" and is_stubborn)',
+            "False",
+            "contracts/transports/test_content.py::test_without_8bitmime_a_body_is_written_in_seven_bits",
+        ),
+        (
+            'if "\\0" in text or',
+            "if",
+            "contracts/transports/test_content.py::test_a_nul_is_encoded",
+        ),
     ),
     *of(
         "mail/rendering/generator",
@@ -247,7 +257,7 @@ MUTATIONS = [
     ),
     *of(
         "mail/rendering/render",
-        "integration/test_delivery.py faults/test_payload.py contracts/test_fastpath.py",
+        "contracts/transports/test_content.py contracts/test_fastpath.py",
         (
             '    data = _LINE_END.sub(b"\\r\\n", generate(built, policy))',
             "    data = generate(built, policy)",

@@ -5,11 +5,11 @@ from .row import of
 MUTATIONS = [
     *of(
         "delivery/smtp/bdat",
-        "faults/test_chunking.py faults/test_window.py",
+        "contracts/transports/test_under_way.py faults/test_window.py",
         (
             "[t for t, may_go in zip(turns, allowed, strict=True) if may_go]",
             "turns",
-            "faults/test_window.py::test_a_message_that_another_worker_took_over_stops_no_other",
+            "contracts/transports/test_commits.py::test_among_others_it_stops_none_of_them",
         ),
         (
             "if not turn.commit()[0]:",
@@ -26,10 +26,20 @@ MUTATIONS = [
             "if False:",
             "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
+        (
+            "if is_refusal(reply) or (self._reset or said) != said:",
+            "if False:",
+            "contracts/transports/test_nonsense.py::test_a_line_too_many_between_messages_makes_none_of_them_sent",
+        ),
+        (
+            "parts = [encode(commands), data, encode([_RSET])]",
+            'parts = [encode(commands), data + b" ", encode([_RSET])]',
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
+        ),
     ),
     *of(
         "delivery/smtp/data",
-        "faults/test_wire.py faults/test_ahead.py",
+        "contracts/transports/test_trouble.py delivery/test_ahead.py",
         (
             "elif transaction.outgoing is not turn.outgoing:",
             "elif False:",
@@ -75,10 +85,15 @@ MUTATIONS = [
             "return",
             "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
+        (
+            "        elif self._session.dialogue.has_unread():\n",
+            "        elif False:\n",
+            "contracts/transports/test_nonsense.py::test_a_line_that_nobody_asked_for_is_never_read_as_an_answer",
+        ),
     ),
     *of(
         "delivery/smtp/dialogue",
-        "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py contracts/transports/test_extensions.py",
         ('Reply(int(code), _text(text)), separator != b"-"', "Reply(int(code), _text(text)), True"),
         ("_LONGEST_LINE or len(texts) > _MOST_LINES", "_LONGEST_LINE"),
         (
@@ -89,12 +104,12 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/session",
-        "contracts/test_replies.py faults/test_wire.py faults/test_server.py",
+        "contracts/test_replies.py contracts/transports/test_extensions.py",
         ("usual if timeout is None or phase is Phase.DOT else", "usual if timeout is None else"),
         (
             "if envelope is None or known is not outgoing:",
             "if envelope is None:",
-            "faults/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
+            "delivery/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
         ),
         (
             "0 < int(limit) < len(envelope.data)",
@@ -136,10 +151,20 @@ MUTATIONS = [
             "seven_bit=False",
             "unit/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
         ),
+        (
+            'options += " BODY=8BITMIME"',
+            "pass",
+            "contracts/transports/test_content.py::test_with_8bitmime_eight_bits_are_announced",
+        ),
+        (
+            'options += f" SIZE={len(envelope.data)}"',
+            "pass",
+            "contracts/transports/test_extensions.py::test_a_server_that_names_no_limit_is_given_the_size",
+        ),
     ),
     *of(
         "delivery/smtp/transaction",
-        "contracts/test_replies.py faults/test_wire.py faults/test_chunking.py",
+        "contracts/test_replies.py contracts/transports/test_outcomes.py",
         ("left = some and reply.code in", "left = reply.code in"),
         (
             "_TOO_MANY_RECIPIENTS = (452, 552)",
@@ -159,7 +184,7 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/transport",
-        "faults/test_wire.py faults/test_server.py",
+        "contracts/transports/test_trouble.py contracts/transports/test_extensions.py",
         (
             "        if self._way.is_amid():\n            self.drop()",
             "        if False:\n            self.drop()",
@@ -168,12 +193,12 @@ MUTATIONS = [
         (
             "in_flight > 1 and may_chunk(session)",
             "may_chunk(session)",
-            "faults/test_chunking.py::test_one_message_at_a_time_goes_by_data",
+            "contracts/transports/test_under_way.py::test_bdat_is_for_several_messages_under_way",
         ),
         (
             "ByChunks(session, in_flight) if chunks else",
             "",
-            "faults/test_chunking.py::test_a_message_is_one_write",
+            "contracts/transports/test_under_way.py::test_a_message_is_one_write",
         ),
     ),
 ]

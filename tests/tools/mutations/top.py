@@ -19,11 +19,11 @@ MUTATIONS = [
     ),
     *of(
         "celery",
-        "faults/test_payload.py",
+        "contracts/transports/test_content.py",
         (
             '"accept_content": ["json"]',
             '"accept_content": ["json", "pickle"]',
-            "faults/test_payload.py::test_no_code_in_the_broker_runs",
+            "integration/test_foreign_tasks.py::test_no_code_in_the_broker_runs",
         ),
     ),
     *of(
