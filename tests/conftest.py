@@ -29,7 +29,7 @@ from tests.servers import Valkey
 from tests.support import PATIENT, ROOT, Worker, wait_until
 
 IN_CI = bool(os.environ.get("CI"))
-_ORDER = ["faults", "packaging", "integration", "contracts"]  # the longest first
+_ORDER = ["faults", "packaging", "system", "contracts"]  # the longest first
 
 
 @pytest.fixture(autouse=True)

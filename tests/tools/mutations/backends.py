@@ -5,82 +5,82 @@ from .row import of
 MUTATIONS = [
     *of(
         "backends/base",
-        "unit/composing/test_backends.py unit/composing/test_mailers.py",
+        "mail/test_backends.py mail/test_mailers.py",
         (
             "if alias is not None and unknown:",
             "if False:",
-            "unit/composing/test_mailers.py::test_a_wrong_definition_names_its_mailer",
+            "mail/test_mailers.py::test_a_wrong_definition_names_its_mailer",
         ),
         (
             "            self.close()\n            raise",
             "            raise",
-            "unit/composing/test_backends.py::test_the_context_manager_closes_what_did_not_open",
+            "mail/test_backends.py::test_the_context_manager_closes_what_did_not_open",
         ),
     ),
     *of(
         "backends/console",
-        "unit/composing/test_backends.py unit/composing/test_backends_bytes.py",
+        "mail/test_backends.py mail/test_backends_bytes.py",
         (
             "                if not self.fail_silently:\n                    raise\n",
             "",
-            "unit/composing/test_backends.py::test_the_console_fails_silently_if_it_is_told_to",
+            "mail/test_backends.py::test_the_console_fails_silently_if_it_is_told_to",
         ),
         (
             "sys.stdout if stream is None else stream",
             "sys.stdout",
-            "unit/composing/test_backends.py::test_the_console_takes_a_stream",
+            "mail/test_backends.py::test_the_console_takes_a_stream",
         ),
         (
             "                self.stream.flush()\n",
             "",
-            "unit/composing/test_backends_bytes.py::test_what_the_console_has_sent_is_written",
+            "mail/test_backends_bytes.py::test_what_the_console_has_sent_is_written",
         ),
     ),
     *of(
         "backends/dummy",
-        "unit/composing/test_backends.py",
+        "mail/test_backends.py",
         (
             "return len(list(email_messages))",
             "return 0",
-            "unit/composing/test_backends.py::test_dummy_counts",
+            "mail/test_backends.py::test_dummy_counts",
         ),
     ),
     *of(
         "backends/filebased",
-        "unit/composing/test_backends.py",
+        "mail/test_backends.py",
         (
             "        if self.stream is not None:\n            return False\n",
             "",
-            "unit/composing/test_backends.py::test_a_new_file_for_each_session",
+            "mail/test_backends.py::test_a_new_file_for_each_session",
         ),
         (
             "    if not os.access(path, os.W_OK):\n",
             "    if False:\n",
-            "unit/composing/test_backends.py::test_a_directory_that_cannot_be_written",
+            "mail/test_backends.py::test_a_directory_that_cannot_be_written",
         ),
         (
             "-{secrets.token_hex(6)}",
             "",
-            "unit/composing/test_backends.py::test_a_new_file_for_each_session",
+            "mail/test_backends.py::test_a_new_file_for_each_session",
         ),
     ),
     *of(
         "backends/locmem",
-        "unit/composing/test_backends.py unit/composing/test_backends_bytes.py",
+        "mail/test_backends.py mail/test_backends_bytes.py",
         (
             "            message.message()\n",
             "",
-            "unit/composing/test_backends.py::test_header_errors_surface_in_memory",
+            "mail/test_backends.py::test_header_errors_surface_in_memory",
         ),
         (
             "outbox.append(_copy(message))",
             "outbox.append(message)",
-            "unit/composing/test_backends.py::test_the_outbox_holds_copies",
+            "mail/test_backends.py::test_the_outbox_holds_copies",
         ),
         (
             "shared = {id(connection): connection}",
             "shared: dict[int, Any] = {}",
-            "unit/composing/test_backends_bytes.py::test_the_outbox_does_not_copy_a_connection",
+            "mail/test_backends_bytes.py::test_the_outbox_does_not_copy_a_connection",
         ),
     ),
     *of(
@@ -89,7 +89,7 @@ MUTATIONS = [
         (
             "        if username or password:\n",
             "        if False:\n",
-            "integration/test_tasks.py::test_credentials_do_not_travel",
+            "system/test_tasks.py::test_credentials_do_not_travel",
         ),
         (
             "fail_silently=self.fail_silently)",
@@ -99,61 +99,61 @@ MUTATIONS = [
         (
             "Producer(self.queue, fail",
             "Producer(None, fail",
-            "integration/test_accepting.py::test_a_backend_may_name_its_queue",
+            "system/test_accepting.py::test_a_backend_may_name_its_queue",
         ),
     ),
     *of(
         "backends/smtp",
-        "unit/composing/test_smtp.py unit/composing/test_smtp_security.py",
+        "mail/test_smtp.py mail/test_smtp_security.py",
         (
             "context = ssl.create_default_context()",
             "context = ssl._create_unverified_context()",
-            "unit/composing/test_smtp_security.py::test_a_certificate_that_nobody_vouches_for",
+            "mail/test_smtp_security.py::test_a_certificate_that_nobody_vouches_for",
         ),
         (
             "            connection.starttls(context=self.ssl_context)",
             "            pass",
-            "unit/composing/test_smtp_security.py::test_starttls_with_a_trusted_certificate",
+            "mail/test_smtp_security.py::test_starttls_with_a_trusted_certificate",
         ),
         (
             "sender, list(dict.fromkeys(recipients)))",
             "sender, recipients)",
-            "unit/composing/test_smtp.py::test_a_recipient_named_twice_gets_one_copy",
+            "mail/test_smtp.py::test_a_recipient_named_twice_gets_one_copy",
         ),
         (
             "            connection.close()\n            raise",
             "            raise",
-            "unit/composing/test_smtp_security.py::test_no_fall_back_to_clear_text",
+            "mail/test_smtp_security.py::test_no_fall_back_to_clear_text",
         ),
         (
             "            self._forget_if_lost(error)\n",
             "",
-            "unit/composing/test_smtp.py::test_a_lost_connection_is_forgotten",
+            "mail/test_smtp.py::test_a_lost_connection_is_forgotten",
         ),
         (
             "            with contextlib.suppress(OSError):\n                connection.quit()",
             "            connection.quit()",
-            "unit/composing/test_smtp.py::test_closing_a_lost_connection_is_no_error",
+            "mail/test_smtp.py::test_closing_a_lost_connection_is_no_error",
         ),
         (
             "                if opened:\n                    self.close()",
             "                self.close()",
-            "unit/composing/test_smtp.py::test_who_opens_closes",
+            "mail/test_smtp.py::test_who_opens_closes",
         ),
         (
             "            self._require_smtputf8([sender, *recipients])\n",
             "",
-            "unit/composing/test_smtp.py::test_smtputf8_that_is_not_offered",
+            "mail/test_smtp.py::test_smtputf8_that_is_not_offered",
         ),
         (
             "        with self._lock:\n            opened = self.open()",
             "        if True:\n            opened = self.open()",
-            "unit/composing/test_smtp.py::test_threads_take_turns",
+            "mail/test_smtp.py::test_threads_take_turns",
         ),
         (
             "given is None and self.alias is None",
             "given is None",
-            "unit/composing/test_mailers.py::test_a_mailer_has_a_backend_and_options",
+            "mail/test_mailers.py::test_a_mailer_has_a_backend_and_options",
         ),
     ),
 ]

@@ -5,40 +5,40 @@ from .row import of
 MUTATIONS = [
     *of(
         "cli/acting",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             "if asking and ids and not choice.ids:",
             "if False:",
-            "integration/test_cli.py::test_what_can_not_be_undone_is_asked_first",
+            "system/test_cli.py::test_what_can_not_be_undone_is_asked_first",
         ),
     ),
     *of(
         "cli/group",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             "raise click.ClickException(str(error)) from error",
             "raise",
-            "integration/test_cli.py::test_a_bad_setting_is_a_clear_error",
+            "system/test_cli.py::test_a_bad_setting_is_a_clear_error",
         ),
         (
             'if click.get_current_context().invoked_subcommand != "check":',
             "if True:",
-            "integration/test_cli.py::test_check_tells_a_setting_that_is_wrong",
+            "system/test_cli.py::test_check_tells_a_setting_that_is_wrong",
         ),
         (
             "    with suppress(FileNotFoundError):",
             "    with suppress(PermissionError):",
-            "integration/test_cli.py::test_status_needs_no_working_directory",
+            "system/test_cli.py::test_status_needs_no_working_directory",
         ),
         (
             "    with serving(home()):\n        yield",
             "    yield",
-            "integration/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
+            "system/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
         ),
     ),
     *of(
         "cli/looking",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             'text.health, as_json)\n    sys.exit(0 if found["ok"] else 1)',
             "text.health, as_json)",
@@ -47,31 +47,31 @@ MUTATIONS = [
         (
             'text.check, as_json)\n    sys.exit(0 if found["ok"] else 1)',
             "text.check, as_json)",
-            "integration/test_cli.py::test_check_tells_a_setting_that_is_wrong",
+            "system/test_cli.py::test_check_tells_a_setting_that_is_wrong",
         ),
         (
             "State(state) if state else None, to",
             "None, to",
-            "integration/test_cli.py::test_list_finds_by_state_address_and_domain",
+            "system/test_cli.py::test_list_finds_by_state_address_and_domain",
         ),
         (
             "report.find(wanted, limit)",
             "report.find(wanted)",
-            "integration/test_cli.py::test_list_finds_by_state_address_and_domain",
+            "system/test_cli.py::test_list_finds_by_state_address_and_domain",
         ),
     ),
     *of(
         "cli/running",
-        "integration/test_signals.py integration/test_own_celery_app.py",
+        "system/test_signals.py system/test_own_celery_app.py",
         (
             "return app or settings.MAILQUEUE.CELERY_APP or DEFAULT_APP",
             "return app or DEFAULT_APP",
-            "integration/test_own_celery_app.py::test_our_command_runs_the_projects_application",
+            "system/test_own_celery_app.py::test_our_command_runs_the_projects_application",
         ),
         (
             "with until_stopped() as stop, serving(home()):\n            status",
             "with serving(home()), until_stopped() as stop:\n            status",
-            "integration/test_signals.py::test_one_while_a_worker_starts_leaves_no_server_behind",
+            "system/test_signals.py::test_one_while_a_worker_starts_leaves_no_server_behind",
         ),
     ),
 ]

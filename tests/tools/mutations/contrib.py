@@ -5,29 +5,29 @@ from .row import of
 MUTATIONS = [
     *of(
         "contrib/django/apps",
-        "unit/test_django_checks.py",
+        "system/test_django_checks.py",
         (
             "register(check_mail_settings)",
             "pass",
-            "unit/test_django_checks.py::test_every_bad_setting_is_named",
+            "system/test_django_checks.py::test_every_bad_setting_is_named",
         ),
     ),
     *of(
         "contrib/django/checks",
-        "unit/test_django_checks.py",
+        "system/test_django_checks.py",
         (
             "if django_settings.DEBUG or not",
             "if not",
-            "unit/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
+            "system/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
         ),
     ),
     *of(
         "contrib/django/tasks",
-        "integration/test_own_celery_app.py integration/test_django.py",
+        "system/test_own_celery_app.py system/test_django.py",
         (
             "from mailqueue.tasks import deliver",
             "deliver = None",
-            "integration/test_own_celery_app.py::test_autodiscovery_finds_the_task",
+            "system/test_own_celery_app.py::test_autodiscovery_finds_the_task",
         ),
     ),
 ]

@@ -99,17 +99,17 @@ MUTATIONS = [
         (
             "if self.claim.is_suspect or self._batch.stopping():",
             "if self.claim.is_suspect:",
-            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "contracts/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "delivery/test_ahead.py faults/test_window.py",
+            "contracts/test_ahead.py faults/test_window.py",
         ),
         (
             "claims, self.left = taking()",
             "claims, _ = taking()",
-            "integration/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
+            "system/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
         ),
         (
             "if ends or self.stopping():",
@@ -124,7 +124,7 @@ MUTATIONS = [
         (
             "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
             "if not was_kept:",
-            "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+            "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
         (
             "return self._messages >= self._limits.max_messages or self._is_old()",
@@ -139,21 +139,21 @@ MUTATIONS = [
     ),
     *of(
         "delivery/envelope",
-        "unit/test_turns_content.py",
+        "delivery/test_turns_content.py",
         (
             "spellings.setdefault(envelope_address(recipient), []).append(recipient)",
             "spellings[envelope_address(recipient)] = [recipient]",
-            "unit/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
+            "delivery/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
         ),
         (
             "outgoing.id, seven_bit=seven_bit, utf8",
             "outgoing.id, seven_bit=False, utf8",
-            "unit/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
+            "delivery/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
         ),
         (
             'not "".join((sender, *spellings)).isascii()',
             "not sender.isascii()",
-            "unit/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
+            "delivery/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
         ),
     ),
     *of(
@@ -182,7 +182,7 @@ MUTATIONS = [
         (
             "if self._stopping() and not (self._committed or self._has_begun(message)):",
             "if self._stopping():",
-            "delivery/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
+            "contracts/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
             "State.UNCERTAIN, reason, earlier, self._policy.doubt",
@@ -192,12 +192,12 @@ MUTATIONS = [
         (
             "give_back(claim, _WITHOUT_KEY,",
             "give_back(claim, 0,",
-            "integration/test_sealing.py::test_a_message_whose_key_is_missing_waits",
+            "system/test_sealing.py::test_a_message_whose_key_is_missing_waits",
         ),
         (
             "if following is None or following.claim.is_suspect:",
             "if following is None:",
-            "delivery/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
+            "contracts/test_ahead.py::test_a_suspect_is_not_touched_before_the_result_before_it_is_on_record",
         ),
         (
             "elif not self._goes_on_with(message):",
@@ -216,21 +216,21 @@ MUTATIONS = [
     ),
     *of(
         "delivery/housekeeper",
-        "unit/test_housekeeper.py",
+        "delivery/test_housekeeper.py",
         (
             "self._process != os.getpid():",
             "not self._process:",
-            "unit/test_housekeeper.py::test_a_process_that_was_forked_has_a_thread_of_its_own",
+            "delivery/test_housekeeper.py::test_a_process_that_was_forked_has_a_thread_of_its_own",
         ),
         (
             "self._duties.discard(duty)",
             "pass",
-            "unit/test_housekeeper.py::test_a_duty_is_done_until_it_is_removed",
+            "delivery/test_housekeeper.py::test_a_duty_is_done_until_it_is_removed",
         ),
         (
             "except Exception:  # noqa: BLE001\n",
             "except OSError:\n",
-            "unit/test_housekeeper.py::test_a_duty_that_fails_ends_no_other",
+            "delivery/test_housekeeper.py::test_a_duty_that_fails_ends_no_other",
         ),
     ),
     *of(
@@ -249,7 +249,7 @@ MUTATIONS = [
         (
             "breaker=shared_breaker())",
             "breaker=None)",
-            "integration/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
+            "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (
             "        housekeeper.add(connection.close_if_idle)\n",
@@ -263,81 +263,81 @@ MUTATIONS = [
         (
             "if 200 <= self.code < 300:",
             "if self.code in (250, 251):",
-            "unit/test_outcome.py::test_the_first_digit_decides",
+            "delivery/test_outcome.py::test_the_first_digit_decides",
         ),
         (
             "500 <= self.code < 600",
             "500 < self.code < 600",
-            "unit/test_outcome.py::test_the_first_digit_decides",
+            "delivery/test_outcome.py::test_the_first_digit_decides",
         ),
         (
             'return "".join(c if c.isprintable()',
             "return line  # ",
-            "unit/test_outcome.py::test_a_reply_is_one_line_that_a_terminal_shows",
+            "delivery/test_outcome.py::test_a_reply_is_one_line_that_a_terminal_shows",
         ),
     ),
     *of(
         "delivery/retry",
-        "unit/test_retry.py unit/test_retry_recipients.py",
+        "delivery/test_retry.py delivery/test_retry_recipients.py",
         (
             "if tries > len(policy.delays):",
             "if tries >= len(policy.delays):",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "age + delay <= policy.max_age",
             "age <= policy.max_age",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "policy.delays[tries - 1]",
             "policy.delays[0]",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "(1 - JITTER + 2 * JITTER * chance)",
             "(1 + 2 * JITTER * chance)",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "(for_now and not may_wait)",
             "for_now",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "doubt = policy.doubt if delay is not None else None",
             "doubt = policy.doubt",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "State.SENT if all(sent)",
             "State.SENT if any(sent)",
-            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+            "delivery/test_retry.py::test_each_recipient_has_to_be_served",
         ),
         (
             "answer.verdict is not Verdict.ACCEPTED:",
             "answer.verdict is Verdict.REFUSED:",
-            "unit/test_retry.py::test_the_table_of_decisions",
+            "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
             "return max(answers, key",
             "return min(answers, key",
-            "unit/test_retry.py::test_each_recipient_keeps_the_reply_that_decided_about_it",
+            "delivery/test_retry.py::test_each_recipient_keeps_the_reply_that_decided_about_it",
         ),
         (
             "results = dict(earlier)",
             "results = {}",
-            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+            "delivery/test_retry.py::test_each_recipient_has_to_be_served",
         ),
         (
             "if earlier or not recipients or",
             "if not recipients or",
-            "unit/test_retry.py::test_each_recipient_has_to_be_served",
+            "delivery/test_retry.py::test_each_recipient_has_to_be_served",
         ),
     ),
     *of(
         "delivery/trouble",
-        "contracts/test_backend_transport.py faults/test_worker_death.py faults/test_breaker.py",
+        "contracts/test_backend_transport.py faults/test_worker_death.py system/test_breaker.py",
         (
             "Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)",
             "ServerTrouble(reply)",
@@ -345,7 +345,7 @@ MUTATIONS = [
         (
             "(*refused, ssl.SSLCertVerificationError)",
             "refused",
-            "faults/test_breaker.py::test_a_certificate_that_is_not_valid_raises_an_alarm",
+            "system/test_breaker.py::test_a_certificate_that_is_not_valid_raises_an_alarm",
         ),
     ),
 ]

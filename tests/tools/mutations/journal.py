@@ -22,7 +22,7 @@ MUTATIONS = [
         (
             "max(1, int(time.timestamp() * 1000))",
             "int(time.timestamp() * 1000)",
-            "integration/test_options.py::test_what_expired_before_1970_is_expired",
+            "system/test_options.py::test_what_expired_before_1970_is_expired",
         ),
         (
             "[self.policy.max_lost, -1 if doubt is None else ms(doubt)]",
@@ -43,11 +43,11 @@ MUTATIONS = [
     ),
     *of(
         "queue/journal/opening",
-        "faults/test_worker.py integration/test_options.py",
+        "faults/test_worker.py system/test_options.py",
         (
             "[open_journal(queue) for queue in (own, *sorted(known - {own}))]",
             "[open_journal(own)]",
-            "integration/test_options.py::test_a_message_may_name_its_queue",
+            "system/test_options.py::test_a_message_may_name_its_queue",
         ),
     ),
     *of(
@@ -71,11 +71,11 @@ MUTATIONS = [
     ),
     *of(
         "queue/journal/rows",
-        "contracts/test_journal.py integration/test_sealing.py integration/test_delivery.py",
+        "contracts/test_journal.py system/test_sealing.py system/test_delivery.py",
         (
             "_UNREADABLE = (KeyMissing, PayloadError,",
             "_UNREADABLE = (PayloadError,",
-            "integration/test_sealing.py::test_nothing_readable_lies_in_broker_and_journal",
+            "system/test_sealing.py::test_nothing_readable_lies_in_broker_and_journal",
         ),
     ),
     *of(
@@ -101,11 +101,11 @@ MUTATIONS = [
     ),
     *of(
         "queue/journal/script",
-        "unit/test_script_signatures.py",
+        "queue/test_script_signatures.py",
         (
             '"beat", "pulse", "trim"',
             '"beat", "trim"',
-            "unit/test_script_signatures.py::test_the_script_has_each_file_once",
+            "queue/test_script_signatures.py::test_the_script_has_each_file_once",
         ),
     ),
 ]

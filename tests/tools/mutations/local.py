@@ -5,81 +5,81 @@ from .row import of
 MUTATIONS = [
     *of(
         "local/embedded",
-        "integration/test_embedded.py",
+        "system/test_embedded.py",
         (
             '"appendonly": "yes"',
             '"appendonly": "no"',
-            "integration/test_embedded.py::test_is_configured_for_a_journal",
+            "system/test_embedded.py::test_is_configured_for_a_journal",
         ),
         (
             '"maxmemory-policy": "noeviction"',
             '"maxmemory-policy": "allkeys-lru"',
-            "integration/test_embedded.py::test_is_configured_for_a_journal",
+            "system/test_embedded.py::test_is_configured_for_a_journal",
         ),
     ),
     *of(
         "local/inbox",
-        "integration/test_inbox.py",
+        "system/test_inbox.py",
         (
             "        if address in self._deferred:\n",
             "        if False:\n",
-            "integration/test_inbox.py::test_a_4yz_tag_is_refused_once",
+            "system/test_inbox.py::test_a_4yz_tag_is_refused_once",
         ),
     ),
     *of(
         "local/process",
-        "integration/test_up.py integration/test_signals.py",
+        "system/test_up.py system/test_signals.py",
         (
             "            LIFELINE: str(lifeline),\n",
             "",
-            "integration/test_up.py::test_a_worker_does_not_outlive_a_killed_up",
+            "system/test_up.py::test_a_worker_does_not_outlive_a_killed_up",
         ),
     ),
     *of(
         "local/smtpd",
-        "integration/test_inbox.py",
+        "system/test_inbox.py",
         (
             "enable_SMTPUTF8=True",
             "enable_SMTPUTF8=False",
-            "integration/test_inbox.py::test_international_addresses",
+            "system/test_inbox.py::test_international_addresses",
         ),
     ),
     *of(
         "local/stop",
-        "integration/test_signals.py",
+        "system/test_signals.py",
         (
             " if signal.getsignal(number) is not signal.SIG_IGN]",
             "]",
-            "integration/test_signals.py::test_one_that_is_ignored_stays_so",
+            "system/test_signals.py::test_one_that_is_ignored_stays_so",
         ),
         (
             "signal.signal(number, signal.SIG_IGN if stop.wait(0) else handler)",
             "signal.signal(number, handler)",
-            "integration/test_signals.py::test_those_after_the_first_change_nothing",
+            "system/test_signals.py::test_those_after_the_first_change_nothing",
         ),
         (
             "numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)",
             "numbers = (signal.SIGINT, signal.SIGHUP)",
-            "integration/test_signals.py::test_one_that_interrupts_nobody_ends_the_wait",
+            "system/test_signals.py::test_one_that_interrupts_nobody_ends_the_wait",
         ),
     ),
     *of(
         "local/up",
-        "integration/test_up.py",
+        "system/test_up.py",
         (
             "if server is not None and server.revive():",
             "if False:",
-            "integration/test_up.py::test_up_starts_its_server_again_when_that_is_killed",
+            "system/test_up.py::test_up_starts_its_server_again_when_that_is_killed",
         ),
         (
             '"EMAIL_PORT": str(inbox.port)}',
             "}",
-            "integration/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
+            "system/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
         ),
         (
             '        lines += [f"  MAILQUEUE_HOME={home()}"]\n',
             "        pass\n",
-            "integration/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
+            "system/test_up.py::test_up_runs_everything_and_ctrl_c_ends_all_of_it",
         ),
     ),
 ]

@@ -5,26 +5,26 @@ from .row import of
 MUTATIONS = [
     *of(
         "monitor/check",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             '"ok": not any(part["problems"] for part in parts)',
             '"ok": True',
-            "integration/test_cli.py::test_check_tells_what_is_away",
+            "system/test_cli.py::test_check_tells_what_is_away",
         ),
     ),
     *of(
         "monitor/control",
-        "contracts/test_many_at_once.py integration/test_cli.py faults/test_spool.py",
+        "system/test_many_at_once.py system/test_cli.py faults/test_spool.py",
         (
             "if not one.changed and one.state not in action.content",
             "if not one.changed",
-            "integration/test_cli.py::test_a_command_given_twice_is_no_error",
+            "system/test_cli.py::test_a_command_given_twice_is_no_error",
         ),
         ("states = [State.FAILED, State.PARTIAL]", "states = [State.FAILED]"),
     ),
     *of(
         "monitor/health",
-        "contracts/test_health.py integration/test_cli.py",
+        "system/test_health.py system/test_cli.py",
         (
             "if uses_embedded_server() and not is_running(home()):",
             "if False:",
@@ -33,12 +33,12 @@ MUTATIONS = [
         (
             'if not found["workers"]:',
             "if False:",
-            "contracts/test_health.py::test_a_worker_is_silent_at_first_and_forgotten_later",
+            "system/test_health.py::test_a_worker_is_silent_at_first_and_forgotten_later",
         ),
         (
             'if not server.get("aof_enabled"):',
             "if False:",
-            "integration/test_cli.py::test_check_tells_what_is_not_safe",
+            "system/test_cli.py::test_check_tells_what_is_not_safe",
         ),
         (
             "    problems += _problems_of_spool()\n",
@@ -48,25 +48,25 @@ MUTATIONS = [
         (
             "    if waiting.oldest > OVERDUE_BY:\n",
             "    if False:\n",
-            "contracts/test_health.py::test_what_the_spool_holds_is_overdue_after_a_minute",
+            "system/test_health.py::test_what_the_spool_holds_is_overdue_after_a_minute",
         ),
     ),
     *of(
         "monitor/report",
-        "contracts/test_many_at_once.py integration/test_cli.py faults/test_spool.py",
+        "system/test_many_at_once.py system/test_cli.py faults/test_spool.py",
         (
             "domain_of(a) == self.domain.lower()",
             "self.domain.lower() in domain_of(a)",
-            "integration/test_cli.py::test_list_finds_by_state_address_and_domain",
+            "system/test_cli.py::test_list_finds_by_state_address_and_domain",
         ),
     ),
     *of(
         "monitor/text",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             '"".join(c if c.isprintable() else "\\N{REPLACEMENT CHARACTER}" for c in str(value))',
             "str(value)",
-            "integration/test_cli.py::test_a_terminal_never_obeys_what_a_message_says",
+            "system/test_cli.py::test_a_terminal_never_obeys_what_a_message_says",
         ),
     ),
 ]

@@ -19,16 +19,16 @@ MUTATIONS = [
         (
             "        if isinstance(found, Celery):\n",
             "        if found is not None:\n",
-            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+            "system/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
         ),
     ),
     *of(
         "queue/options",
-        "integration/test_options.py contracts/test_payload.py",
+        "system/test_options.py contracts/test_payload.py",
         (
             "if value is None or isinstance(value, type):",
             "if value is None:",
-            "unit/test_options_unset.py::test_what_is_marked_as_unset_is_not_wished_for",
+            "queue/test_options_unset.py::test_what_is_marked_as_unset_is_not_wished_for",
         ),
     ),
     *of(
@@ -37,16 +37,16 @@ MUTATIONS = [
         (
             "_class_attributes(type(message)) | found",
             "found | _class_attributes(type(message))",
-            "unit/test_message_attributes.py::test_what_one_message_says_counts_more_than_what_its_class_says",
+            "queue/test_message_attributes.py::test_what_one_message_says_counts_more_than_what_its_class_says",
         ),
     ),
     *of(
         "queue/payload/blob",
-        "unit/test_cache.py integration/test_accepting.py",
+        "mail/test_cache.py system/test_accepting.py",
         (
             "if sha256(content) != name:",
             "if False:",
-            "unit/test_cache.py::test_a_stored_attachment_that_is_not_what_it_was_is_refused",
+            "mail/test_cache.py::test_a_stored_attachment_that_is_not_what_it_was_is_refused",
         ),
     ),
     *of(
@@ -55,40 +55,40 @@ MUTATIONS = [
         (
             '    if "Date" not in rendered:\n',
             "    if False:\n",
-            "unit/test_payload_rendered.py::test_a_message_that_lacks_date_and_id_gets_them_when_it_is_queued",
+            "queue/test_payload_rendered.py::test_a_message_that_lacks_date_and_id_gets_them_when_it_is_queued",
         ),
         (
             "    if size > limit:\n",
             "    if False:\n",
-            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
+            "system/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
         ),
         (
             " + sum(map(len, blobs.used.values()))",
             "",
-            "integration/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
+            "system/test_accepting.py::test_a_message_that_is_too_large_is_an_error_that_says_so",
         ),
     ),
     *of(
         "queue/payload/content",
-        "contracts/test_payload.py integration/test_accepting.py",
+        "contracts/test_payload.py system/test_accepting.py",
         (
             "return found if isinstance(found, bytes) else b64decode(found)",
             "return b64decode(found)",
-            "integration/test_accepting.py::test_a_large_attachment_is_stored_once_and_arrives_with_every_message",
+            "system/test_accepting.py::test_a_large_attachment_is_stored_once_and_arrives_with_every_message",
         ),
     ),
     *of(
         "queue/payload/part",
-        "unit/test_mimepart.py contracts/test_payload.py",
+        "queue/test_part.py contracts/test_payload.py",
         (
             '    part.set_default_type(found["type"])\n',
             "",
-            "unit/test_mimepart.py::test_a_digest_travels_as_what_it_is",
+            "queue/test_part.py::test_a_digest_travels_as_what_it_is",
         ),
         (
             'part.preamble, part.epilogue = found["preamble"], found["epilogue"]',
             'part.preamble = found["preamble"]',
-            "unit/test_mimepart.py::test_a_digest_travels_as_what_it_is",
+            "queue/test_part.py::test_a_digest_travels_as_what_it_is",
         ),
     ),
     *of(
@@ -102,20 +102,20 @@ MUTATIONS = [
     ),
     *of(
         "queue/portion",
-        "integration/test_accepting.py faults/test_producer.py faults/test_spool.py",
+        "system/test_accepting.py faults/test_producer.py faults/test_spool.py",
         (
             'vars(message).pop("_mailqueue_pending", None) or',
             'vars(message).get("_mailqueue_pending") or',
-            "integration/test_sending_again.py::test_what_was_refused_once_is_an_ordinary_message_afterwards",
+            "system/test_sending_again.py::test_what_was_refused_once_is_an_ordinary_message_afterwards",
         ),
     ),
     *of(
         "queue/producer",
-        "contracts/test_outage_in_doubt.py faults/test_spool.py",
+        "system/test_outage_in_doubt.py faults/test_spool.py",
         (
             "in_doubt = submission.in_doubt or isinstance",
             "in_doubt = isinstance",
-            "contracts/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
+            "system/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
         ),
         (
             "refused = not isinstance(error, EnqueueUnknown)",
@@ -125,7 +125,7 @@ MUTATIONS = [
         (
             "    if not isinstance(error, _LeftAlone):\n",
             "    if True:\n",
-            "contracts/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
+            "system/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
         ),
         (
             "                if not self._fail_silently:\n                    raise\n",
@@ -135,30 +135,30 @@ MUTATIONS = [
         (
             "            producer_app()  # a wrong",
             "            pass  # a wrong",
-            "contracts/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+            "system/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
         ),
     ),
     *of(
         "queue/publisher",
-        "integration/test_tasks.py",
+        "system/test_tasks.py",
         (
             '{queue}, messages: {len(ids)}{extent}}}"',
             '{queue}, messages: {messages}}}"',
-            "integration/test_tasks.py::test_tasks_show_counts_and_ids_and_never_content",
+            "system/test_tasks.py::test_tasks_show_counts_and_ids_and_never_content",
         ),
     ),
     *of(
         "queue/quickjson",
-        "unit/test_quickjson.py",
+        "queue/test_quickjson.py",
         (
             "    except ValueError:\n        return json.loads(text)",
             "    except ValueError:\n        raise",
-            "unit/test_quickjson.py::test_what_is_no_json_is_the_same_error",
+            "queue/test_quickjson.py::test_what_is_no_json_is_the_same_error",
         ),
         (
             "    except (TypeError, ValueError):\n",
             "    except ValueError:\n",
-            "unit/test_quickjson.py::test_what_msgspec_does_not_write_is_written_as_before",
+            "queue/test_quickjson.py::test_what_msgspec_does_not_write_is_written_as_before",
         ),
     ),
     *of(

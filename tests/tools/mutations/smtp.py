@@ -14,17 +14,17 @@ MUTATIONS = [
         (
             "if not turn.commit()[0]:",
             "if turn.commit() is None:",
-            "unit/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
+            "delivery/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
         ),
         (
             "has_refused = refused is not None and",
             "has_refused = False and",
-            "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+            "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
         (
             "if transaction.is_wanted and reply.code in _NOT_UNDERSTOOD:",
             "if False:",
-            "unit/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+            "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
         (
             "if is_refusal(reply) or (self._reset or said) != said:",
@@ -39,51 +39,51 @@ MUTATIONS = [
     ),
     *of(
         "delivery/smtp/data",
-        "contracts/transports/test_trouble.py delivery/test_ahead.py",
+        "contracts/transports/test_trouble.py contracts/test_ahead.py",
         (
             "elif transaction.outgoing is not turn.outgoing:",
             "elif False:",
-            "unit/test_turns.py::test_no_content_goes_with_another_messages_envelope",
+            "delivery/test_turns.py::test_no_content_goes_with_another_messages_envelope",
         ),
         (
             "if not turn.commit(meanwhile=end)[0]:",
             "if turn.commit(meanwhile=end) is None:",
-            "unit/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
+            "delivery/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
         ),
         (
             'Verdict.IN_DOUBT, f"no reply to the final dot',
             'Verdict.DEFERRED, f"no reply to the final dot',
-            "unit/test_turns.py::test_the_reply_to_the_end_decides",
+            "delivery/test_turns.py::test_the_reply_to_the_end_decides",
         ),
         (
             'data.replace(b"\\r\\n.", b"\\r\\n..")',
             "data",
-            "unit/test_turns_content.py::test_dots_arrive_as_they_were_written",
+            "delivery/test_turns_content.py::test_dots_arrive_as_they_were_written",
         ),
         (
             "        if reply.code == SERVICE_NOT_AVAILABLE:\n            raise",
             "        if False:\n            raise",
-            "unit/test_turns.py::test_a_421_is_about_the_server",
+            "delivery/test_turns.py::test_a_421_is_about_the_server",
         ),
         (
             "if not (reply.verdict is Verdict.ACCEPTED or is_refusal(reply)):",
             "if False:",
-            "unit/test_turns.py::test_the_reply_to_the_end_decides",
+            "delivery/test_turns.py::test_the_reply_to_the_end_decides",
         ),
         (
             "        if is_open:\n",
             "        if False:\n",
-            "unit/test_turns.py::test_nothing_is_sent_to_nobody",
+            "delivery/test_turns.py::test_nothing_is_sent_to_nobody",
         ),
         (
             "following = turn.ahead() if room > 1 else None\n        if following is not None and",
             "following = turn.ahead()\n        if following is not None and",
-            "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
+            "delivery/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
         (
             "return self._session.pipelines and",
             "return",
-            "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
+            "delivery/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
         (
             "        elif self._session.dialogue.has_unread():\n",
@@ -99,7 +99,7 @@ MUTATIONS = [
         (
             "left.append(part[sent:])",
             "left.append(part)",
-            "unit/test_dialogue_writing.py::test_what_is_sent_in_pieces_arrives_whole",
+            "delivery/test_dialogue_writing.py::test_what_is_sent_in_pieces_arrives_whole",
         ),
     ),
     *of(
@@ -109,47 +109,47 @@ MUTATIONS = [
         (
             "if envelope is None or known is not outgoing:",
             "if envelope is None:",
-            "delivery/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
+            "contracts/test_ahead.py::test_no_claim_runs_out_and_no_result_waits_while_nobody_wants_a_message",
         ),
         (
             "0 < int(limit) < len(envelope.data)",
             "0 <= int(limit) < len(envelope.data)",
-            "unit/test_size_limit.py::test_a_message_is_as_large_as_the_server_allows",
+            "delivery/test_size_limit.py::test_a_message_is_as_large_as_the_server_allows",
         ),
         (
             "0 < int(limit) < len(envelope.data)",
             "0 < int(limit) < 0",
-            "unit/test_size_limit.py::test_a_message_is_as_large_as_the_server_allows",
+            "delivery/test_size_limit.py::test_a_message_is_as_large_as_the_server_allows",
         ),
         (
             'if envelope.needs_smtputf8 and not self.offers("smtputf8"):',
             "if False:",
-            "unit/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
+            "delivery/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
         ),
         (
             "COMMANDS_AT_ONCE if self.pipelines else 1",
             "COMMANDS_AT_ONCE",
-            "unit/test_turns.py::test_commands_go_ahead_only_where_the_server_offers_that",
+            "delivery/test_turns.py::test_commands_go_ahead_only_where_the_server_offers_that",
         ),
         (
             "    if reply.code == SERVICE_NOT_AVAILABLE:\n        raise",
             "    if False:\n        raise",
-            "unit/test_turns.py::test_a_421_is_about_the_server",
+            "delivery/test_turns.py::test_a_421_is_about_the_server",
         ),
         (
             "if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:",
             "if False:",
-            "unit/test_turns_content.py::test_a_login_that_is_wanted_for_mail_is_our_own_mistake",
+            "delivery/test_turns_content.py::test_a_login_that_is_wanted_for_mail_is_our_own_mistake",
         ),
         (
             "if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:",
             "if reply.code == _LOGIN_WANTED:",
-            "unit/test_turns_content.py::test_a_login_that_is_wanted_for_mail_is_our_own_mistake",
+            "delivery/test_turns_content.py::test_a_login_that_is_wanted_for_mail_is_our_own_mistake",
         ),
         (
             'seven_bit=not self.offers("8bitmime")',
             "seven_bit=False",
-            "unit/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
+            "delivery/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
         ),
         (
             'options += " BODY=8BITMIME"',
@@ -169,17 +169,17 @@ MUTATIONS = [
         (
             "_TOO_MANY_RECIPIENTS = (452, 552)",
             "_TOO_MANY_RECIPIENTS = (452,)",
-            "unit/test_turns.py::test_those_beyond_the_servers_limit_are_left",
+            "delivery/test_turns.py::test_those_beyond_the_servers_limit_are_left",
         ),
         (
             "for spelling in self.envelope.spellings[address]",
             "for spelling in self.envelope.spellings[address][:1]",
-            "unit/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
+            "delivery/test_turns_content.py::test_a_mailbox_that_is_spelled_twice_has_two_answers",
         ),
         (
             "accepted if answer.verdict is Verdict.ACCEPTED else answer",
             "accepted",
-            "unit/test_turns.py::test_those_beyond_the_servers_limit_are_left",
+            "delivery/test_turns.py::test_those_beyond_the_servers_limit_are_left",
         ),
     ),
     *of(
@@ -188,7 +188,7 @@ MUTATIONS = [
         (
             "        if self._way.is_amid():\n            self.drop()",
             "        if False:\n            self.drop()",
-            "unit/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
+            "delivery/test_turns_content.py::test_the_next_envelope_goes_along_where_it_may",
         ),
         (
             "in_flight > 1 and may_chunk(session)",

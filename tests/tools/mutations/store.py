@@ -73,13 +73,13 @@ MUTATIONS = [
     ),
     *of(
         "store/opening",
-        "unit/test_store.py",
+        "store/test_opening.py",
         ("settings.MAILQUEUE.ENQUEUE_TIMEOUT", "60.0"),
         ("current_sealer())", "Sealer())"),
     ),
     *of(
         "store/sealing",
-        "unit/test_sealer.py integration/test_sealing.py",
+        "store/test_sealing.py system/test_sealing.py",
         (
             "in self._ciphers.items():\n            token",
             "in reversed(self._ciphers.items()):\n            token",
@@ -87,26 +87,26 @@ MUTATIONS = [
         (
             "_ELSEWHERE if isinstance(error, KeyMissing) else _DAMAGED",
             "_DAMAGED",
-            "unit/test_sealer.py",
+            "store/test_sealing.py",
         ),
         (
             "except (KeyMissing, PayloadError, ValueError) as error:",
             "except PayloadError as error:",
-            "unit/test_sealer.py",
+            "store/test_sealing.py",
         ),
     ),
     *of(
         "store/spin",
-        "unit/test_waiting.py",
+        "store/test_spin.py",
         (
             "min(2 * self._to_pass, _MOST_PASSED)",
             "2 * self._to_pass",
-            "unit/test_waiting.py::test_a_server_that_is_far_away_is_slept_for",
+            "store/test_spin.py::test_a_server_that_is_far_away_is_slept_for",
         ),
         (
             "type(connected).__module__ not in _KINDS",
             "False",
-            "unit/test_waiting.py::test_a_greenlet_keeps_no_others_waiting",
+            "store/test_spin.py::test_a_greenlet_keeps_no_others_waiting",
         ),
     ),
 ]

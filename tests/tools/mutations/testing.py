@@ -5,63 +5,63 @@ from .row import of
 MUTATIONS = [
     *of(
         "testing/assertions",
-        "integration/test_testing.py",
+        "system/test_testing.py",
         (
             "re.escape(wanted[name])",
             "wanted[name]",
-            "unit/test_testing_assertions.py::test_a_subject_is_found_as_it_is_written",
+            "system/test_testing_assertions.py::test_a_subject_is_found_as_it_is_written",
         ),
         (
             "    if unknown:\n        raise TypeError",
             "    if False:\n        raise TypeError",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
     ),
     *of(
         "testing/fixtures",
-        "integration/test_testing.py",
+        "system/test_testing.py",
         (
             "        open_journal().forget_everything()\n",
             "",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
             "        mailqueue.outbox = []\n        yield mailqueue.outbox",
             '        yield vars(mailqueue).setdefault("outbox", [])',
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
             'EMAIL_HOST="127.0.0.1", EMAIL_PORT=server.port',
             'EMAIL_HOST="127.0.0.1"',
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
     ),
     *of(
         "testing/queue",
-        "integration/test_testing.py",
+        "system/test_testing.py",
         (
             "[State.QUEUED, State.SCHEDULED, State.RETRYING, State.HELD]",
             "[State.QUEUED]",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
             "for id_ in journal.ids(State.QUEUED)]",
             "for id_ in journal.ids(State.SCHEDULED)]",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
     ),
     *of(
         "testing/server",
-        "integration/test_testing.py",
+        "system/test_testing.py",
         (
             "return self.replies[address].pop(0)",
             "return self.replies[address][0]",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
             "        envelope.rcpt_tos.append(address)\n",
             "",
-            "integration/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
+            "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
             "            return self.at_data.pop(0)",

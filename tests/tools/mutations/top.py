@@ -5,16 +5,16 @@ from .row import of
 MUTATIONS = [
     *of(
         "__init__",
-        "unit/test_exported_members.py",
+        "packaging/test_exported_members.py",
         ('    if name != "SMTPConnection":\n', '    if name == "":\n'),
     ),
     *of(
         "__main__",
-        "integration/test_cli.py",
+        "system/test_cli.py",
         (
             'main(prog_name="mailqueue")',
             "pass",
-            "integration/test_cli.py::test_status_counts_the_messages_in_each_state",
+            "system/test_cli.py::test_status_counts_the_messages_in_each_state",
         ),
     ),
     *of(
@@ -23,26 +23,26 @@ MUTATIONS = [
         (
             '"accept_content": ["json"]',
             '"accept_content": ["json", "pickle"]',
-            "integration/test_foreign_tasks.py::test_no_code_in_the_broker_runs",
+            "system/test_foreign_tasks.py::test_no_code_in_the_broker_runs",
         ),
     ),
     *of(
         "errors",
-        "unit/test_error_tree.py",
+        "queue/test_error_tree.py",
         (
             "class EnqueueError(MailqueueError, SMTPException)",
             "class EnqueueError(MailqueueError)",
-            "unit/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
+            "queue/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
         ),
         (
             "class JournalUnavailable(EnqueueError, ConnectionError)",
             "class JournalUnavailable(EnqueueError)",
-            "unit/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
+            "queue/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
         ),
         (
             "class MailerDoesNotExist(InvalidMailer, KeyError)",
             "class MailerDoesNotExist(InvalidMailer)",
-            "unit/composing/test_mailers.py::test_a_mailer_that_is_not_there",
+            "mail/test_mailers.py::test_a_mailer_that_is_not_there",
         ),
     ),
     *of(
@@ -56,45 +56,45 @@ MUTATIONS = [
     ),
     *of(
         "state",
-        "unit/test_states.py",
+        "queue/test_states.py",
         (
             "State.CANCELLED, State.EXPIRED)",
             "State.CANCELLED)",
-            "unit/test_states.py::test_these_states_are_final",
+            "queue/test_states.py::test_these_states_are_final",
         ),
     ),
     *of(
         "tasks",
-        "integration/test_tasks.py",
+        "system/test_tasks.py",
         (
             "max(settings.MAILQUEUE.BATCH_SIZE - len(items), 0)",
             "settings.MAILQUEUE.BATCH_SIZE",
-            "integration/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
+            "system/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
         ),
         (
             "        publish(journal.queue, [])",
             "        pass",
-            "integration/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
+            "system/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
         ),
         (
             "    time_limit=0,\n",
             "",
-            "unit/test_task_options.py::test_a_task_that_delivers_has_all_the_time",
+            "worker/test_task_options.py::test_a_task_that_delivers_has_all_the_time",
         ),
         (
             "    acks_late=False,\n",
             "    acks_late=True,\n",
-            "unit/test_task_options.py::test_a_task_that_delivers_comes_once",
+            "worker/test_task_options.py::test_a_task_that_delivers_comes_once",
         ),
         (
             "tally = {} if connection.is_paused() else dict(",
             "tally = dict(",
-            "integration/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
+            "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (
             "        journal.put_back([item.id for item in items])",
             "        pass",
-            "integration/test_task_pause.py::test_what_a_task_could_not_send_is_due_at_once",
+            "system/test_task_pause.py::test_what_a_task_could_not_send_is_due_at_once",
         ),
     ),
 ]

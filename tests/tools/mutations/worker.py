@@ -5,51 +5,51 @@ from .row import of
 MUTATIONS = [
     *of(
         "worker/flag",
-        "unit/test_flag.py",
+        "worker/test_flag.py",
         ("mmap.mmap(-1, 1)", "bytearray(1)"),
         ("        self._byte[0] = 0\n", "        pass\n"),
     ),
     *of(
         "worker/signals",
-        "integration/test_signals.py integration/test_own_celery_app.py",
+        "system/test_signals.py system/test_own_celery_app.py",
         (
             "    stopping.set()\n",
             "    pass\n",
-            "integration/test_signals.py::test_a_worker_may_hear_the_second_while_it_handles_the_first",
+            "system/test_signals.py::test_a_worker_may_hear_the_second_while_it_handles_the_first",
         ),
         (
             "if queues._consume_from is None:",
             "if True:",
-            "integration/test_own_celery_app.py::test_mail_can_have_workers_of_its_own",
+            "system/test_own_celery_app.py::test_mail_can_have_workers_of_its_own",
         ),
         (
             "limit = instance.pool.options.pop(option, None)",
             "limit = instance.pool.options.get(option)",
-            "integration/test_own_celery_app.py::test_no_time_limit_ends_a_task_that_sends",
+            "system/test_own_celery_app.py::test_no_time_limit_ends_a_task_that_sends",
         ),
         (
             "    if lifeline:\n",
             "    if False:\n",
-            "integration/test_up.py::test_a_worker_does_not_outlive_a_killed_up",
+            "system/test_up.py::test_a_worker_does_not_outlive_a_killed_up",
         ),
     ),
     *of(
         "worker/timer",
-        "contracts/test_retention.py faults/test_operations.py faults/test_worker_death.py",
+        "system/test_retention.py faults/test_operations.py faults/test_worker_death.py",
         ("config.KEEP_SENT if state is State.SENT else config.KEEP_FAILED", "config.KEEP_SENT"),
     ),
     *of(
         "worker/watchdog",
-        "unit/test_hearing.py",
+        "worker/test_watchdog.py",
         (
             "if is_deaf and self._was_deaf:",
             "if False:",
-            "unit/test_hearing.py::test_two_looks_that_find_the_same_have_it_connect_anew",
+            "worker/test_watchdog.py::test_two_looks_that_find_the_same_have_it_connect_anew",
         ),
         (
             "if is_deaf and self._was_deaf:",
             "if is_deaf:",
-            "unit/test_hearing.py::test_two_looks_that_find_the_same_have_it_connect_anew",
+            "worker/test_watchdog.py::test_two_looks_that_find_the_same_have_it_connect_anew",
         ),
     ),
 ]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import mailqueue
 from mailqueue.mail.rendering.flatten import flatten
-from tests.unit.composing import rendering_by_django
+from tests.mail import rendering_by_django
 
 django = pytest.importorskip("django")
 READ = HeaderRegistry()

@@ -12,7 +12,7 @@ import pytest
 import mailqueue
 from mailqueue import EmailMessage
 from mailqueue.backends.smtp import EmailBackend
-from tests.unit.composing.smtp_client import backend_for, message
+from tests.mail.smtp_client import backend_for, message
 
 
 def test_every_argument_comes_from_its_setting() -> None:

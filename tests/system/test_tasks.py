@@ -15,9 +15,9 @@ from mailqueue.queue import payload
 from mailqueue.queue.journal import Due, open_journal
 from mailqueue.queue.publisher import publish, publish_due
 from mailqueue.tasks import deliver
-from tests.integration.letters import TASKS, letter, wait_for_state
 from tests.line import wait_until_renewed
 from tests.support import wait_until
+from tests.system.letters import TASKS, letter, wait_for_state
 
 pytestmark = pytest.mark.usefixtures("producer")
 

@@ -31,17 +31,17 @@ FAULTS = ROOT / "tests" / "faults" / "README.md"
 SETTINGS, OPERATING = ROOT / "docs" / "settings.md", ROOT / "docs" / "operating.md"
 SCHEMA = json.loads((ROOT / "docs" / "payload.schema.json").read_text("utf-8"))
 
-CLI, WHEEL = "tests/integration/test_cli.py", "tests/packaging/test_wheel.py"
+CLI, WHEEL = "tests/system/test_cli.py", "tests/packaging/test_wheel.py"
 # Every command that a document shows, as a pattern, and where it is run.
 COMMANDS = {
     r"make demo( KEEP=1)?": "tests/packaging/test_demo.py::test_the_demo_ends_by_itself",
-    r"make django-demo": "tests/integration/test_django.py::test_demo_shows_the_whole_way",
+    r"make django-demo": "tests/system/test_django.py::test_demo_shows_the_whole_way",
     r"make (test|lint|format|bench)": ".ci/run",
     r"make faults": ("tests/faults/test_broker.py::test_workers_killed_under_load_lose_nothing"),
     r'pip install "(\.|mailqueue)(\[[a-z,]+\])?"': f"{WHEEL}::test_only_mailqueue_is_installed",
     r"celery -A workers worker": "tests/packaging/test_workers.py::test_it_runs_on_any_redis",
     r"mailqueue worker( --concurrency \d)?": (
-        "tests/integration/test_own_celery_app.py::test_our_command_runs_the_projects_application"
+        "tests/system/test_own_celery_app.py::test_our_command_runs_the_projects_application"
     ),
     r"mailqueue up": f"{WHEEL}::test_up_runs_from_an_empty_directory",
     r"mailqueue status( --json)?": f"{CLI}::test_status_counts_the_messages_in_each_state",
@@ -53,7 +53,7 @@ COMMANDS = {
     r"mailqueue retry (--all|--domain \S+)": f"{CLI}::test_retry_takes_many",
     r"mailqueue (hold|resume) \w+": f"{CLI}::test_hold_keeps_messages_and_resume_sends_them",
     r"mailqueue resume --mailer \S+": (
-        "tests/faults/test_breaker.py::test_a_refused_login_pauses_the_mailer_and_fails_nothing"
+        "tests/system/test_breaker.py::test_a_refused_login_pauses_the_mailer_and_fails_nothing"
     ),
     r"mailqueue cancel \w+": f"{CLI}::test_cancelled_messages_are_never_sent",
     r"mailqueue discard \w+": f"{CLI}::test_discard_removes_messages_for_good",

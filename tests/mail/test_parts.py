@@ -15,7 +15,7 @@ import pytest
 
 from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.errors import BadHeaderError
-from tests.unit.composing.attaching import parts, with_part
+from tests.mail.attaching import parts, with_part
 
 
 def inline_image(data: bytes, cid: str) -> MIMEPart:

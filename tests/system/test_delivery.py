@@ -16,8 +16,8 @@ from mailqueue.monitor import report
 from mailqueue.queue import payload
 from mailqueue.queue.journal import open_journal
 from mailqueue.queue.publisher import publish
-from tests.integration.letters import TASKS, fate, letter, wait_for_state
 from tests.support import wait_until
+from tests.system.letters import TASKS, fate, letter, wait_for_state
 
 pytestmark = pytest.mark.usefixtures("producer")
 

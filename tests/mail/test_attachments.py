@@ -14,7 +14,7 @@ import pytest
 
 from mailqueue import EmailAttachment, EmailMessage, EmailMultiAlternatives
 from mailqueue.errors import BadHeaderError
-from tests.unit.composing.attaching import parts, with_part
+from tests.mail.attaching import parts, with_part
 
 
 def attached(*arguments):

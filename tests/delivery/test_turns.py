@@ -10,8 +10,8 @@ from mailqueue.delivery.outcome import Verdict
 from mailqueue.delivery.smtp import bdat
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
+from tests.delivery.turn import Turn
 from tests.scripted import CLOSE, ScriptedServer, Session
-from tests.unit.turn import Turn
 
 WAYS = [("PIPELINING",), ("PIPELINING", "CHUNKING"), ()]
 LIMITS = Limits(max_messages=100, max_age=600, idle=600)

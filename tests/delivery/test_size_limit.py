@@ -7,8 +7,8 @@ import pytest
 from mailqueue.backends.smtp import EmailBackend
 from mailqueue.delivery.outcome import Verdict
 from mailqueue.delivery.smtp.transport import SmtpTransport
+from tests.delivery.turn import Turn
 from tests.scripted import ScriptedServer
-from tests.unit.turn import Turn
 
 
 @pytest.mark.parametrize(

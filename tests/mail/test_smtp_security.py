@@ -8,7 +8,7 @@ import ssl
 import pytest
 
 from mailqueue.backends.smtp import EmailBackend
-from tests.unit.composing.smtp_client import backend_for, message
+from tests.mail.smtp_client import backend_for, message
 
 
 def test_starttls_with_a_trusted_certificate(start_server, tls, authority) -> None:

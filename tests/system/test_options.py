@@ -12,8 +12,8 @@ import redis
 from mailqueue import get_connection
 from mailqueue.errors import PayloadError
 from mailqueue.monitor import report
-from tests.integration.letters import TASKS, fate, letter, wait_for_state
 from tests.support import wait_until
+from tests.system.letters import TASKS, fate, letter, wait_for_state
 
 pytestmark = pytest.mark.usefixtures("producer")
 

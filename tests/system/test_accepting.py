@@ -13,8 +13,8 @@ from mailqueue import EmailMessage, get_connection
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.monitor import report
 from mailqueue.queue.journal import open_journal
-from tests.integration.letters import fate, letter, wait_for_state
 from tests.support import wait_until
+from tests.system.letters import fate, letter, wait_for_state
 
 pytestmark = pytest.mark.usefixtures("producer")
 

@@ -8,9 +8,9 @@ from mailqueue.backends.smtp import EmailBackend
 from mailqueue.delivery.outcome import Verdict
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import Misconfigured, StaleClaim
+from tests.delivery.turn import Turn
 from tests.scripted import ScriptedServer
 from tests.support import wait_until
-from tests.unit.turn import Turn
 
 WAYS = [("PIPELINING",), ("PIPELINING", "CHUNKING"), ()]
 
