@@ -51,7 +51,7 @@ def test_importing_it_imports_no_engine() -> None:
 def test_every_test_that_the_document_names_exists() -> None:
     """docs/mail-api.md says which test shows what; each of them is there."""
     named = set(re.findall(r"`(test_\w+)\.(test_\w+)`", DOCUMENT.read_text()))
-    directory = Path(__file__).parent / "composing"
+    directory = Path(__file__).parents[1] / "mail"
     missing = {
         f"{module}.{test}"
         for module, test in named
