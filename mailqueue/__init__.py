@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from .conf import configure, settings
-from .errors import BadHeaderError
+from .errors import BadHeaderError, InvalidMailer, MailerDoesNotExist
 from .mail.functions import mail_admins, mail_managers, send_mail, send_mass_mail
 from .mail.message import (
     EmailAlternative,
@@ -31,6 +31,8 @@ __all__ = [
     "EmailAttachment",
     "EmailMessage",
     "EmailMultiAlternatives",
+    "InvalidMailer",
+    "MailerDoesNotExist",
     "State",
     "configure",
     "get_connection",

@@ -26,7 +26,7 @@ signals.connect()
 
 # What the options of a project's Celery application must not change: a task that is acknowledged
 # late would come a second time, and one that is killed by a time limit leaves the message in hand
-# in doubt. 0 is no limit; with None, the project's would hold (see `worker.spare_mail`).
+# in doubt. 0 is no limit; with None, the project's would hold (see `worker.signals.spare_mail`).
 @shared_task(  # type: ignore[untyped-decorator]
     name=TASK,
     ignore_result=True,

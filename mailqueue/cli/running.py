@@ -38,7 +38,7 @@ def up(app: str | None, inbox_port: int | None, concurrency: int, loglevel: str)
         "--without-gossip",
         "--without-mingle",
     ]
-    run(_chosen(app), _inbox_port(inbox_port), options, click.echo)
+    run(_choose_app(app), _inbox_port(inbox_port), options, click.echo)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -46,7 +46,7 @@ def up(app: str | None, inbox_port: int | None, concurrency: int, loglevel: str)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def worker(app: str | None, options: Sequence[str]) -> None:
     """Run a Celery worker. OPTIONS are those of `celery worker`, such as --concurrency 4."""
-    command = worker_command(_chosen(app), options)
+    command = worker_command(_choose_app(app), options)
     if uses_embedded_server():
         with until_stopped() as stop, serving(home()):
             status = run_worker(command, stop)
@@ -65,7 +65,7 @@ def inbox(port: int) -> None:
         stop.wait()
 
 
-def _chosen(app: str | None) -> str:
+def _choose_app(app: str | None) -> str:
     return app or settings.MAILQUEUE.CELERY_APP or DEFAULT_APP
 
 

@@ -73,7 +73,7 @@ class Delivery:
         """
         tally: Counter[str] = Counter()
         batch = Batch(self._journal, items, self._commit, self._stopping, room)
-        with self._leases_kept(batch), self._all_recorded(batch):
+        with self._keep_leases(batch), self._record_all(batch):
             message = None if self._stopping() or self._connection.pause else batch.next()
             while message is not None:
                 if self._stopping() and not (self._committed or self._has_begun(message)):
@@ -89,7 +89,7 @@ class Delivery:
         return tally
 
     @contextmanager
-    def _leases_kept(self, batch: Batch) -> Iterator[None]:
+    def _keep_leases(self, batch: Batch) -> Iterator[None]:
         def duty() -> None:
             self._journal.renew(list(batch.claims.values()))
 
@@ -100,7 +100,7 @@ class Delivery:
             housekeeper.remove(duty)
 
     @contextmanager
-    def _all_recorded(self, batch: Batch) -> Iterator[None]:
+    def _record_all(self, batch: Batch) -> Iterator[None]:
         """At the end, however it comes, record the newest results and give back what is left."""
         try:
             yield

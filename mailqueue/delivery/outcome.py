@@ -1,4 +1,4 @@
-"""What an attempt to deliver a message came to, recipient by recipient."""
+"""What a server's replies mean: what an attempt came to, recipient by recipient."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple
+
+_TOO_MANY_RECIPIENTS = (452, 552)
 
 
 class Verdict(StrEnum):
@@ -42,6 +44,21 @@ class Answer(NamedTuple):
 
     verdict: Verdict
     reply: str
+
+
+def answers_to_rcpt(recipients: Iterable[str], replies: Iterable[Reply]) -> dict[str, Answer]:
+    """What the replies to RCPT mean for each recipient, as far as there are any.
+
+    452, or 552 from older servers, says behind an accepted recipient that there are too many for
+    one transaction (RFC 5321 4.5.3.1.10). Else they mean what their first digit says.
+    """
+    found: dict[str, Answer] = {}
+    some = False
+    for address, reply in zip(recipients, replies, strict=False):
+        left = some and reply.code in _TOO_MANY_RECIPIENTS
+        some = some or reply.verdict is Verdict.ACCEPTED
+        found[address] = Answer(Verdict.LEFT if left else reply.verdict, str(reply))
+    return found
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Submission(NamedTuple):
             self.in_doubt or self.waits or self.is_late or self.options.idempotency_key is not None
         )
 
-    def rebuilt(self) -> Any:
+    def rebuild(self) -> Any:
         """The message as a worker would send it: the same Message-ID and Date at each attempt."""
         text = current_sealer().open(self.entry.payload)
         return payload.loads(text, self.entry.blobs.__getitem__)

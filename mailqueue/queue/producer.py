@@ -97,7 +97,7 @@ class Producer:
         try:
             backend.open()
             for submission in group:
-                sent += backend.send_messages([submission.rebuilt()]) or 0
+                sent += backend.send_messages([submission.rebuild()]) or 0
                 vars(submission.message).pop("_mailqueue_pending", None)
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")

@@ -40,7 +40,7 @@ def surprise(connection: Any) -> str:
     """What a connection does otherwise than expected, in words; empty where all is well.
 
     The server is asked two things that change nothing: the answer to one is a text, to the other
-    an error. Raises redis.TimeoutError, since the time to wait is over then.
+    an error. Raises redis.ConnectionError and TimeoutError, by which the server is in trouble.
     """
     try:
         connection.send_packed_command([pack(("PING",)), pack(("EVALSHA", "0" * 40, 0))])
@@ -50,7 +50,7 @@ def surprise(connection: Any) -> str:
             return "an error is not raised"
         if connection.can_read():
             return "there is something to read where no answer is outstanding"
-    except redis.TimeoutError:
+    except (redis.ConnectionError, redis.TimeoutError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever goes wrong, redis-py's own calls are left
         return f"{type(error).__name__}: {error}"

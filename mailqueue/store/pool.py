@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import redis
@@ -11,6 +14,7 @@ import redis
 from .direct import lack, surprise
 
 _log = logging.getLogger(__name__)
+_SECONDS_UNTRIED = 10.0
 
 
 class Pool(redis.ConnectionPool):
@@ -37,11 +41,16 @@ class Kept:
     """The connections of a pool that are kept for scripts; the last that was used is the next.
 
     Where this redis-py's connections aren't as we know them, nothing is kept, and ``take`` has
-    nothing to give. Whether they are is looked up at once, and tried with the first connection.
+    nothing to give. Whether they are is looked up at once, and tried with the first connection. A
+    server that is in trouble then says nothing of redis-py: it is tried again some seconds later.
     """
 
-    def __init__(self, pool: redis.ConnectionPool) -> None:
+    def __init__(
+        self, pool: redis.ConnectionPool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._pool = pool
+        self._clock = clock
+        self._not_before = -math.inf
         self._idle: list[_Idle] = []
         self._is_tried = False
         self._obstacle = ""
@@ -51,7 +60,7 @@ class Kept:
     @property
     def is_used(self) -> bool:
         """Whether calls go over these connections, as far as is known by now."""
-        return not self._obstacle
+        return not self._obstacle and self._clock() >= self._not_before
 
     def take(self) -> Any | None:
         """A connection that nobody else can get until it is kept or dropped.
@@ -66,7 +75,7 @@ class Kept:
             if idle.is_usable():
                 return idle.connection
             self.drop(idle.connection)
-        if self._obstacle:
+        if not self.is_used:
             return None
         connection = self._pool.get_connection()
         return connection if self._is_tried else self._try_out(connection)
@@ -93,8 +102,9 @@ class Kept:
             found = surprise(connection)
         except BaseException as error:
             self.drop(connection)
-            if isinstance(error, redis.TimeoutError):
-                self._give_way(str(error))
+            self._not_before = self._clock() + _SECONDS_UNTRIED
+            if isinstance(error, redis.ConnectionError):
+                return None  # redis-py's own call says what is wrong, if it still is
             raise
         if found:
             self.drop(connection)

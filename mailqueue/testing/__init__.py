@@ -9,7 +9,8 @@ the extra ``embedded``.
 """
 
 from .assertions import assert_queued, assert_sent
-from .fixtures import mail_outbox, mail_queue, private_valkey, recording_server
+from .fixtures import mail_outbox, mail_queue, recording_server
+from .fixtures import private_valkey as private_valkey  # pytest finds it here
 from .queue import MailQueue
 from .server import Received, RecordingServer
 
@@ -21,6 +22,5 @@ __all__ = [
     "assert_sent",
     "mail_outbox",
     "mail_queue",
-    "private_valkey",
     "recording_server",
 ]

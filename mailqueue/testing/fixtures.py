@@ -39,7 +39,7 @@ def recording_server() -> Iterator[RecordingServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", name="_private_valkey")
 def private_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Valkey for the tests of this session; its home."""
     directory = tmp_path_factory.mktemp("mailqueue")
@@ -48,11 +48,11 @@ def private_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def mail_queue(private_valkey: Path) -> Iterator[MailQueue]:
+def mail_queue(_private_valkey: Path) -> Iterator[MailQueue]:
     """An empty queue, to which all mail of a test is sent."""
     options = {
         "BROKER_URL": "memory://",  # tasks go nowhere: the test is the worker
-        "JOURNAL_URL": journal_socket_url(private_valkey),
+        "JOURNAL_URL": journal_socket_url(_private_valkey),
         "BACKEND": LOCMEM,
     }
     with settings.overridden(EMAIL_BACKEND=_QUEUE, MAILQUEUE=options):

@@ -23,7 +23,7 @@ from mailqueue.queue.publisher import TASK
 
 from .flag import stopping
 from .timer import Timer
-from .watchdog import Hearing
+from .watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def spare_mail(instance: Any, **_: Any) -> None:
 def start_timer(sender: Any, **_: Any) -> None:
     """Start the timer in the worker's main process."""
     stopping.clear()
-    timer = Timer(check_worker=Hearing(sender).check)
+    timer = Timer(check_worker=Watchdog(sender).check)
     _timers.append(timer)
     timer.start()
 

@@ -15,7 +15,7 @@ from celery.worker import state
 _log = logging.getLogger(__name__)
 
 
-class Hearing:
+class Watchdog:
     """Looks at a Celery worker's consumer, from another thread."""
 
     def __init__(self, consumer: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from types import MethodType
 from typing import Any
@@ -88,7 +89,11 @@ def return_errors(self: Any) -> Any:
 
 
 def refuse(self: Any, *arguments: Any) -> None:
-    raise redis.ConnectionError("not like that any more")
+    raise redis.DataError("not like that any more")
+
+
+def break_off(self: Any, *arguments: Any) -> None:
+    raise redis.ConnectionError("Connection closed by server.")
 
 
 def time_out(self: Any, *arguments: Any) -> None:
@@ -186,13 +191,52 @@ def test_timed_out(client: Client) -> None:
     assert echo.call("k", [2]) == ["k", "2"]
 
 
+class Trouble:
+    """A server in trouble: whatever mailqueue reads past redis-py's own calls is this error."""
+
+    def __init__(self, error: redis.RedisError) -> None:
+        self._error = error
+
+    def __call__(self, connection: Any) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize("client", [unchanged], indirect=True)
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.BusyLoadingError("Redis is loading the dataset in memory"),
+        redis.ConnectionError("Connection closed by server."),
+        redis.TimeoutError("Timeout reading from socket"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_trouble_at_the_first_call(
+    error: redis.RedisError, client: Client, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """A server that is in trouble when redis-py is tried says nothing of it: it is tried later."""
+    echo, kept = Script(client, ECHO), client.connection_pool.kept
+    now = [1000.0]
+    monkeypatch.setattr(kept, "_clock", lambda: now[0])
+    with monkeypatch.context() as patch:
+        change("read_response", Trouble(error), patch)
+        with suppress(JournalUnavailable):  # a time-out leaves no time for anything else
+            assert echo.call("k", [1]) == ["k", "1"]
+    assert not kept.is_used
+    assert echo.call("k", [2]) == ["k", "2"]
+    now[0] += 60
+    assert echo.call("k", [3]) == ["k", "3"]
+    assert kept.is_used
+    assert warnings(caplog) == []
+
+
 @pytest.mark.parametrize("client", [unchanged], indirect=True)
 def test_broken_while_sending(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was sent in part may have been carried out, as far as anybody knows."""
     echo = Script(client, ECHO)
     assert echo.call("k", [1]) == ["k", "1"]
     with monkeypatch.context() as patch:
-        change("send_packed_command", refuse, patch)
+        change("send_packed_command", break_off, patch)
         with pytest.raises(EnqueueUnknown):
             echo.call("k", [2], unknown=("id",))
     assert echo.call("k", [3]) == ["k", "3"]

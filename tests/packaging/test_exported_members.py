@@ -15,6 +15,7 @@ NAMES = {
     *["send_mail", "send_mass_mail", "mail_admins", "mail_managers", "get_connection", "mailers"],
     *["EmailMessage", "EmailMultiAlternatives", "EmailAttachment", "EmailAlternative"],
     *["BadHeaderError", "make_msgid", "DNS_NAME", "configure", "settings", "State"],
+    *["InvalidMailer", "MailerDoesNotExist"],
 }
 DOCUMENT = Path(__file__).parents[2] / "docs" / "mail-api.md"
 

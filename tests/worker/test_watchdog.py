@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mailqueue.worker.watchdog import Hearing
+from mailqueue.worker.watchdog import Watchdog
 
 
 class Consumer:
@@ -26,7 +26,7 @@ class Consumer:
 def test_two_looks_that_find_the_same_have_it_connect_anew():
     """Once for the two: a connection that is being made takes its time."""
     consumer = Consumer()
-    hearing = Hearing(consumer)
+    hearing = Watchdog(consumer)
     consumer.may_take_tasks = False
     seen = []
     for _ in range(5):
@@ -40,7 +40,7 @@ def test_two_looks_that_find_the_same_have_it_connect_anew():
 def test_a_moment_without_tasks_is_nothing():
     """A worker that may take tasks again by the next look keeps its connection."""
     consumer = Consumer()
-    hearing = Hearing(consumer)
+    hearing = Watchdog(consumer)
     for may_take_tasks in (False, True, False, True):
         consumer.may_take_tasks = may_take_tasks
         hearing.check()
@@ -51,7 +51,7 @@ def test_a_broker_that_counts_for_itself_is_left_alone():
     """With AMQP it is the broker that knows what a worker holds."""
     consumer = Consumer()
     consumer.task_consumer = SimpleNamespace(channel=SimpleNamespace())
-    hearing = Hearing(consumer)
+    hearing = Watchdog(consumer)
     hearing.check()
     hearing.check()
     assert consumer.asked == []

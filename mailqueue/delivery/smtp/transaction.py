@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..envelope import Envelope, Outgoing
-from ..outcome import Answer, Outcome, Reply, Verdict
-
-_TOO_MANY_RECIPIENTS = (452, 552)  # RFC 5321 4.5.3.1.10: 452, or 552 from older servers
+from ..outcome import Answer, Outcome, Reply, Verdict, answers_to_rcpt
 
 
 class Phase(StrEnum):
@@ -65,15 +63,10 @@ class Transaction:
         """What was answered for each recipient, of those that were asked for."""
         if not self.replies:
             return {}
-        refused = self.replies[0].verdict is not Verdict.ACCEPTED
-        replies = [self.replies[0]] * len(self.envelope.recipients) if refused else self.replies[1:]
-        found: dict[str, Answer] = {}
-        some = False
-        for address, reply in zip(self.envelope.recipients, replies, strict=False):
-            left = some and reply.code in _TOO_MANY_RECIPIENTS
-            some = some or reply.verdict is Verdict.ACCEPTED
-            found[address] = Answer(Verdict.LEFT if left else reply.verdict, str(reply))
-        return found
+        if _accepts(self.replies[0]):
+            return answers_to_rcpt(self.envelope.recipients, self.replies[1:])
+        to_mail = Answer(self.replies[0].verdict, str(self.replies[0]))
+        return dict.fromkeys(self.envelope.recipients, to_mail)
 
     @property
     def is_wanted(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from email.encoders import encode_base64
 from email.message import Message
 from email.policy import EmailPolicy, Policy
@@ -11,6 +12,7 @@ from typing import Any
 
 from .generator import generate
 
+_IDENTITY = {"7bit", "8bit", "binary"}  # encodings that encode nothing (RFC 2045 6.2)
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
@@ -25,27 +27,37 @@ def flatten(
     else:
         built = message.message()
         policy = built.policy.clone(**changes)
-    if seven_bit:
-        encode_unfit(built, seven_bit=True)
+    encode_unfit(built, seven_bit=seven_bit)
     # A part that was made elsewhere may have other line ends than the policy's.
     return _LINE_END.sub(linesep.encode(), generate(built, policy))
 
 
-def encode_unfit(built: Message, *, seven_bit: bool) -> None:
+def encode_unfit(built: Message[Any, Any], *, seven_bit: bool) -> None:
     """Encode each part that a server can't take: with a NUL or, for ``seven_bit``, in eight bits.
 
-    Django before 6.0 writes a NUL as it is (RFC 5322 2.2 allows none). The generator has a part in
-    eight bits encode itself by ``set_payload``. That Django's own stays in eight bits, and then
-    the generator raises UnicodeEncodeError.
+    Django before 6.0 writes a NUL as it is (RFC 5322 2.2 allows none). Of the parts in eight bits
+    Python's generator has those encode themselves that it can, unless they are of Django's class.
+    What is signed, or forwarded, stays as it is.
     """
-    for part in built.walk():
-        text, encoding = part.get_payload(), part.get("Content-Transfer-Encoding", "7bit").lower()
-        if not isinstance(text, str) or encoding not in {"7bit", "8bit"}:
+    for part in _leaves(built):
+        text, encoding = part.get_payload(), str(part.get("Content-Transfer-Encoding", "7bit"))
+        if not isinstance(text, str) or encoding.lower() not in _IDENTITY:
             continue
-        is_stubborn = type(part).set_payload is not Message.set_payload
-        if "\0" in text or (seven_bit and encoding == "8bit" and is_stubborn):
+        by_itself = type(part).set_payload is Message.set_payload and part.get_param("charset")
+        if "\0" in text or (seven_bit and not text.isascii() and not by_itself):
             del part["Content-Transfer-Encoding"]
             encode_base64(part)
+
+
+def _leaves(part: Message[Any, Any]) -> Iterator[Message[Any, Any]]:
+    """The parts that have no parts, but nothing of what is signed or forwarded."""
+    if part.get_content_maintype() == "message" or part.get_content_subtype() == "signed":
+        return
+    if not part.is_multipart():
+        yield part
+        return
+    for inner in part.get_payload():
+        yield from _leaves(inner)  # type: ignore[arg-type] # parts are Messages
 
 
 def flatten_for_reading(message: Any) -> bytes:

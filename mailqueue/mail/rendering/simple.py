@@ -100,7 +100,7 @@ class _Same:
 def write(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False) -> bytes | None:
     """The bytes that ``message()`` leads to, with boundaries from ``id_``; None if it has to say.
 
-    ``seven_bit`` and ``utf8`` are those of ``rendering.rendered_bytes``.
+    ``seven_bit`` and ``utf8`` are those of ``render.rendered_bytes``.
     """
     try:
         shape = shape_of(message)

@@ -15,9 +15,9 @@ _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since 
 
 def open_journal(queue: str | None = None) -> Journal:
     """Return the journal of that queue, by default of the queue in the settings."""
-    options = settings.MAILQUEUE
-    doubt = _DOUBT if options.IN_DOUBT == "retry" else None
-    return _journal(open_store(), queue or options.QUEUE, options.LEASE, doubt)
+    config = settings.MAILQUEUE
+    doubt = _DOUBT if config.IN_DOUBT == "retry" else None
+    return _journal(open_store(), queue or config.QUEUE, config.LEASE, doubt)
 
 
 @cache

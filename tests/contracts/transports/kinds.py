@@ -68,6 +68,11 @@ class Kind:
         return self.name
 
     @property
+    def renders(self) -> bool:
+        """Whether the bytes are ours, and what is wrong with them is ours to find."""
+        return self.backend == _OWN_SMTP
+
+    @property
     def uses_django(self) -> bool:
         """Whether Django has to be configured for it."""
         return self.backend == _DJANGOS

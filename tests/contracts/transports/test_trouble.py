@@ -6,9 +6,8 @@ import threading
 
 import pytest
 
-from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
 from tests.contracts.transports.kinds import Ability, shown_by
-from tests.contracts.transports.wire import Wire, letter, letters
+from tests.contracts.transports.wire import Wire, letter, letters, wait_for_the_end
 from tests.line import Once
 from tests.scripted import CLOSE, RESET, Session
 
@@ -181,7 +180,7 @@ def test_a_server_that_falls_silent_before_the_end_makes_no_copy(step, make_wire
 @shown_by(Ability.PHASES)
 def test_a_late_reply_is_never_taken_for_the_next_messages(wire, monkeypatch) -> None:
     """Without one in time the message is in doubt; the next, refused elsewhere, has failed."""
-    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 0.3)
+    wait_for_the_end(0.3, monkeypatch)
     (first, second) = wire.accept(*letters(2))
     silent = Silent("dot")
 
@@ -191,7 +190,7 @@ def test_a_late_reply_is_never_taken_for_the_next_messages(wire, monkeypatch) ->
 
     wire.server.script = script
     assert wire.deliver(first) == {"uncertain": 1}
-    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 600)
+    wait_for_the_end(600, monkeypatch)
     silent.over.set()
     assert wire.deliver(second) == {"failed": 1}
     assert (wire.states(), wire.record(second).reply) == (["uncertain", "failed"], "554 refused")

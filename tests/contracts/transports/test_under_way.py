@@ -7,9 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
 from tests.contracts.transports.kinds import Ability, shown_by
-from tests.contracts.transports.wire import Wire, letter, letters
+from tests.contracts.transports.wire import Wire, letter, letters, wait_for_the_end
 from tests.line import Once
 from tests.scripted import CLOSE, RESET, SILENCE, Session
 from tests.support import wait_until
@@ -240,10 +239,10 @@ def test_a_421_gives_its_message_back_and_leaves_those_behind_it_in_doubt(
 @shown_by(Ability.CHUNKS)
 def test_a_reply_that_comes_too_late_leaves_all_under_way_in_doubt(wire: Wire, monkeypatch) -> None:
     """Each has its time from when it was written, and a late reply is taken for no other one's."""
-    monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 2)
+    wait_for_the_end(2, monkeypatch)
 
     def fall_silent() -> Answer:
-        monkeypatch.setitem(PHASE_TIMEOUTS, Phase.DOT, 600)  # for whatever is written from now on
+        wait_for_the_end(600, monkeypatch)  # for whatever is written from now on
         return SILENCE
 
     when_full(wire, 5, fall_silent)

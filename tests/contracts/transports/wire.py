@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from mailqueue import EmailMessage
 from mailqueue.delivery.batch import Item
 from mailqueue.delivery.connection import Connection, Limits
 from mailqueue.delivery.executor import Delivery
 from mailqueue.delivery.opening import open_transport
 from mailqueue.delivery.retry import RetryPolicy
+from mailqueue.delivery.smtp.transaction import PHASE_TIMEOUTS, Phase
 from mailqueue.queue import payload
 from mailqueue.queue.journal import Claim, Entry, Journal, Policy, Record, Result, Settlement
 from mailqueue.state import State
@@ -36,6 +39,11 @@ def letter(*to: str, body: str = "A letter\n", subject: str = "Hello") -> EmailM
 
 def letters(count: int, **changes: str) -> list[EmailMessage]:
     return [letter(f"to{n}@example.com", **changes) for n in range(count)]
+
+
+def wait_for_the_end(seconds: float, patch: pytest.MonkeyPatch) -> None:
+    """Wait for the reply to each end that is written from now on for so long."""
+    patch.setitem(PHASE_TIMEOUTS, Phase.DOT, seconds)
 
 
 @dataclass

@@ -275,6 +275,16 @@ MUTATIONS = [
             "return line  # ",
             "delivery/test_outcome.py::test_a_reply_is_one_line_that_a_terminal_shows",
         ),
+        (
+            "left = some and reply.code in",
+            "left = reply.code in",
+            "delivery/test_turns.py contracts/test_replies.py",
+        ),
+        (
+            "_TOO_MANY_RECIPIENTS = (452, 552)",
+            "_TOO_MANY_RECIPIENTS = (452,)",
+            "delivery/test_turns.py::test_those_beyond_the_servers_limit_are_left",
+        ),
     ),
     *of(
         "delivery/retry",

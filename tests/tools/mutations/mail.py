@@ -231,9 +231,19 @@ MUTATIONS = [
             "mail/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
         ),
         (
-            '(seven_bit and encoding == "8bit" and is_stubborn)',
+            "(seven_bit and not text.isascii() and not by_itself)",
             "False",
-            "contracts/transports/test_content.py::test_without_8bitmime_a_body_is_written_in_seven_bits",
+            "mail/test_unfit_parts.py::test_eight_bits_without_a_charset_are_encoded_for_seven",
+        ),
+        (
+            ' or part.get_content_subtype() == "signed"',
+            "",
+            "mail/test_unfit_parts.py::test_what_is_signed_is_left_as_it_is",
+        ),
+        (
+            'if part.get_content_maintype() == "message" or',
+            "if",
+            "mail/test_unfit_parts.py::test_what_is_forwarded_is_left_as_it_is",
         ),
         (
             'if "\\0" in text or',

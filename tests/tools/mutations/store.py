@@ -32,7 +32,11 @@ MUTATIONS = [
         ("if _read(connection) is not redis.ResponseError:", "if not _read(connection):"),
         ("if connection.can_read():", "if False:"),
         ("except Exception as error:  #", "except redis.RedisError as error:  #"),
-        ("    except redis.TimeoutError:\n        raise\n", ""),
+        (
+            "except (redis.ConnectionError, redis.TimeoutError):",
+            "except redis.TimeoutError:",
+            "contracts/test_redis_py.py::test_trouble_at_the_first_call",
+        ),
     ),
     *of(
         "store/pool",
@@ -53,8 +57,17 @@ MUTATIONS = [
             "            self.drop(connection)\n            self._give_way(found)",
             "            self._give_way(found)",
         ),
-        ("if isinstance(error, redis.TimeoutError):", "if False:"),
         ("connection if self._is_tried else", "connection if True else"),
+        (
+            "self._not_before = self._clock() + _SECONDS_UNTRIED",
+            "self._not_before = float('inf')",
+            "contracts/test_redis_py.py::test_trouble_at_the_first_call",
+        ),
+        (
+            "if isinstance(error, redis.ConnectionError):",
+            "if False:",
+            "contracts/test_redis_py.py::test_trouble_at_the_first_call",
+        ),
     ),
     *of(
         "store/script",
