@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pkgutil
 import re
 import socket
 from collections.abc import Iterator
@@ -273,3 +274,16 @@ def test_every_field_is_explained() -> None:
     objects = SCHEMA["$defs"].values()
     in_schema = {name for schema in objects for name in schema.get("properties", ())}
     assert set(re.findall(r"`(\w+)`", text)) == in_schema - {"part"}
+
+
+def dotted_names() -> list[str]:
+    """What the documents name as `mailqueue.…`, but for tasks and Django's system checks."""
+    text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
+    named = set(re.findall(r"`(mailqueue(?:\.[A-Za-z_]\w*)+)`", text)) - {"mailqueue.deliver"}
+    return sorted(name for name in named if not re.fullmatch(r"mailqueue\.[EW]\d{3}", name))
+
+
+@pytest.mark.parametrize("name", dotted_names())
+def test_what_the_documents_name_in_python_is_there(name: str) -> None:
+    """A module, which a logger is called after, a class or a function that they name exists."""
+    assert pkgutil.resolve_name(name) is not None

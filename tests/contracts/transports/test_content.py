@@ -22,7 +22,7 @@ BODIES = {
     "an end of data": "a\r\n.\r\nMAIL FROM:<evil@example.com>\r\n",
     "only dots": ".\n..\n...\n" * 100,
     "dots at both ends": ".\n..\n.hidden\nlast.",
-    "a long line": "x" * 100_000 + "\n",
+    "a long line": "x" * 1_000_000 + "\n",
     "a long line of words": "some words " * 9_000 + "\n",
     "spaces and tabs at the end": "a \nb\t\n \n",
     "no line's end": "a",
