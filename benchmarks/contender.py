@@ -56,14 +56,10 @@ class Contender:
         return self.library in {"django-post_office", "django-mailer"}
 
 
-_WITH_CHUNKING = [
-    Contender("mailqueue, CHUNKING", OURS, port="chunking"),
-    Contender("mailqueue, ten in flight", OURS, 1, {"MAILQUEUE_IN_FLIGHT": "10"}, "chunking"),
-]
 CONTENDERS = [
     Contender(OURS, OURS),
     Contender("mailqueue, two workers", OURS, processes=2),
-    *_WITH_CHUNKING,
+    Contender("mailqueue, ten in flight", OURS, 1, {"MAILQUEUE_IN_FLIGHT": "10"}, "chunking"),
     Contender("django-celery-email, chunks of 10", CELERY_EMAIL),
     Contender("django-celery-email, chunks of 100", CELERY_EMAIL, 1, {"CHUNK_SIZE": "100"}),
     Contender("django-post_office", "django-post_office"),

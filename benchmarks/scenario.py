@@ -10,7 +10,7 @@ from benchmarks.contender import CONTENDERS, Contender
 
 SMTP_SINK, OWN_SINK = "smtp-sink", "own sink"
 _OURS, _TWO = "mailqueue", "mailqueue, two workers"
-_CHUNKING, _IN_FLIGHT = "mailqueue, CHUNKING", "mailqueue, ten in flight"
+_IN_FLIGHT = "mailqueue, ten in flight"
 _CHUNKS_10, _CHUNKS_100 = "django-celery-email, chunks of 10", "django-celery-email, chunks of 100"
 _POST_OFFICE, _MAILER = "django-post_office", "django-mailer"
 _DJANGO, _BARE = "Django's SMTP backend", "smtplib, rendered before"
@@ -65,8 +65,8 @@ class Scenario:
 _ALL = [_OURS, _TWO, _CHUNKS_10, _CHUNKS_100, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _SINGLE = [_OURS, _CHUNKS_10, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _LIST = "5,000 text + HTML of 4 kB, one `send_messages()`"
-_FAR = [_OURS, _TWO, _CHUNKING, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
-_FAR_SINGLE = [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_10, _DJANGO]
+_FAR = [_OURS, _TWO, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
+_FAR_SINGLE = [_OURS, _IN_FLIGHT, _CHUNKS_10, _DJANGO]
 
 SCENARIOS = [
     Scenario("list", _LIST, "list", "text_and_html", 5000, _ALL),
@@ -85,7 +85,7 @@ SCENARIOS = [
         "list",
         "text_and_html",
         5000,
-        [_OURS, _CHUNKING, _IN_FLIGHT, _CHUNKS_10, _CHUNKS_100, _BARE],
+        [_OURS, _IN_FLIGHT, _CHUNKS_10, _CHUNKS_100, _BARE],
         OWN_SINK,
     ),
     *(

@@ -65,7 +65,7 @@ def _queue_status(queue: Mapping[str, Any]) -> str:
 
 
 def messages(found: Sequence[Mapping[str, Any]]) -> str:
-    """One line for each message."""
+    """What `mailqueue list` shows: one line for each message."""
     rows = [
         (m["id"], m["state"], m["attempts"], _recipients(m), m["subject"], m["reply"])
         for m in found
