@@ -25,6 +25,12 @@ NEEDS_REDIS = pytest.mark.needs(
     "Redis", missing="" if REDIS_SERVER else "no redis-server on the PATH"
 )
 ROOT = Path(__file__).parents[1]
+# How Python is called for a Django project: Django 6.1 warns of settings and parts that 5.2 has.
+STRICT = (
+    *("-W", "error", "-W", "ignore:The EMAIL_", "-W", "ignore:MIMEBase attachments are"),
+    *("-W", "ignore:Using (name, address) pairs", "-W", "ignore:get_connection() is deprecated"),
+    *("-W", "ignore:Directly creating EmailBackend", "-W", "ignore:The EmailMessage.connection"),
+)
 # The ENQUEUE_TIMEOUT of all tests that are not about it: a busy machine takes longer than 2 s.
 PATIENT = "30s"
 

@@ -27,7 +27,7 @@ from mailqueue.conf import settings
 from mailqueue.errors import MailqueueError
 from mailqueue.local.embedded import is_running
 from mailqueue.monitor import report
-from tests.support import Worker, wait_until
+from tests.support import STRICT, Worker, wait_until
 
 ROOT = Path(__file__).parents[2]
 PROJECT = ROOT / "examples" / "django_project"
@@ -124,7 +124,7 @@ def manage(project: dict[str, str]) -> Callable[..., subprocess.CompletedProcess
 
     def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-W", "error", "manage.py", *map(str, arguments)],
+            [sys.executable, *STRICT, "manage.py", *map(str, arguments)],
             env=project | environment,
             cwd=PROJECT,
             capture_output=True,
@@ -143,7 +143,7 @@ def send_by_django(project: dict[str, str], tmp_path: Path) -> Callable[..., lis
         ending = "print(__import__('json').dumps([m.mailqueue_id for m in messages]))\n"
         script.write_text(textwrap.dedent(code) + ending, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-W", "error", script],
+            [sys.executable, *STRICT, script],
             env=project | environment,
             capture_output=True,
             text=True,

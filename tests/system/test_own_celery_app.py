@@ -15,7 +15,7 @@ import pytest
 
 from mailqueue.monitor import report
 from tests.patience import within
-from tests.support import Worker, wait_until
+from tests.support import STRICT, Worker, wait_until
 
 ROOT = Path(__file__).parents[2]
 CLOSED_PORT = "redis://127.0.0.1:1/0"
@@ -125,7 +125,7 @@ def program(shop: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[s
 
     def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", code],
+            [sys.executable, *STRICT, "-c", code],
             env=shop | environment,
             capture_output=True,
             text=True,

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support import STRICT
+
 CONFTEST = 'pytest_plugins = ["mailqueue.testing"]\n'
 TESTS = """
 import smtplib
@@ -95,7 +97,7 @@ def run_tests(directory: Path, text: str, **environment: str) -> str:
     (directory / "conftest.py").write_text(CONFTEST)
     (directory / "test_application.py").write_text(text)
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", directory],
+        [sys.executable, "-m", "pytest", "-q", *STRICT, "-p", "no:cacheprovider", directory],
         env={**os.environ, **environment},
         cwd=directory,
         capture_output=True,

@@ -44,7 +44,12 @@ _WORTH_COMPRESSING = 2048  # characters
 _PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
 _INFLATED_LIMIT = 1024**3  # bytes; a few kilobytes can be made to inflate to more than any memory
 _LISTS = ("to", "cc", "bcc", "reply_to")
-_SHAPE = ("content_subtype", "mixed_subtype", "alternative_subtype")
+# What classes have unless somebody says otherwise; Django 6.1's have only the first of them.
+_SHAPE = {
+    "content_subtype": "plain",
+    "mixed_subtype": "mixed",
+    "alternative_subtype": "alternative",
+}
 
 
 class RenderedMessage:
@@ -354,8 +359,8 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | N
     )
     message.from_email = found["from_email"]  # the constructor takes "" for the default
     message.encoding = found["encoding"]
-    for name in _SHAPE:
-        if name in found:
+    for name, usual in _SHAPE.items():
+        if found.get(name, usual) != getattr(message, name, usual):
             setattr(message, name, found[name])
     # Django's class since 5.2; a plain tuple before.
     attachment = getattr(module, "EmailAttachment", tuple) if module else EmailAttachment
