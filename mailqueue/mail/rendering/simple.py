@@ -304,6 +304,8 @@ def _encode_text(kind: _Kind, text: str) -> _Part:
 def _write_part(part: MIMEPart, policy: _Policy) -> _Part:
     """A part that came as one."""
     text: str = vars(part)["_payload"]  # get_payload() would decode what is 8 bit
+    if "\0" in text:
+        raise Unusual("a part that has to be encoded")
     if not text.isascii() or "\r" in text:
         return _flatten(part, policy)
     fields = [_part_field(name, value, policy) for name, value in part.raw_items()]

@@ -262,7 +262,7 @@ MUTATIONS = [
         (
             'hexdigest()[:24]}_{number}"',
             'hexdigest()[:24]}_0"',
-            "contracts/test_simple.py::test_any_message_has_the_same_bytes",
+            "contracts/test_simple_parts.py::test_each_multipart_has_a_boundary_of_its_own",
         ),
     ),
     *of(
@@ -290,6 +290,11 @@ MUTATIONS = [
             "number = 1 if shape.attachments else 0",
             "number = 0",
             "contracts/test_simple.py::test_the_usual_shapes_take_the_fast_path",
+        ),
+        (
+            'if "\\0" in text:\n        raise Unusual',
+            "if False:\n        raise Unusual",
+            "contracts/test_simple_parts.py::test_a_part_with_a_nul_is_left_to_message",
         ),
     ),
     *of(
