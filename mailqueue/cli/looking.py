@@ -26,7 +26,7 @@ def status(as_json: bool) -> None:
 @click.option("--state", type=click.Choice([state.value for state in State]), default=None)
 @click.option("--to", default=None, help="A part of a recipient's address.")
 @click.option("--domain", default=None, help="A recipient's domain.")
-@click.option("--limit", default=None, type=click.IntRange(1), help="At most so many messages.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="The most messages to list.")
 @as_json
 def list_(
     state: str | None, to: str | None, domain: str | None, limit: int | None, as_json: bool

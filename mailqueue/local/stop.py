@@ -16,7 +16,7 @@ class Stop:
         self._descriptor = descriptor
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether one has come, waiting for that up to so many seconds."""
+        """Whether one has come; wait for it up to ``timeout`` seconds, None for ever."""
         return bool(select.select([self._descriptor], [], [], timeout)[0])
 
 

@@ -44,7 +44,7 @@ def read_taken(reply: Sequence[Any]) -> Taken:
 
 
 def read_advanced(reply: Sequence[Any], results: int) -> Advanced:
-    """What ``advance`` came to; it had so many results."""
+    """What ``advance`` came to, of which the first ``results`` answers are about results."""
     answers = [bool(answer) for answer in reply]
     return Advanced(answers[:results], answers[results:])
 
