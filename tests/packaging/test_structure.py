@@ -46,8 +46,8 @@ DYNAMIC_IMPORTS = {
     ("local.smtpd", "'aiosmtpd.smtp'"): "the extra `inbox`",
     ("mail.routing", "module"): "a backend's path is a setting",
     ("queue.broker", "module_name"): "CELERY_APP is a setting",
-    ("queue.payload.codec", "'django.core.mail'"): "where Django is used, its classes are",
-    ("queue.payload.codec", "module"): "a message class of one's own is named by its path",
+    ("queue.payload.kind", "'django.core.mail'"): "where Django is used, its classes are",
+    ("queue.payload.kind", "module"): "a message class of one's own is named by its path",
     ("store.sealing", "'cryptography.fernet'"): "the extra `crypto`",
 }
 KNOW_DJANGO = ("conf.", "contrib.django.")

@@ -2,7 +2,7 @@
 
 from mailqueue import EmailMessage
 from mailqueue.mail.rendering.render import rendered_bytes
-from mailqueue.queue.payload.codec import dumps, loads
+from mailqueue.queue.payload import dumps, loads
 
 
 class Newsletter(EmailMessage):

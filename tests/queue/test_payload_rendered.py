@@ -3,7 +3,7 @@
 from email.message import Message
 
 from mailqueue import EmailMessage
-from mailqueue.queue.payload.codec import dumps, loads
+from mailqueue.queue.payload import dumps, loads
 
 
 class Bare(EmailMessage):

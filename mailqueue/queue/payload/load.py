@@ -1,0 +1,84 @@
+"""A payload to its message."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mailqueue.errors import PayloadError
+from mailqueue.mail.message import EmailAttachment
+
+from .blob import Blob
+from .codec import parse
+from .content import load_attachment, load_content
+from .dump import LISTS, SHAPE
+from .kind import class_for, django_mail
+from .rendered import RenderedMessage
+from .value import from_json
+
+
+def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
+    """Turn a payload into a message: Django's class where Django is configured, else ours.
+
+    ``blob`` returns a large attachment by its name. Raises PayloadError for anything that isn't a
+    payload of a known version, or that refers to an attachment that is gone.
+    """
+    try:
+        found = parse(text)
+        return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found, blob)
+    except PayloadError:
+        raise
+    except KeyError as error:
+        raise PayloadError(f"the payload has no field {error}") from error
+    except (TypeError, ValueError, AttributeError, RecursionError, zlib.error) as error:
+        raise PayloadError(f"the payload can't be read: {error}") from error
+
+
+def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
+    message = RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
+    # Payloads of before have none.
+    for name, value in found.get("attributes", {}).items():
+        if not hasattr(message, name):  # its envelope and its content are what was built
+            setattr(message, name, from_json(value))
+    return message
+
+
+def _check_types(found: Mapping[str, Any]) -> None:
+    texts = [found["subject"], found["body"], found["from_email"]]
+    texts += [text for name in LISTS for text in found[name]]
+    texts += [text for header in found["headers"].items() for text in header]
+    for text in texts:
+        if not isinstance(text, str):
+            raise PayloadError(f"the payload has {text!r} where there must be text")
+
+
+def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | None) -> Any:
+    _check_types(found)
+    module = django_mail()
+    class_ = class_for(found, module)
+    lists = {name: found[name] for name in LISTS}
+    message = class_(
+        subject=found["subject"],
+        body=found["body"],
+        from_email=found["from_email"],
+        headers=found["headers"],
+        **lists,
+    )
+    message.from_email = found["from_email"]  # the constructor takes "" for the default
+    message.encoding = found["encoding"]
+    for name, usual in SHAPE.items():
+        if found.get(name, usual) != getattr(message, name, usual):
+            setattr(message, name, found[name])
+    # Django's class since 5.2; a plain tuple before.
+    attachment = getattr(module, "EmailAttachment", tuple) if module else EmailAttachment
+    message.attachments = [load_attachment(part, attachment, blob) for part in found["attachments"]]
+    if "alternatives" in found:
+        message.alternatives = []
+        for part in found["alternatives"]:
+            message.attach_alternative(load_content(part), part["mimetype"])
+    for name, value in found["attributes"].items():
+        setattr(message, name, from_json(value))
+    message.mailqueue_id = found["id"]
+    return message
