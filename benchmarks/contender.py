@@ -18,6 +18,7 @@ from mailqueue.conf.server import socket_path
 from mailqueue.local.embedded import EmbeddedServer
 
 OURS, CELERY_EMAIL, BARE = "mailqueue", "django-celery-email", "bare smtplib"
+IN_DJANGO = "mailqueue, Django's classes"
 BEFORE = ", before"  # what another version of ours is called
 _QUIET, _PAUSE, _PATIENCE = 4, 0.05, 60.0  # looks without work, seconds between, seconds at most
 
@@ -40,6 +41,11 @@ class Contender:
         """The same of another version."""
         return replace(self, name=self.name + BEFORE, checkout=checkout)
 
+    def is_in(self, checkout: Path) -> bool:
+        """Whether that version's benchmarks have it."""
+        module = self.settings.get("DJANGO_SETTINGS_MODULE", "benchmarks.driver")
+        return checkout.joinpath(*module.split(".")).with_suffix(".py").exists()
+
     @property
     def is_ours(self) -> bool:
         """Whether it is mailqueue."""
@@ -57,6 +63,7 @@ class Contender:
 
 
 CONTENDERS = [
+    Contender(IN_DJANGO, OURS, 1, {"DJANGO_SETTINGS_MODULE": "benchmarks.settings"}),
     Contender(OURS, OURS),
     Contender("mailqueue, two workers", OURS, processes=2),
     Contender("mailqueue, ten in flight", OURS, 1, {"MAILQUEUE_IN_FLIGHT": "10"}, "chunking"),

@@ -94,6 +94,9 @@ def _keywords(message: Any) -> dict[str, Any]:
 
 def library(name: str) -> Library:
     """Set the library of that name up."""
+    if name == "mailqueue" and "DJANGO_SETTINGS_MODULE" in os.environ:
+        import_module("django").setup()
+        return Library(import_module("django.core.mail"))
     if name == "mailqueue":
         return Library(import_module("mailqueue"))
     if name == "bare smtplib":

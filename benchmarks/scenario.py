@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.contender import CONTENDERS, Contender
+from benchmarks.contender import CONTENDERS, IN_DJANGO, Contender
 
 SMTP_SINK, OWN_SINK = "smtp-sink", "own sink"
 _OURS, _TWO = "mailqueue", "mailqueue, two workers"
@@ -43,7 +43,7 @@ class Scenario:
         named = [contender for contender in CONTENDERS if contender.name in self.names]
         if self.before is None:
             return named
-        ours = [contender for contender in named if contender.is_ours]
+        ours = [each for each in named if each.is_ours and each.is_in(self.before)]
         return [one for each in ours for one in (each, each.before(self.before))]
 
     def number_for(self, contender: Contender) -> int:
@@ -62,8 +62,8 @@ class Scenario:
         )
 
 
-_ALL = [_OURS, _TWO, _CHUNKS_10, _CHUNKS_100, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
-_SINGLE = [_OURS, _CHUNKS_10, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
+_ALL = [IN_DJANGO, _OURS, _TWO, _CHUNKS_10, _CHUNKS_100, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
+_SINGLE = [IN_DJANGO, _OURS, _CHUNKS_10, _POST_OFFICE, _MAILER, _DJANGO, _BARE]
 _LIST = "5,000 text + HTML of 4 kB, one `send_messages()`"
 _FAR = [_OURS, _TWO, _IN_FLIGHT, _CHUNKS_100, _POST_OFFICE, _DJANGO, _BARE]
 _FAR_SINGLE = [_OURS, _IN_FLIGHT, _CHUNKS_10, _DJANGO]

@@ -18,6 +18,7 @@ import pytest
 
 import mailqueue
 from benchmarks.chart import chart
+from benchmarks.contender import IN_DJANGO
 from benchmarks.messages import SENDER, SHAPES, recipient
 from benchmarks.oracle import Received, Verdict, judge
 from benchmarks.process import Program
@@ -27,7 +28,7 @@ from benchmarks.scenario import OWN_SINK, Scenario
 from benchmarks.table import tables
 from benchmarks.target import targets
 
-NAMES = ["mailqueue", "smtplib, rendered before"]
+NAMES = [IN_DJANGO, "mailqueue", "smtplib, rendered before"]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def rendered(number: int, shape: str = "text_and_html") -> bytes:
 
 
 def test_ours_and_the_bare_loop_are_measured(tmp_path: Path) -> None:
-    """Both send some messages, all of which arrive once and whole; figures and tables follow."""
+    """Django's classes and ours send as the bare loop does: all arrives once and whole."""
     # With fewer, what the server gives back meanwhile of its buffers is more than they need.
     number = 200
     scenario = Scenario("list", "A list", "list", "text_and_html", number, NAMES, OWN_SINK)
@@ -53,9 +54,9 @@ def test_ours_and_the_bare_loop_are_measured(tmp_path: Path) -> None:
         assert found.is_good
         assert 1 < found.rate < 1e6
         assert found.wire_bytes > number * 4000
-    ours = results.measurements[0]
-    assert ours.server_memory > number * 100
-    assert ours.worker_memory > 10e6
+    for ours in results.measurements[:2]:
+        assert ours.server_memory > number * 100
+        assert ours.worker_memory > 10e6
     assert "| smtplib, rendered before | " in tables(results, {"list": "A list"})
     assert [target.what for target in targets(results)] == [
         "list: mailqueue / bare smtplib, messages/s"
