@@ -10,11 +10,11 @@ MUTATIONS = [
     ),
     *of(
         "__main__",
-        "system/test_cli.py",
+        "system/test_signals.py faults/test_worker_death.py",
         (
             'main(prog_name="mailqueue")',
             "pass",
-            "system/test_cli.py::test_status_counts_the_messages_in_each_state",
+            "faults/test_worker_death.py::test_a_worker_does_not_start_on_a_journal_that_evicts",
         ),
     ),
     *of(
