@@ -10,6 +10,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from mailqueue.mail.address import envelope_address
+from mailqueue.mail.rendering.completion import for_backend
 
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
@@ -60,7 +61,7 @@ class BackendTransport:
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
         outgoing = turn.outgoing
-        message = outgoing.message
+        message = for_backend(outgoing.message, self._backend)
         # Backends ask the message for its recipients; this attempt is for the rest of them only.
         message.recipients = lambda: list(outgoing.recipients)
         try:

@@ -12,6 +12,7 @@ from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url
 from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable
 from mailqueue.events import count, report
+from mailqueue.mail.rendering.completion import for_backend
 from mailqueue.mail.routing import delivery_backend
 
 from .broker import producer_app
@@ -97,7 +98,8 @@ class Producer:
         try:
             backend.open()
             for submission in group:
-                sent += backend.send_messages([submission.rebuild()]) or 0
+                message = for_backend(submission.rebuild(), backend)
+                sent += backend.send_messages([message]) or 0
                 vars(submission.message).pop("_mailqueue_pending", None)
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")

@@ -223,6 +223,25 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "mail/rendering/completion",
+        "queue/test_completion.py",
+        (
+            " if n.lower() not in names}",
+            "}",
+            "queue/test_completion.py::test_what_the_application_set_itself_is_not_set_again",
+        ),
+        (
+            'message if hasattr(backend, "esp_name") else complete(message)',
+            "complete(message)",
+            "queue/test_completion.py::test_a_mail_service_is_told_what_was_set_and_other_backends_are_told_all",
+        ),
+        (
+            "    if message.subject is None:\n",
+            "    if False:\n",
+            "queue/test_completion.py::test_a_sender_of_none_is_the_default_of_the_program_that_sent",
+        ),
+    ),
+    *of(
         "mail/rendering/flatten",
         "mail/test_bodies.py mail/test_parts.py",
         (
