@@ -12,8 +12,8 @@ MUTATIONS = [
             "mail/test_addresses.py::test_a_line_end_is_refused",
         ),
         (
-            "if len(header.addresses) != 1 or",
-            "if not header.addresses or",
+            "    if len(addresses) != 1:\n",
+            "    if not addresses:\n",
             "mail/test_addresses.py::test_what_is_not_one_address_is_refused",
         ),
         (
@@ -238,7 +238,7 @@ MUTATIONS = [
         (
             "    if message.subject is None:\n",
             "    if False:\n",
-            "queue/test_completion.py::test_a_sender_of_none_is_the_default_of_the_program_that_sent",
+            "queue/test_completion.py::test_a_mail_service_is_told_what_was_set_and_other_backends_are_told_all",
         ),
     ),
     *of(
