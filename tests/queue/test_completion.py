@@ -151,11 +151,26 @@ def test_infinity_in_a_header_is_text():
     assert message.extra_headers == {"X-Limit": "inf"}
 
 
+STRING = """
+from django.core.mail import EmailMessage
+from django.utils.functional import lazystr
+from mailqueue.queue import payload
+result = []
+for given in ("reply@example.com", "a", lazystr("reply@example.com")):
+    message = EmailMessage("Hello", "text", "me@example.com", ["you@example.com"])
+    message.reply_to = given
+    try:
+        payload.dumps(message, "id")
+    except TypeError as error:
+        result.append(str(error))
+"""
+
+
 def test_a_string_for_a_list_of_reply_addresses_is_refused():
-    """Each letter of it was taken for an address."""
-    for given in ("reply@example.com", "a"):
-        with pytest.raises(TypeError, match='"reply_to"'):
-            payload.dumps(letter(reply_to=given), "id")
+    """Each letter of it was taken for an address, in messages of Django's classes."""
+    with pytest.raises(TypeError, match='"reply_to"'):
+        payload.dumps(letter(reply_to="reply@example.com"), "id")
+    assert [error[:10] for error in in_django({}, STRING)] == ['"reply_to"'] * 3
 
 
 def test_payloads_of_version_1_keep_the_message_id_that_they_have():
