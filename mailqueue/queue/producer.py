@@ -12,10 +12,10 @@ from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url
 from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable
 from mailqueue.events import count, report
-from mailqueue.mail.rendering.completion import for_backend
 from mailqueue.mail.routing import delivery_backend
 
 from .broker import producer_app
+from .handover import for_backend
 from .journal import Acceptance, open_journal
 from .options import Priority
 from .portion import Submission, portions

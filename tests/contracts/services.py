@@ -61,8 +61,8 @@ from django.core.mail import EmailMessage  # noqa: E402
 from django.utils.functional import lazystr  # noqa: E402
 from django.utils.module_loading import import_string  # noqa: E402
 
-from mailqueue.mail.rendering.completion import for_backend  # noqa: E402
 from mailqueue.queue import payload  # noqa: E402
+from mailqueue.queue.handover import for_backend  # noqa: E402
 from mailqueue.queue.payload.blob import BlobCollector  # noqa: E402
 
 # -- the messages

@@ -14,9 +14,10 @@ import pytest
 
 from mailqueue import EmailMessage
 from mailqueue.delivery.envelope import Outgoing, render
-from mailqueue.mail.rendering.completion import complete, for_backend
+from mailqueue.mail.rendering.completion import complete
 from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
 from mailqueue.queue import payload
+from mailqueue.queue.handover import for_backend
 from tests.support import in_django
 
 PAYLOADS = Path(__file__).parents[1] / "contracts" / "payloads"

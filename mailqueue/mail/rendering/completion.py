@@ -52,12 +52,3 @@ def header_texts(message: Any) -> dict[str, str]:
     """The extra headers as texts. Raises TypeError for a value that has none."""
     given = (message.extra_headers or {}).items()
     return {str(name): header_text(str(name), value) for name, value in given}
-
-
-def for_backend(message: Any, backend: Any) -> Any:
-    """The message as that backend wants it: as it was set for Anymail's, completed for others.
-
-    Anymail's backends have ``esp_name``. Their requests are made from a message's attributes, where
-    a header more is an error with some services, and None means the template's.
-    """
-    return message if hasattr(backend, "esp_name") else complete(message)
