@@ -10,6 +10,7 @@ from email.utils import parseaddr
 from typing import Any
 
 from mailqueue.mail.address import envelope_address
+from mailqueue.queue.handover import for_backend
 
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
@@ -57,10 +58,10 @@ class BackendTransport:
         and nobody can have got the message. A backend with several servers may have served some
         recipients before one is in trouble: an attempt is charged, so that copies come to an end.
         """
+        outgoing = turn.outgoing
+        message = for_backend(outgoing.message, self._backend)
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
-        outgoing = turn.outgoing
-        message = outgoing.message
         # Backends ask the message for its recipients; this attempt is for the rest of them only.
         message.recipients = lambda: list(outgoing.recipients)
         try:

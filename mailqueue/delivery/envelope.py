@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from mailqueue.mail.address import envelope_address
+from mailqueue.mail.rendering.completion import complete
 from mailqueue.mail.rendering.render import rendered_bytes
 
 
@@ -47,7 +48,7 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     Each attempt gives the same bytes: boundaries derive from the message's id. Raises ValueError
     for a header or an address that must not reach the wire.
     """
-    message = outgoing.message
+    message = complete(outgoing.message)
     sender = envelope_address(message.from_email) if message.from_email else ""
     spellings: dict[str, list[str]] = {}
     for recipient in outgoing.recipients:

@@ -71,6 +71,14 @@ def envelope_address(address: str) -> str:
 
 def parse_address(address: str) -> Address:
     """Parse one address with or without a name; ValueError for none, several or a malformed one."""
+    addresses = parse_addresses(address)
+    if len(addresses) != 1:
+        raise ValueError(f"Invalid address {address!r}: must be a single address")
+    return addresses[0]
+
+
+def parse_addresses(address: str) -> tuple[Address, ...]:
+    """Parse addresses with commas between them; ValueError for a group or a malformed one."""
     try:
         header: Any = _registry("To", address)
     except Exception as error:
@@ -79,10 +87,27 @@ def parse_address(address: str) -> Address:
     faults = [str(d) for d in header.defects if _is_fault(d)]
     if faults:
         raise ValueError(f"Invalid address {address!r}: {'; '.join(faults)}")
-    if len(header.addresses) != 1 or header.groups[0].display_name is not None:
-        raise ValueError(f"Invalid address {address!r}: must be a single address")
-    address_: Address = header.addresses[0]
-    return address_
+    if any(group.display_name is not None for group in header.groups):
+        raise ValueError(f"Invalid address {address!r}: must be an address, not a group of them")
+    addresses: tuple[Address, ...] = header.addresses
+    return addresses
+
+
+@lru_cache(maxsize=1024)
+def first_sender(from_email: str) -> str:
+    """The first of the addresses that a message is from, with its name (RFC 5322, 3.6.2).
+
+    Raises ValueError if one of them is no address, as ``envelope_address`` does.
+    """
+    text = str(from_email)
+    if not text:
+        return text  # no sender at all, which a message may have
+    if "," not in text or _LINE_END.search(text) or len(addresses := parse_addresses(text)) == 1:
+        envelope_address(text)
+        return text
+    for address in addresses:
+        envelope_address(str(address))
+    return str(addresses[0])
 
 
 def domain_of(address: str) -> str:

@@ -15,6 +15,7 @@ from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
 
 from .broker import producer_app
+from .handover import for_backend
 from .journal import Acceptance, open_journal
 from .options import Priority
 from .portion import Submission, portions
@@ -97,7 +98,8 @@ class Producer:
         try:
             backend.open()
             for submission in group:
-                sent += backend.send_messages([submission.rebuild()]) or 0
+                message = for_backend(submission.rebuild(), backend)
+                sent += backend.send_messages([message]) or 0
                 vars(submission.message).pop("_mailqueue_pending", None)
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")

@@ -54,8 +54,6 @@ def main() -> None:
     one, other = as_anymail_sends(message), as_anymail_sends(again)
     for params in (one, other):
         params["attachments"] = [a.content for a in params.get("attachments", [])]
-        (params.get("extra_headers") or {}).pop("Message-ID", None)
-        (params.get("extra_headers") or {}).pop("Date", None)
     assert {k: str(v) for k, v in one.items() if v} == {k: str(v) for k, v in other.items() if v}
     nothing = payload.loads(payload.dumps(AnymailMessage("s", "b", "a@x", ["b@x"]), "id"))
     assert not any(hasattr(nothing, name) for name in ATTRIBUTES)

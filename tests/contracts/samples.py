@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from email.message import MIMEPart
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.rendering.render import rendered_bytes
 from mailqueue.queue import payload
 from mailqueue.queue.payload.blob import BlobCollector
+from mailqueue.queue.payload.codec import VERSION
 
 DIRECTORY = Path(__file__).parent / "payloads"
 HEADERS = {"Message-ID": "<sample@example.com>", "Date": "Sat, 21 Nov 2026 09:30:00 +0000"}
@@ -79,10 +81,23 @@ def rendered() -> Any:
     return Own("Hello", "text", to=["you@example.com"], headers=HEADERS)
 
 
+def unset() -> Any:
+    message = EmailMessage(None, "What the template lacks.", to=["you@example.com"])
+    message.from_email = None
+    message.extra_headers = {"X-Number": 17, "X-Price": Decimal("12.50"), "X-Nothing": None}
+    return message
+
+
+def several_senders() -> Any:
+    sender = "Ann <ann@example.com>, bob@example.com"
+    return EmailMessage("Hello", "From both of us.", sender, ["you@example.com"])
+
+
 MESSAGES: dict[str, Callable[[], Any]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         plain, html_only, alternatives, attachments, forwarded, large, compressed, rendered,
+        unset, several_senders,
     )
 }  # fmt: skip
 
@@ -90,11 +105,12 @@ MESSAGES: dict[str, Callable[[], Any]] = {
 def write(name: str, path: Path) -> None:
     message, blobs = MESSAGES[name](), BlobCollector(1024)
     text = payload.dumps(message, "sample", blobs)
+    again = payload.loads(text, blobs.contents.__getitem__)  # with the Message-ID that it got
     sample = {
         "payload": json.loads(text),
         "blobs": blobs.contents,
         "recipients": message.recipients(),
-        "content": rendered_bytes(message, "id").decode("latin-1"),
+        "content": rendered_bytes(again, "id").decode("latin-1"),
     }
     path.write_text(json.dumps(sample, indent=1) + "\n", "utf-8")
 
@@ -102,6 +118,6 @@ def write(name: str, path: Path) -> None:
 if __name__ == "__main__":
     DIRECTORY.mkdir(exist_ok=True)
     for each in MESSAGES:
-        target = DIRECTORY / f"v{payload.VERSION}-{each}.json"
+        target = DIRECTORY / f"v{VERSION}-{each}.json"
         if not target.exists():
             write(each, target)

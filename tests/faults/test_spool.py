@@ -108,7 +108,7 @@ def test_a_worker_replays_the_spool_by_itself(journal_is, start_worker, smtp_ser
     worker = start_worker()
     journal_is("away")
     ids = [message.mailqueue_id for message in spooled(20)]
-    expected = {json.loads(json.loads(f.read_text())["entry"]["payload"])["headers"]["Message-ID"]
+    expected = {json.loads(json.loads(f.read_text())["entry"]["payload"])["added"]["Message-ID"]
                 for f in files()}  # fmt: skip
     wait_until(lambda: len(smtp_server.received) >= 20, 30, worker.explain)
     journal_is("back")

@@ -253,7 +253,8 @@ def test_payloads_are_as_the_schema_says(kind: str, threshold: int) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"v": 2},
+        {"v": 1},
+        {"from_email": None},
         {"kind": "Letter"},
         {"to": "b@example.com"},
         {"surprise": 1},

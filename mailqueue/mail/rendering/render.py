@@ -9,6 +9,7 @@ from typing import Any
 
 from mailqueue.errors import BadHeaderError
 
+from .completion import complete
 from .flatten import encode_unfit
 from .generator import boundary, generate
 from .simple import write
@@ -23,6 +24,7 @@ def rendered_bytes(message: Any, id_: str, *, seven_bit: bool = False, utf8: boo
     ``utf8`` leaves headers in UTF-8, which is the only way to write an address that isn't ASCII
     (RFC 6532); it needs a server with SMTPUTF8.
     """
+    message = complete(message)
     data = write(message, id_, seven_bit=seven_bit, utf8=utf8)
     return built_bytes(message, id_, seven_bit=seven_bit, utf8=utf8) if data is None else data
 

@@ -18,15 +18,17 @@ _ACCOUNTED_FOR = {
     "subject", "body", "from_email", "to", "cc", "bcc", "reply_to", "extra_headers", "attachments",
     "alternatives", "encoding", "content_subtype", "mixed_subtype", "alternative_subtype",
     "connection", "mailqueue_id", "mailqueue_class",
-    "anymail_status",  # what Anymail reports after sending, not what it is told
 }  # fmt: skip
+# Whoever hangs these on a message needn't have them carried: what is private, and what Anymail
+# reports after sending (``anymail_status``), not what it is told.
+_LEFT_BEHIND = ("_", "anymail_")
 
 
 def dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:
     """The attributes that others hung on the message; ``strict`` refuses what can't be carried."""
     found = {}
     for name, value in vars(message).items():
-        if name in _ACCOUNTED_FOR or name.startswith("_") or _is_unset(value):
+        if name in _ACCOUNTED_FOR or name.startswith(_LEFT_BEHIND) or _is_unset(value):
             continue
         try:
             found[name] = _dump_attribute(value)
@@ -52,7 +54,7 @@ def _class_attributes(class_: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for parent in _others_classes(class_):
         for name, value in vars(parent).items():
-            if name in _ACCOUNTED_FOR or name.startswith("_") or hasattr(value, "__get__"):
+            if name in _ACCOUNTED_FOR or name.startswith(_LEFT_BEHIND) or hasattr(value, "__get__"):
                 continue
             with suppress(TypeError, ValueError, RecursionError):
                 found[name] = _dump_attribute(value)

@@ -11,7 +11,8 @@ from mailqueue.errors import PayloadError
 
 from .. import quickjson
 
-VERSION = 1
+VERSION = 2
+_READABLE = (1, VERSION)  # 1 has Message-ID and Date among the headers
 _WORTH_COMPRESSING = 2048  # characters
 # How a payload begins that isn't sealed, and where it says that it is compressed.
 _PLAIN_START, _ZLIB_WITHIN = '{"v":', 80
@@ -23,10 +24,10 @@ def parse(text: str) -> dict[str, Any]:
     found = quickjson.loads(text)
     if not isinstance(found, dict):
         raise PayloadError(f"the payload is a JSON {type(found).__name__}, not an object")
-    if found.get("v") != VERSION:
+    if found.get("v") not in _READABLE:
         raise PayloadError(
             f"the payload has the format version {found.get('v')!r}; "
-            f"this version of mailqueue reads {VERSION}"
+            f"this version of mailqueue reads {' and '.join(map(str, _READABLE))}"
         )
     if "zlib" not in found:
         return found

@@ -6,19 +6,23 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from copy import copy
+from decimal import Decimal
 from email.message import Message
 from email.utils import formatdate
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.errors import PayloadError
-from mailqueue.mail.address import envelope_address, refuse_line_ends
+from mailqueue.mail.address import envelope_address, first_sender, refuse_line_ends
 from mailqueue.mail.header import header_text
 from mailqueue.mail.message import ADDRESS_LISTS
 from mailqueue.mail.msgid import make_msgid
+from mailqueue.mail.rendering.completion import header_texts
 from mailqueue.mail.rendering.shape import builder_of
 from mailqueue.mail.rendering.simple import is_sound
+from mailqueue.mail.text import is_lazy_text
 
 from .. import quickjson
 from .attribute import dump_attributes
@@ -27,6 +31,7 @@ from .codec import VERSION, compress
 from .content import dump_attachment, dump_content, in_base64
 from .kind import named_class
 from .rendered import RenderedMessage
+from .value import to_json
 
 LISTS = ("to", "cc", "bcc", "reply_to")
 # What classes have unless somebody says otherwise; Django 6.1's have only the first of them.
@@ -55,9 +60,10 @@ def dumps(
     own = _builds_its_own(message)
     if recipients is None:
         recipients = list(message.recipients())
-    for address in (message.from_email, *recipients):
+    first_sender(_sender(message))  # raises what is wrong with it
+    for address in recipients:
         if address:
-            envelope_address(address)  # raises what is wrong with it
+            envelope_address(address)
     if own:
         _refuse_line_ends(message)
         found = _dump_rendered(message, message.message(), recipients)
@@ -125,6 +131,8 @@ def _refuse_unbuildable(message: Any, threshold: int) -> None:
 def _without_weight(message: Any, threshold: int) -> Any:
     """A copy whose large binary attachments are empty, to see whether the rest can be built."""
     light = copy(message)
+    light.subject, light.from_email = _text(message.subject), _sender(message)
+    light.extra_headers = header_texts(message)  # Django 6.1 can't build one with a number
     light.attachments = [
         (part[0], b"", part[2]) if _is_heavy(part, threshold) else part
         for part in message.attachments or ()
@@ -144,7 +152,7 @@ def _dump_rendered(message: Any, rendered: Message, recipients: Sequence[str]) -
     return {
         "kind": "rendered",
         "subject": _text(message.subject),
-        "from_email": _sender(message),
+        "from_email": first_sender(_sender(message)),  # the envelope's
         "recipients": [str(address) for address in recipients],
         "mime": in_base64(rendered.as_bytes()),
         # What its class needed to build it may have no form in JSON; the rest is for who sends it.
@@ -156,15 +164,19 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
     multiple = hasattr(message, "alternatives")
     found: dict[str, Any] = {
         "kind": "EmailMultiAlternatives" if multiple else "EmailMessage",
-        "subject": _text(message.subject),
+        # None is not nothing: for Anymail it is what the template says.
+        "subject": None if message.subject is None else _text(message.subject),
         "body": _text(message.body),
-        "from_email": _sender(message),
+        "from_email": None if message.from_email is None else str(message.from_email),
         "headers": _dump_headers(message.extra_headers or {}),
+        **_completion(message),
         "encoding": _word(message, "encoding"),
         "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
     for name in LISTS:
         addresses = getattr(message, name)
+        if isinstance(addresses, str) or is_lazy_text(addresses):
+            raise TypeError(f'"{name}" attribute must be a list or other iterable of addresses')
         found[name] = [str(address) for address in addresses if address] if addresses else []
     for name in SHAPE:
         if hasattr(message, name):
@@ -198,14 +210,29 @@ def _sender(message: Any) -> str:
     return str(settings.DEFAULT_FROM_EMAIL if message.from_email is None else message.from_email)
 
 
-def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
-    found = {str(name): header_text(str(name), value) for name, value in headers.items()}
-    names = {*map(str.lower, found)}
-    if "message-id" not in names:
-        found["Message-ID"] = make_msgid()
-    if "date" not in names:
-        found["Date"] = _date()
+def _dump_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra headers as they were set: a number is one, since a mail service may want one."""
+    found: dict[str, Any] = {}
+    for name, value in headers.items():
+        text = header_text(str(name), value)  # raises TypeError for what can't be a header
+        found[str(name)] = to_json(value) if _is_number(value) or value is None else text
     return found
+
+
+def _is_number(value: Any) -> bool:
+    # JSON has no infinity.
+    return isinstance(value, int | Decimal) or (isinstance(value, float) and isfinite(value))
+
+
+def _completion(message: Any) -> dict[str, Any]:
+    """What the message gets where it is written as MIME, unless it has its own."""
+    added = {"Message-ID": make_msgid(), "Date": _date()}
+    given = _sender(message)
+    sender = first_sender(given)
+    if sender != given:
+        added |= {"From": given, "Sender": sender}  # RFC 5322, 3.6.2
+    is_named = message.from_email is not None and sender == given
+    return {"added": added} | ({} if is_named else {"sender": sender})
 
 
 def _date() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailqueue.errors import PayloadError
 from mailqueue.mail.message import EmailAttachment
+from mailqueue.mail.rendering.completion import Completion, keep_apart
 
 from .blob import Blob
 from .codec import parse
@@ -46,9 +47,10 @@ def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
 
 
 def _check_types(found: Mapping[str, Any]) -> None:
-    texts = [found["subject"], found["body"], found["from_email"]]
+    texts = [found[name] for name in ("subject", "from_email") if found[name] is not None]
+    texts += [found["body"], found.get("sender", "")]
     texts += [text for name in LISTS for text in found[name]]
-    texts += [text for header in found["headers"].items() for text in header]
+    texts += [text for header in found.get("added", {}).items() for text in header]
     for text in texts:
         if not isinstance(text, str):
             raise PayloadError(f"the payload has {text!r} where there must be text")
@@ -63,7 +65,7 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | N
         subject=found["subject"],
         body=found["body"],
         from_email=found["from_email"],
-        headers=found["headers"],
+        headers=from_json(found["headers"]),
         **lists,
     )
     message.from_email = found["from_email"]  # the constructor takes "" for the default
@@ -80,5 +82,7 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | N
             message.attach_alternative(load_content(part), part["mimetype"])
     for name, value in found["attributes"].items():
         setattr(message, name, from_json(value))
+    if "added" in found:  # not in payloads of version 1
+        keep_apart(message, Completion(found["added"], found.get("sender")))
     message.mailqueue_id = found["id"]
     return message
