@@ -10,6 +10,7 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
+import idna
 import pytest
 
 from mailqueue import EmailMessage
@@ -150,6 +151,30 @@ def test_infinity_in_a_header_is_text():
     """JSON has none."""
     message = through(letter(extra_headers={"X-Limit": float("inf")}))
     assert message.extra_headers == {"X-Limit": "inf"}
+
+
+NEWER = "\u0789\u07a8\u0790\u07a7\u078d\u07aa.example.mv"  # RFC 5893 allows it, RFC 3491 didn't
+DOMAIN = """
+from django.core.mail import EmailMessage
+from mailqueue.delivery.envelope import Outgoing, render
+from mailqueue.queue import payload
+
+message = EmailMessage("Hello", "text", f"Me <me@{DOMAIN}>", [f"Ann <ann@{DOMAIN}>"])
+message.reply_to = [f"a@{DOMAIN}"]
+again = payload.loads(payload.dumps(message, "id"))
+envelope = render(Outgoing("id", again, tuple(again.recipients())))
+result = [again.to, envelope.sender, list(envelope.recipients), envelope.data.decode("ascii")]
+"""
+
+
+def test_a_domain_that_only_newer_rules_know_is_written():
+    """Anymail hands such a one to its service; Django's classes can't write it (IDNA 2003)."""
+    to, sender, recipients, text = in_django({}, f"DOMAIN = {NEWER!a}\n{DOMAIN}")
+    plain = idna.encode(NEWER).decode()
+    assert to == [f"Ann <ann@{NEWER}>"]
+    assert (sender, recipients) == (f"me@{plain}", [f"ann@{plain}"])
+    for field in (f"From: Me <me@{plain}>", f"To: Ann <ann@{plain}>", f"Reply-To: a@{plain}"):
+        assert field in text
 
 
 STRING = """
