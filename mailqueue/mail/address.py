@@ -8,6 +8,8 @@ from email.headerregistry import Address, HeaderRegistry
 from functools import lru_cache
 from typing import Any
 
+import idna
+
 from mailqueue.errors import BadHeaderError
 
 # Everything that str.splitlines() takes for a line's end: parsers disagree about the rarer ones,
@@ -36,11 +38,19 @@ def refuse_line_ends(value: str, name: str) -> None:
 
 
 def ascii_domain(domain: str) -> str:
-    """The domain in ASCII, as IDNA (RFC 3490) encodes it; ValueError if it can't be."""
+    """The domain in ASCII, as IDNA encodes it (RFC 3490, 5891); ValueError if it can't be."""
     if domain.isascii():
         return domain
     try:
         return domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return _by_newer_rules(domain)
+
+
+def _by_newer_rules(domain: str) -> str:
+    """The domain by IDNA 2008, which has scripts that Python's codec lacks."""
+    try:
+        return idna.encode(domain, uts46=True).decode("ascii")
     except UnicodeError as error:
         raise ValueError(f"Invalid address: the domain {domain!r} is not valid: {error}") from None
 
@@ -108,6 +118,23 @@ def first_sender(from_email: str) -> str:
     for address in addresses:
         envelope_address(str(address))
     return str(addresses[0])
+
+
+@lru_cache(maxsize=1024)
+def writable_address(address: str) -> str:
+    """The address as Django can write it: with its domain in ASCII where Python's codec fails."""
+    if address.rpartition("@")[2].isascii():
+        return address
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return address  # whoever writes it says what is wrong
+    try:
+        parsed.domain.encode("idna")
+    except UnicodeError:
+        plain = ascii_domain(parsed.domain)
+        return str(Address(parsed.display_name, parsed.username, plain))
+    return address
 
 
 def domain_of(address: str) -> str:

@@ -6,7 +6,9 @@ In the manner of Anymail: ``message.send_at = …`` before ``message.send()``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -56,12 +58,13 @@ def _read(message: Any, name: str, parse: Callable[[Any], Any]) -> Any:
 
 
 def _moment(value: Any) -> datetime:
-    """Read a datetime, a date (its beginning), seconds since 1970, or text in ISO 8601.
+    """Read a datetime, a date (its beginning), seconds since 1970, or text.
 
-    What names no time zone is meant in local time.
+    Text is in ISO 8601 or in the form of mail (RFC 5322, 3.3). What names no time zone is meant in
+    local time.
     """
     if isinstance(value, str):
-        value = datetime.fromisoformat(value)
+        value = _read_text(value)
     if isinstance(value, bool):
         raise TypeError("is not a point in time")
     if isinstance(value, (int, float)):
@@ -73,6 +76,17 @@ def _moment(value: Any) -> datetime:
     if value.year > _LAST_YEAR:
         raise ValueError(f"is after the year {_LAST_YEAR}")
     return value.astimezone(UTC)
+
+
+def _read_text(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        with suppress(ValueError):
+            found = parsedate_to_datetime(text)
+            # -0000 is a time in UTC, of somebody whose zone isn't known.
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
+        raise
 
 
 def _key(value: Any) -> str:

@@ -173,6 +173,7 @@ def main(name: str, profile: str, seed: str) -> None:
         after = rendered_bytes(again, "id")
         assert after == before, f"{before.decode('latin-1')}\n----\n{after.decode('latin-1')}"
         assert again.recipients() == message.recipients()
+        assert again.extra_headers == message.extra_headers
         for attribute in ["tags", "metadata", "esp_extra"]:
             value = getattr(message, attribute, "missing")
             assert getattr(again, attribute, "missing") == value

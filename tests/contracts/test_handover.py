@@ -12,6 +12,7 @@ from mailqueue.queue.journal import Journal
 from mailqueue.store.client import connect
 from tests.contracts.carried import Rig, Scripted, letter
 from tests.contracts.journals import POLICY
+from tests.support import in_django
 
 PAST = datetime(2020, 11, 21, 9, 30, tzinfo=UTC)
 
@@ -90,3 +91,32 @@ def test_a_time_to_come_is_told():
     message = letter()
     message.send_at = datetime.now(UTC) + timedelta(days=1)
     assert for_backend(message, Service()).send_at == message.send_at
+
+
+TEMPLATE = """
+from mailqueue.queue.journal import Journal
+from mailqueue.store.client import connect
+from tests.contracts.carried import Rig
+from tests.contracts.journals import POLICY
+from tests.contracts.services import Service, service, template
+
+with service() as url:
+    django.ANYMAIL = {"SPARKPOST_API_KEY": "key", "SPARKPOST_API_URL": url}
+    rig = Rig(Journal(connect(URL, 2.0), "q", POLICY))
+    rig.accept(template("sparkpost"))
+    done = rig.run()
+    rig.connection.close()
+    result = [done, Service.requests]
+"""
+
+
+def test_template_mail_is_delivered_by_anymails_own_backend(redis_url):
+    """From the journal to the service's API, which gets the template and nothing beside it."""
+    values = {"MAILQUEUE": {"BACKEND": "anymail.backends.sparkpost.EmailBackend"}}
+    done, requests = in_django(values, f"URL = {redis_url!r}\n{TEMPLATE}")
+    assert done == {"sent": 1}
+    ((path, _, said),) = requests
+    assert path == "/transmissions/"
+    assert said["content"] == {"template_id": "1234567"}
+    (recipient,) = said["recipients"]
+    assert recipient["address"]["email"] == "ann@example.com"

@@ -25,6 +25,7 @@ from mailqueue.delivery.retry import JITTER
 from mailqueue.queue import payload
 from mailqueue.queue.payload.blob import BlobCollector
 from mailqueue.state import State
+from tests.contracts import samples
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -233,6 +234,8 @@ class BuildsItsOwn(EmailMessage):
 PAYLOADS = {
     "plain": lambda: EmailMessage("Subject", "Text", "a@example.com", ["b@example.com"]),
     "everything": with_everything,
+    "unset": samples.unset,
+    "several senders": samples.several_senders,
     "rendered": lambda: BuildsItsOwn("Subject", "Text", "a@example.com", ["b@example.com"]),
 }
 

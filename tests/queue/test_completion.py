@@ -10,10 +10,12 @@ from email.policy import default
 from pathlib import Path
 from typing import Any
 
+import idna
 import pytest
 
 from mailqueue import EmailMessage
 from mailqueue.delivery.envelope import Outgoing, render
+from mailqueue.errors import BadHeaderError, PayloadError
 from mailqueue.mail.rendering.completion import complete
 from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
 from mailqueue.queue import payload
@@ -152,6 +154,30 @@ def test_infinity_in_a_header_is_text():
     assert message.extra_headers == {"X-Limit": "inf"}
 
 
+NEWER = "\u0789\u07a8\u0790\u07a7\u078d\u07aa.example.mv"  # RFC 5893 allows it, RFC 3491 didn't
+DOMAIN = """
+from django.core.mail import EmailMessage
+from mailqueue.delivery.envelope import Outgoing, render
+from mailqueue.queue import payload
+
+message = EmailMessage("Hello", "text", f"Me <me@{DOMAIN}>", [f"Ann <ann@{DOMAIN}>"])
+message.reply_to = [f"a@{DOMAIN}"]
+again = payload.loads(payload.dumps(message, "id"))
+envelope = render(Outgoing("id", again, tuple(again.recipients())))
+result = [again.to, envelope.sender, list(envelope.recipients), envelope.data.decode("ascii")]
+"""
+
+
+def test_a_domain_that_only_newer_rules_know_is_written():
+    """Anymail hands such a one to its service; Django's classes can't write it (IDNA 2003)."""
+    to, sender, recipients, text = in_django({}, f"DOMAIN = {NEWER!a}\n{DOMAIN}")
+    plain = idna.encode(NEWER).decode()
+    assert to == [f"Ann <ann@{NEWER}>"]
+    assert (sender, recipients) == (f"me@{plain}", [f"ann@{plain}"])
+    for field in (f"From: Me <me@{plain}>", f"To: Ann <ann@{plain}>", f"Reply-To: a@{plain}"):
+        assert field in text
+
+
 STRING = """
 from django.core.mail import EmailMessage
 from django.utils.functional import lazystr
@@ -180,6 +206,41 @@ def test_payloads_of_version_1_keep_the_message_id_that_they_have():
     message = payload.loads(json.dumps(sample["payload"]))
     assert complete(message) is message
     assert written(message)["Message-ID"] == "<sample@example.com>"
+
+
+FORGED = {
+    "a value that is none": {"headers": {"X-A": {"a": 1}}},
+    "a list of values": {"headers": {"X-A": ["a", "b"]}},
+    "a Decimal that is none": {"headers": {"X-A": {"$decimal": "1\n2"}}},
+    "no headers": {"added": None},
+    "a number that is added": {"added": {"X-A": 5}},
+    "no sender": {"from_email": None},
+    "a sender that is none": {"sender": 5},
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_a_payload_that_says_something_else_is_refused(change):
+    """When it is read, as any other that can't be: its message fails, and no other."""
+    found = json.loads(payload.dumps(letter(), "id"))
+    with pytest.raises(PayloadError):
+        payload.loads(json.dumps(found | change))
+
+
+INJECTED = {
+    "value": {"added": {"X-A": "a\r\nBcc: b@example.com"}},
+    "name": {"added": {"X-A: a\r\nBcc": "b@example.com"}},
+    "sender": {"sender": "me@example.com>\r\nRCPT TO:<b@example.com"},
+}
+
+
+@pytest.mark.parametrize("change", INJECTED.values(), ids=INJECTED)
+def test_what_is_added_has_no_line_end_when_it_is_written(change):
+    """Whoever can write to the journal writes no header of theirs into mail."""
+    found = json.loads(payload.dumps(letter(), "id"))
+    message = payload.loads(json.dumps(found | change))
+    with pytest.raises(BadHeaderError):
+        render(Outgoing("id", message, ("you@example.com",)))
 
 
 DJANGO = """

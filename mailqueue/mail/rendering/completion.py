@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any, NamedTuple
 
+from ..address import writable_address
 from ..header import header_text
+from ..message import ADDRESS_LISTS
 
 _ATTRIBUTE = "_mailqueue_completion"
 
@@ -35,20 +37,32 @@ def complete(message: Any) -> Any:
     completion = getattr(message, _ATTRIBUTE, None)
     if completion is None:
         return message
-    whole = copy(message)
+    sender = message.from_email if completion.sender is None else completion.sender
+    whole = in_texts(message, sender)
     delattr(whole, _ATTRIBUTE)
-    given = header_texts(message)
-    names = {*map(str.lower, given)}
+    names = {*map(str.lower, whole.extra_headers)}
     missing = {n: value for n, value in completion.headers.items() if n.lower() not in names}
-    whole.extra_headers = given | missing
-    if completion.sender is not None:
-        whole.from_email = completion.sender
-    if message.subject is None:
-        whole.subject = ""
+    whole.extra_headers |= missing
     return whole
 
 
-def header_texts(message: Any) -> dict[str, str]:
-    """The extra headers as texts. Raises TypeError for a value that has none."""
+def in_texts(message: Any, sender: str) -> Any:
+    """A copy of texts that any class can write. Raises TypeError for a header that is none.
+
+    Django's classes write None as a word, and some of them no number, nor the domains that
+    ``writable_address`` knows.
+    """
+    texts = copy(message)
     given = (message.extra_headers or {}).items()
-    return {str(name): header_text(str(name), value) for name, value in given}
+    texts.extra_headers = {
+        str(name): value if type(value) is str else header_text(str(name), value)
+        for name, value in given
+    }
+    texts.subject = "" if message.subject is None else message.subject
+    texts.from_email = writable_address(sender)
+    for name in ADDRESS_LISTS:
+        addresses = getattr(message, name)
+        # Anything but a list is an error, or can be read only once.
+        if addresses and isinstance(addresses, (list, tuple)):
+            setattr(texts, name, [writable_address(str(one)) for one in addresses if one])
+    return texts

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from copy import copy
 from decimal import Decimal
 from email.message import Message
 from email.utils import formatdate
@@ -19,7 +18,7 @@ from mailqueue.mail.address import envelope_address, first_sender, refuse_line_e
 from mailqueue.mail.header import header_text
 from mailqueue.mail.message import ADDRESS_LISTS
 from mailqueue.mail.msgid import make_msgid
-from mailqueue.mail.rendering.completion import header_texts
+from mailqueue.mail.rendering.completion import in_texts
 from mailqueue.mail.rendering.shape import builder_of
 from mailqueue.mail.rendering.simple import is_sound
 from mailqueue.mail.text import is_lazy_text
@@ -130,9 +129,7 @@ def _refuse_unbuildable(message: Any, threshold: int) -> None:
 
 def _without_weight(message: Any, threshold: int) -> Any:
     """A copy whose large binary attachments are empty, to see whether the rest can be built."""
-    light = copy(message)
-    light.subject, light.from_email = _text(message.subject), _sender(message)
-    light.extra_headers = header_texts(message)  # Django 6.1 can't build one with a number
+    light = in_texts(message, _sender(message))
     light.attachments = [
         (part[0], b"", part[2]) if _is_heavy(part, threshold) else part
         for part in message.attachments or ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from mailqueue.errors import PayloadError
@@ -18,6 +19,8 @@ from .dump import LISTS, SHAPE
 from .kind import class_for, django_mail
 from .rendered import RenderedMessage
 from .value import from_json
+
+_OF_CONTENT = (ArithmeticError, zlib.error)  # a Decimal that is none, what isn't compressed
 
 
 def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
@@ -33,7 +36,7 @@ def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
         raise
     except KeyError as error:
         raise PayloadError(f"the payload has no field {error}") from error
-    except (TypeError, ValueError, AttributeError, RecursionError, zlib.error) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError, *_OF_CONTENT) as error:
         raise PayloadError(f"the payload can't be read: {error}") from error
 
 
@@ -54,6 +57,9 @@ def _check_types(found: Mapping[str, Any]) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise PayloadError(f"the payload has {text!r} where there must be text")
+    for value in from_json(found["headers"]).values():
+        if not isinstance(value, str | int | float | Decimal | None):
+            raise PayloadError(f"the payload has {value!r} where there must be a header's value")
 
 
 def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | None) -> Any:
@@ -82,7 +88,8 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | N
             message.attach_alternative(load_content(part), part["mimetype"])
     for name, value in found["attributes"].items():
         setattr(message, name, from_json(value))
+    sender = found["sender"] if found["from_email"] is None else found.get("sender")
     if "added" in found:  # not in payloads of version 1
-        keep_apart(message, Completion(found["added"], found.get("sender")))
+        keep_apart(message, Completion(found["added"], sender))
     message.mailqueue_id = found["id"]
     return message

@@ -231,13 +231,13 @@ MUTATIONS = [
             "queue/test_completion.py::test_what_the_application_set_itself_is_not_set_again",
         ),
         (
-            'message if hasattr(backend, "esp_name") else complete(message)',
-            "complete(message)",
-            "queue/test_completion.py::test_a_mail_service_is_told_what_was_set_and_other_backends_are_told_all",
+            "[writable_address(str(one)) for one in addresses if one]",
+            "list(addresses)",
+            "queue/test_completion.py::test_a_domain_that_only_newer_rules_know_is_written",
         ),
         (
-            "    if message.subject is None:\n",
-            "    if False:\n",
+            '"" if message.subject is None else message.subject',
+            "message.subject",
             "queue/test_completion.py::test_a_mail_service_is_told_what_was_set_and_other_backends_are_told_all",
         ),
     ),
