@@ -37,6 +37,18 @@ class Paused(ServerTrouble):
     """The server was not even tried: it is left alone for a while. ``reply`` says since what."""
 
 
+class Withheld(MailqueueError):
+    """The message was refused, and that is, or may be, our own mistake: it costs no attempt.
+
+    ``reply`` says what happened, ``wait`` in how many seconds to try again.
+    """
+
+    def __init__(self, reply: str, wait: float) -> None:
+        super().__init__(reply)
+        self.reply = reply
+        self.wait = wait
+
+
 class StaleClaim(MailqueueError):
     """The message was taken over by another worker: the final dot must not be sent."""
 
