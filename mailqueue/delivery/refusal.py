@@ -16,7 +16,14 @@ _OUT_OF_ORDER = 503  # "say HELO first": about the order of commands, not about 
 _LOGIN_WANTED = 530  # RFC 4954 6
 # Enhanced codes of security and policy (RFC 3463 3.8), but for those about the mailbox alone: a
 # list that others may not write to, an account that is closed or has another owner (RFC 7293).
-_POLICY = re.compile(r"(?<![\d.])5\.7\.(?!(?:2|13|17|18)\b)\d{1,3}(?![\d.]*\d)")
+# 5.7.0 and 5.7.1 are said of everything, so that the words have to tell.
+_POLICY = re.compile(r"(?<![\d.])5\.7\.(?!(?:0|1|2|13|17|18)\b)\d{1,3}(?![\d.]*\d)")
+_UNDEFINED = re.compile(r"(?<![\d.])5\.7\.[01](?![\d.]*\d)")
+_NOT_PERMITTED = re.compile(
+    r"\b(?:denied|permi(?:t|ssion)\w*|allow(?:ed)?|\w*authori[sz]ed|block(?:ed|list\w*)|prohibit\w*"
+    r"|not logged in|not accepted from)\b",
+    re.I,
+)
 # What stands in a reply without being its words: addresses, names of hosts, codes.
 _NAMED = re.compile(r"<[^>]*>|\[[^\]]*\]|\S*@\S*|[\w-]+(?:\.[\w-]+)+")
 _NAME_REFUSED = re.compile(r"\b(?:helo|ehlo)\b|fully.qualified (?:host|domain) ?name", re.I)
@@ -83,12 +90,13 @@ def _blame(reply: str, encrypted: bool, turned_away: bool) -> Blame:
     speaks_of_tls = turned_away or "STARTTLS" in words.upper()
     if not encrypted and speaks_of_tls and is_tls_wanted(reply):
         return Blame.OURS
-    if _NOT_FOR_US.search(words):  # Gmail's names HELO, too, where it doesn't know a sender's domain
+    if _NOT_FOR_US.search(words):  # before HELO, which Gmail's relay names in this too
         return Blame.DOUBTFUL
     if is_name_refused(reply):
         return Blame.OURS
-    is_policy = turned_away and (code == _LOGIN_WANTED or bool(_POLICY.search(reply)))
-    return Blame.DOUBTFUL if is_policy else Blame.THEIRS
+    is_policy = code == _LOGIN_WANTED or bool(_POLICY.search(reply))
+    is_policy = is_policy or bool(_UNDEFINED.search(reply) and _NOT_PERMITTED.search(words))
+    return Blame.DOUBTFUL if turned_away and is_policy else Blame.THEIRS
 
 
 def _read(reply: str) -> tuple[int, str]:

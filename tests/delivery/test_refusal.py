@@ -85,6 +85,8 @@ THEIRS = [
     "550 5.7.2 <list@example.com>: not allowed to post here",  # RFC 3463: of one mailing list
     "550 5.7.13 User account is disabled",  # RFC 7505
     "552 5.2.2 Mailbox full",
+    "550 5.7.1 no",
+    "550 5.7.1 <ann@example.com>: Recipient address rejected: SPF",
     "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup",
     "550 address 192.5.7.1 is of no use",
     "451 4.3.0 relay.example.com: the queue file can't be written",
