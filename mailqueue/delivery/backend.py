@@ -15,6 +15,7 @@ from mailqueue.mail.address import envelope_address
 
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
+from .refusal import advice
 from .transport import Turn
 from .trouble import Misconfigured, ServerTrouble, StaleClaim, as_text, describe, trouble_of
 
@@ -129,7 +130,7 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
         if code == _SERVICE_NOT_AVAILABLE:
             return ServerTrouble(_refusal(code, text).reply)
         if code == _LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
-            return Misconfigured(_refusal(code, text).reply)
+            return Misconfigured(advice(_refusal(code, text).reply))
     return None
 
 

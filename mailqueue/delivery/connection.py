@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .envelope import Outgoing
 from .gate.breaker import Breaker, LocalBreaker, View
 from .outcome import Outcome, Verdict
-from .refusal import Blame, advice, blame_for
+from .refusal import SEE_LOGIN, Blame, advice, blame_for
 from .transport import Transport, Turn
 from .trouble import ChunkingRefused, Misconfigured, Paused, ServerTrouble, StaleClaim, Withheld
 
@@ -96,23 +97,31 @@ class Connection:
             self._breaker.note_accepted()
             self._breaker.note_success()
             return
-        blame = blame_for(outcome, encrypted=self._is_encrypted)
-        if blame is Blame.DOUBTFUL:
-            blame = self._breaker.note_refusal(outgoing.id)
         reply = next(iter(outcome.answers.values())).reply if outcome.answers else ""
+        blame = blame_for(outcome, encrypted=self._is_encrypted)
         if blame is Blame.OURS:
             self._give_up(Misconfigured(advice(reply)))
-            raise Withheld(reply, self.pause)
+        if blame is Blame.DOUBTFUL:
+            blame = self._breaker.note_refusal(outgoing.id)
+            if blame is Blame.OURS:
+                self._give_up(Misconfigured(f"{reply} ({SEE_LOGIN})"), _LOOK_AGAIN)
         self._breaker.note_success()
         if blame is Blame.DOUBTFUL:
             raise Withheld(reply, _LOOK_AGAIN)
 
-    def _give_up(self, trouble: ServerTrouble) -> None:
-        """Begin nothing more over this connection; what is under way gets its answers."""
+    def _give_up(self, trouble: Misconfigured, wait: float = 0) -> NoReturn:
+        """Begin nothing more over this connection; what is under way gets its answers.
+
+        With a ``wait`` (seconds), other messages are tried before the one at hand.
+        """
         self._note_failure(trouble)
-        self._is_given_up = True
-        if self._transport is not None and not self._transport.is_busy():
+        if self._transport is not None and self._transport.is_busy():
+            self._is_given_up = True
+        else:
             self.close()
+        if wait or self._is_given_up:
+            raise Withheld(trouble.reply, wait or self.pause)
+        raise trouble
 
     @property
     def _is_encrypted(self) -> bool:

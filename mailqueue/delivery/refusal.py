@@ -43,6 +43,9 @@ _NOT_FOR_US = re.compile(
     re.I,
 )
 
+SEE_LOGIN = "said of all so far: see whether the server wants a login, or has to know this host"
+SET_NAME = "set MAILQUEUE['EHLO_NAME'] to this host's name in the DNS"
+
 
 class Blame(IntEnum):
     """Whose mistake a refusal is."""
@@ -78,9 +81,9 @@ def is_tls_wanted(reply: str) -> bool:
 def advice(reply: str) -> str:
     """The reply, and what to do about it where its words tell."""
     if is_name_refused(reply):
-        return f"{reply} (set MAILQUEUE['EHLO_NAME'] to this host's name in the DNS)"
+        return f"{reply} ({SET_NAME})"
     if is_tls_wanted(reply):
-        return f"{reply} (set EMAIL_USE_TLS, or EMAIL_USE_SSL for port 465)"
+        return f"{reply} (set EMAIL_USE_TLS, or a mailer's option use_tls)"
     return reply
 
 

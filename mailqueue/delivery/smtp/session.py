@@ -13,6 +13,7 @@ from mailqueue.backends.smtp import EmailBackend
 from .. import faultpoint
 from ..envelope import Envelope, Outgoing, render
 from ..outcome import Reply, Verdict
+from ..refusal import advice
 from ..trouble import Misconfigured, ServerTrouble
 from .dialogue import Dialogue, GarbledReply
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
@@ -216,7 +217,7 @@ def check_reply(reply: Reply, phase: Phase) -> Reply:
     if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:
         # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
         # the same of a single recipient whom they don't relay to.
-        raise Misconfigured(str(reply))
+        raise Misconfigured(advice(str(reply)))
     return reply
 
 
