@@ -202,7 +202,8 @@ class EmailBackend(BaseEmailBackend):
         try:
             return getattr(QueueSettings, name.upper()).parse(value)
         except (TypeError, ValueError) as error:
-            text = f"MAILERS[{self.alias!r}]: The option {name} = {value!r} {error}."
+            mailer = "" if self.alias is None else f"MAILERS[{self.alias!r}]: "
+            text = f"{mailer}The option {name} = {value!r}: {error}"
             raise InvalidMailer(text, alias=self.alias) from None
 
     def _value(self, setting: str, given: Any) -> Any:

@@ -53,6 +53,11 @@ class Session:
         self.pipelines = self.offers("pipelining")
 
     @property
+    def own_name(self) -> str:
+        """By what name the server was greeted."""
+        return self._smtp.local_hostname
+
+    @property
     def is_open(self) -> bool:
         """Whether nobody has closed it on our side."""
         return self._smtp.sock is not None

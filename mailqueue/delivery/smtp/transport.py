@@ -71,6 +71,11 @@ class SmtpTransport:
         """Whether it was opened with TLS, from its start or by STARTTLS."""
         return self._session.is_encrypted
 
+    @property
+    def own_name(self) -> str:
+        """By what name the server was greeted."""
+        return self._session.own_name
+
     def forgo_chunks(self) -> None:
         """Send by DATA, whatever the server offers; called before the first message."""
         self._way = ByData(self._session)
