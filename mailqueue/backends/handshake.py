@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import smtplib
 import socket
@@ -15,7 +16,6 @@ _UNKNOWN_COMMAND = (500, 502)  # to EHLO: the server knows HELO only (RFC 5321 3
 # What smtplib's login() knows.
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
 _SILENCE = 10.0  # seconds; servers that greet late do so to see who doesn't wait for them
-_PROBE = 10.0  # seconds for each step of finding out whether a server speaks TLS
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _QUALIFIED = re.compile(rf"(?!localhost\.)(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
 
@@ -23,19 +23,18 @@ _QUALIFIED = re.compile(rf"(?!localhost\.)(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
 class SMTP(smtplib.SMTP):
     """A connection that isn't encrypted, or not yet.
 
-    A server that speaks TLS from the start waits for us to begin, and so says nothing. After some
-    seconds of that, or half of the time-out, it is asked over another connection.
+    A server that speaks TLS from the start waits for us to begin, and so says nothing. After ten
+    seconds of that it is asked over another connection.
     """
 
+    _share = 1.0  # of the time-out, after which it is asked at the latest; 1 for not at all
     _is_greeted = False
 
     def getreply(self) -> tuple[int, bytes]:
         """Read a reply. Raises SMTPNotSupportedError instead of waiting for a greeting in vain."""
         if not self._is_greeted and self.sock is not None:
             self._is_greeted = True
-            patience = self.sock.gettimeout()
-            quiet = _SILENCE if patience is None else min(_SILENCE, patience / 2)
-            if not is_readable(self.sock, quiet) and _speaks_tls(self.sock.getpeername()[:2]):
+            if self._is_waited_for(self.sock):
                 self.close()
                 raise smtplib.SMTPNotSupportedError(
                     "the server speaks TLS from the start: set EMAIL_USE_SSL (a mailer's option "
@@ -43,13 +42,27 @@ class SMTP(smtplib.SMTP):
                 )
         return super().getreply()
 
+    def _is_waited_for(self, connected: socket.socket) -> bool:
+        """Whether the server is silent since it wants TLS from us."""
+        timeout = connected.gettimeout() or math.inf
+        quiet = min(_SILENCE, timeout * self._share)
+        if quiet == timeout or is_readable(connected, quiet):
+            return False
+        return _speaks_tls(connected.getpeername(), quiet)
 
-def _speaks_tls(address: tuple[str, int]) -> bool:
-    """Whether the server at that address answers to TLS; nothing else is said or believed there."""
+
+class EncryptingSMTP(SMTP):
+    """One that is to be encrypted, which makes it likely that its server speaks TLS already."""
+
+    _share = 0.5
+
+
+def _speaks_tls(address: tuple[str, int], within: float) -> bool:
+    """Whether the server there answers to TLS in so many seconds; nothing is said or believed."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with socket.create_connection(address, _PROBE) as plain, context.wrap_socket(plain):
+        with socket.create_connection(address[:2], within) as plain, context.wrap_socket(plain):
             return True
     except ssl.SSLError as error:
         return "ALERT" in (error.reason or "")  # it doesn't like us, but that is TLS

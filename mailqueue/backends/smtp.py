@@ -17,7 +17,7 @@ from mailqueue.mail.address import envelope_address, needs_smtputf8
 from mailqueue.mail.rendering.flatten import flatten
 
 from .base import BaseEmailBackend
-from .handshake import SMTP, log_in, own_name, say_hello
+from .handshake import SMTP, EncryptingSMTP, log_in, own_name, say_hello
 
 _OPTIONS = ("ehlo_name", "in_flight", "chunking")  # which Django's backend doesn't have
 _PORTS = {"ssl": 465, "tls": 587, "none": 25}
@@ -65,7 +65,9 @@ class EmailBackend(BaseEmailBackend):
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         """The class of the connection, which speaks TLS from the start or doesn't."""
-        return smtplib.SMTP_SSL if self.use_ssl else SMTP
+        if self.use_ssl:
+            return smtplib.SMTP_SSL
+        return EncryptingSMTP if self.use_tls or self.port == _PORTS["ssl"] else SMTP
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:

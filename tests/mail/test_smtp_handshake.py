@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from smtplib import SMTPHeloError, SMTPNotSupportedError
 
 import pytest
@@ -141,12 +141,30 @@ def transport(server, **options) -> SmtpTransport:
 
 @pytest.mark.parametrize("use_tls", [False, True], ids=["no TLS", "STARTTLS"])
 def test_a_server_that_speaks_tls_from_the_start_is_told_from_a_slow_one(
-    use_tls: bool, start_server, tls
+    use_tls: bool, start_server, tls, monkeypatch
 ) -> None:
     """It waits for us, and we wouldn't wait for its greeting for the whole time-out."""
     server = start_server(implicit_tls=tls)
+    if not use_tls:  # else the time-out would be as short as that
+        monkeypatch.setattr(handshake, "_SILENCE", 0.5)
     with pytest.raises(Misconfigured, match="EMAIL_USE_SSL"):
         transport(server, use_tls=use_tls, timeout=2)
+
+
+def test_a_server_that_is_silent_for_a_short_time_out_is_not_asked_about_tls(scripted) -> None:
+    """Whoever may be in trouble is spared another connection."""
+    over = threading.Event()
+
+    def script(_session: Session, phase: str, _command: str) -> None:
+        if phase == "connect":
+            over.wait(60)
+
+    scripted.script = script
+    with pytest.raises(ServerTrouble) as raised:
+        transport(scripted, timeout=0.2)
+    over.set()
+    assert type(raised.value) is ServerTrouble
+    assert scripted.sessions == 1
 
 
 def test_a_server_that_greets_late_is_waited_for(scripted, monkeypatch) -> None:
@@ -223,11 +241,3 @@ def test_a_login_that_can_not_be_says_why(features, said, scripted) -> None:
     assert isinstance(trouble_of(raised.value), Misconfigured)
     assert "s3cret" not in str(raised.value)
     assert "AUTH" not in scripted.verbs()
-
-
-def test_nobody_is_left_with_an_open_connection(start_server, tls) -> None:
-    """Neither the one that waited nor the one that asked."""
-    server = start_server(implicit_tls=tls)
-    with ExitStack() as stack:
-        stack.enter_context(pytest.raises(SMTPNotSupportedError))
-        backend_for(server, timeout=2).open()
