@@ -8,7 +8,7 @@ import pytest
 
 from tests.contracts.transports.kinds import Ability, Kind, shown_by
 from tests.contracts.transports.wire import Wire, letter, letters
-from tests.scripted import Script, Session
+from tests.scripted import RESET, Script, Session
 
 NAME = "504 5.5.2 <worker>: Helo command rejected: need fully-qualified hostname"
 CLEAR = "451 5.7.3 STARTTLS is required to send mail"
@@ -162,6 +162,20 @@ def test_a_server_that_can_not_do_what_it_offers_is_asked_once(
     wire.clock.advance(3600)
     wire.send_out(letter("cy@example.com"))
     assert wire.server.verbs().count("BDAT") == 2
+
+
+@shown_by(Ability.CHUNKS)
+def test_a_proxy_that_drops_all_at_bdat_is_known_by_it(wire: Wire) -> None:
+    """The replies before it aren't lost along with it: they have come before BDAT is written."""
+
+    def script(session: Session, phase: str, command: str) -> bytes | None:
+        drops = phase == "BDAT" or (phase in {"MAIL", "RCPT"} and b"BDAT" in session.peek())
+        return RESET if drops else None
+
+    wire.server.script = script
+    wire.send_out(*letters(3))
+    assert (wire.states(), wire.attempts()) == (["sent"] * 3, [1] * 3)
+    assert wire.server.sessions == 2
 
 
 @shown_by(Ability.CHUNKS)
