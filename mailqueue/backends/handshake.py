@@ -89,7 +89,12 @@ def own_name(connection: smtplib.SMTP) -> str:
         return name
     if connection.sock is None:
         return name
-    address = ipaddress.ip_address(connection.sock.getsockname()[0].partition("%")[0])
+    return address_literal(connection.sock.getsockname()[0])
+
+
+def address_literal(written: str) -> str:
+    """An IP address as mail writes it: ``[192.0.2.1]``, ``[IPv6:2001:db8::1]``."""
+    address = ipaddress.ip_address(written.partition("%")[0])
     if isinstance(address, ipaddress.IPv6Address):
         return f"[{address.ipv4_mapped}]" if address.ipv4_mapped else f"[IPv6:{address}]"
     return f"[{address}]"

@@ -193,7 +193,7 @@ class Delivery:
 
     def _put_off(self, batch: Batch, claim: Claim, wait: float, reply: str) -> str:
         """For our own mistake, or what may be one, the message waits until that is mended."""
-        self._committed.pop(claim.id, None)  # it was surely not accepted
+        self._committed.pop(claim.id, None)  # it was refused
         self._journal.give_back(claim, wait, reply)
         batch.claims.pop(claim.id, None)
         return State.RETRYING.value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -53,18 +52,18 @@ def test_a_server_is_greeted_by_a_name_that_is_one(name, said, scripted, monkeyp
     assert greeted(scripted) == [f"EHLO {said}"]
 
 
-def test_over_ipv6_the_address_says_so(monkeypatch) -> None:
-    """RFC 5321 4.1.3 has a tag for it."""
-    monkeypatch.setattr(handshake, "DNS_NAME", "worker")
-    try:
-        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        pytest.skip("this machine has no IPv6")
-    with listener, socket.create_connection(listener.getsockname()[:2]) as connected:
-        connection = handshake.SMTP()
-        connection.sock = connected
-        assert handshake.own_name(connection) == "[IPv6:::1]"
-        connection.sock = None
+@pytest.mark.parametrize(
+    ("address", "literal"),
+    [
+        ("192.0.2.1", "[192.0.2.1]"),
+        ("2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("fe80::1%eth0", "[IPv6:fe80::1]"),
+        ("::ffff:192.0.2.1", "[192.0.2.1]"),  # of a socket for both
+    ],
+)
+def test_an_address_says_of_which_kind_it_is(address: str, literal: str) -> None:
+    """RFC 5321 4.1.3 has a tag for IPv6."""
+    assert handshake.address_literal(address) == literal
 
 
 def test_a_name_that_is_set_is_said(scripted) -> None:
