@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 
@@ -10,7 +11,8 @@ from mailqueue.errors import MailqueueError
 from .outcome import printable
 from .refusal import SET_NAME, advice, is_name_refused
 
-_BAD_PARAMETER = (501, 504)  # to HELO or EHLO: its name
+# What is said to HELO or EHLO of its name, besides what names them.
+_BAD_NAME = re.compile(r"504\b|501\b.*\b(?:domain|name|hostname)\b", re.I)
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 # What OpenSSL says of a server that greets instead of beginning with TLS.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
@@ -97,7 +99,7 @@ def _is_no_tls(error: OSError) -> bool:
 def _is_name_refused(error: OSError, reply: str) -> bool:
     if not isinstance(error, smtplib.SMTPHeloError):
         return False
-    return error.smtp_code in _BAD_PARAMETER or is_name_refused(reply)
+    return bool(_BAD_NAME.match(reply)) or is_name_refused(reply)
 
 
 def describe(error: Exception) -> str:

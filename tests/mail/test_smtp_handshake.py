@@ -117,6 +117,7 @@ def test_a_server_that_knows_no_ehlo_hears_helo(code: int, scripted) -> None:
         ("504 5.5.2 need a name", Misconfigured),
         ("501 5.5.4 Invalid domain name", Misconfigured),
         ("550 5.7.1 Bad HELO name", Misconfigured),
+        ("501 5.5.4 who are you", ServerTrouble),
         ("550 5.7.1 go away", ServerTrouble),
         ("451 4.3.0 not now", ServerTrouble),
     ],
