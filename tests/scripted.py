@@ -153,6 +153,12 @@ class Session:
         """Whether the client has written more than was read."""
         return bool(self._received or select.select([self.socket], [], [], 0)[0])
 
+    def peek(self) -> bytes:
+        """What the client has written and nobody has read, as far as it is here."""
+        if select.select([self.socket], [], [], 0)[0]:
+            self._receive()
+        return bytes(self._received)
+
     def _line(self) -> bytes:
         while (end := self._received.find(b"\n")) < 0:
             self._receive()

@@ -11,13 +11,15 @@ from functools import cached_property
 from typing import Any
 
 from mailqueue.conf import settings
+from mailqueue.conf.keys import QueueSettings
 from mailqueue.errors import InvalidMailer
 from mailqueue.mail.address import envelope_address, needs_smtputf8
-from mailqueue.mail.msgid import DNS_NAME
 from mailqueue.mail.rendering.flatten import flatten
 
 from .base import BaseEmailBackend
+from .handshake import SMTP, EncryptingSMTP, log_in, own_name, say_hello
 
+_OPTIONS = ("ehlo_name", "in_flight", "chunking")  # which Django's backend doesn't have
 _PORTS = {"ssl": 465, "tls": 587, "none": 25}
 
 
@@ -25,8 +27,9 @@ class EmailBackend(BaseEmailBackend):
     """Sends messages over one SMTP connection, which may be kept open between calls.
 
     An argument that is None is taken from the matching setting; as a mailer of ``MAILERS``, from
-    nowhere: then ``host`` is required, and the port follows from the kind of encryption. Safe to
-    use from several threads, one at a time.
+    nowhere: then ``host`` is required, and the port follows from the kind of encryption. Three
+    options more are keys of ``MAILQUEUE``, unless they are given: ``ehlo_name``, ``in_flight``,
+    ``chunking``; the last two are for workers. Safe to use from several threads, one at a time.
     """
 
     def __init__(
@@ -43,7 +46,9 @@ class EmailBackend(BaseEmailBackend):
         ssl_certfile: str | None = None,
         **kwargs: Any,
     ) -> None:
+        given = {name: kwargs.pop(name, None) for name in _OPTIONS}
         super().__init__(fail_silently, **kwargs)
+        self._given = {name: self._parse(name, v) for name, v in given.items() if v is not None}
         self.use_tls = bool(self._value("EMAIL_USE_TLS", use_tls))
         self.use_ssl = bool(self._value("EMAIL_USE_SSL", use_ssl))
         self._check(host)
@@ -60,7 +65,9 @@ class EmailBackend(BaseEmailBackend):
     @property
     def connection_class(self) -> type[smtplib.SMTP]:
         """The class of the connection, which speaks TLS from the start or doesn't."""
-        return smtplib.SMTP_SSL if self.use_ssl else smtplib.SMTP
+        if self.use_ssl:
+            return smtplib.SMTP_SSL
+        return EncryptingSMTP if self.use_tls or self.port == _PORTS["ssl"] else SMTP
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:
@@ -165,7 +172,8 @@ class EmailBackend(BaseEmailBackend):
         self.connection = None
 
     def _connect(self) -> smtplib.SMTP:
-        options: dict[str, Any] = {"local_hostname": str(DNS_NAME)}
+        # A name of its own would be looked up, which may be slow; ours may need the connection.
+        options: dict[str, Any] = {"local_hostname": self.option("ehlo_name") or "localhost"}
         if self.timeout is not None:
             options["timeout"] = self.timeout
         if self.use_ssl:
@@ -179,11 +187,26 @@ class EmailBackend(BaseEmailBackend):
         return connection
 
     def _prepare(self, connection: smtplib.SMTP) -> None:
+        connection.local_hostname = self.option("ehlo_name") or own_name(connection)
+        say_hello(connection)
         if self.use_tls:
             connection.starttls(context=self.ssl_context)
+            say_hello(connection)
         if self.username and self.password:
-            connection.login(self.username, self.password)
-        connection.ehlo_or_helo_if_needed()
+            log_in(connection, self.username, self.password)
+
+    def option(self, name: str) -> Any:
+        """What was given for ``ehlo_name``, ``in_flight`` or ``chunking``, else what is set."""
+        found = self._given.get(name)
+        return getattr(settings.MAILQUEUE, name.upper()) if found is None else found
+
+    def _parse(self, name: str, value: object) -> Any:
+        try:
+            return getattr(QueueSettings, name.upper()).parse(value)
+        except (TypeError, ValueError) as error:
+            mailer = "" if self.alias is None else f"MAILERS[{self.alias!r}]: "
+            text = f"{mailer}The option {name} = {value!r}: {error}"
+            raise InvalidMailer(text, alias=self.alias) from None
 
     def _value(self, setting: str, given: Any) -> Any:
         return getattr(settings, setting) if given is None and self.alias is None else given

@@ -9,6 +9,7 @@ from .parse import (
     one_of,
     parse_boolean,
     parse_duration,
+    parse_host,
     parse_integer,
     parse_mailers,
     parse_name,
@@ -52,6 +53,8 @@ class QueueSettings(QueueSection):
     CONNECTION_MAX_MESSAGES = Setting(1000, parse_positive)
     CONNECTION_MAX_AGE = Setting(600.0, parse_seconds_above_zero)
     IN_FLIGHT = Setting(1, parse_positive)
+    CHUNKING = Setting(True, parse_boolean)
+    EHLO_NAME = Setting("", parse_host)
     CONNECTION_IDLE = Setting(30.0, parse_seconds_above_zero)
     SECRET_KEYS = Setting[list[str]]([], parse_secrets, secret=True)
 

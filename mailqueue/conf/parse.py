@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,16 @@ def one_of(*choices: str) -> Callable[[object], str]:
         return str(value)
 
     return parse
+
+
+def parse_host(value: object) -> str:
+    """Read a host's name, in any alphabet, or its address in brackets (RFC 5321 4.1.3)."""
+    text = parse_text(value).strip()
+    with suppress(UnicodeError):
+        text = text if text.isascii() else text.encode("idna").decode("ascii")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,255}|\[[A-Za-z0-9.:]+\]", text):
+        raise ValueError('must be a name such as "mail.example.com", or "[192.0.2.1]"')
+    return text
 
 
 def parse_name(value: object) -> str:

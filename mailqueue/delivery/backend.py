@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import smtplib
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from email.utils import parseaddr
 from typing import Any
 
@@ -14,6 +16,7 @@ from mailqueue.queue.handover import for_backend
 
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
+from .refusal import advice
 from .transport import Turn
 from .trouble import Misconfigured, ServerTrouble, StaleClaim, as_text, describe, trouble_of
 
@@ -24,6 +27,7 @@ _IN_OPENING = (
     smtplib.SMTPHeloError,
     smtplib.SMTPAuthenticationError,
 )
+_BY_ENVELOPE = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
 _LOGIN_WANTED = 530  # RFC 4954 6
 # smtplib's own words, as a 500, for a reply that it doesn't read; a server's are bytes.
@@ -71,7 +75,8 @@ class BackendTransport:
             trouble = _trouble_in(error)
             if trouble is not None and self._has_one_server(outgoing.recipients):
                 raise trouble from error
-            return _outcome_of(error, outgoing.recipients)
+            one = self._has_one_server(outgoing.recipients)
+            return replace(_outcome_of(error, outgoing.recipients), is_whole=one)
         if sent:
             return Outcome.for_all(outgoing.recipients, Verdict.ACCEPTED, f"sent by {self._name}")
         reason = f"{self._name} reported nothing as sent"
@@ -92,6 +97,15 @@ class BackendTransport:
     def is_usable(self) -> bool:
         """Whether it has raised nothing; what its connection is worth after that, nobody knows."""
         return not self._failed
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is known to be."""
+        connection = getattr(self._backend, "connection", None)
+        return isinstance(getattr(connection, "sock", None), ssl.SSLSocket)
+
+    def forgo_chunks(self) -> None:
+        """Nothing to do: no backend sends by BDAT."""
 
     def _has_one_server(self, recipients: Sequence[str]) -> bool:
         connection = getattr(self._backend, "connection", None)
@@ -117,7 +131,7 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
         if code == _SERVICE_NOT_AVAILABLE:
             return ServerTrouble(_refusal(code, text).reply)
         if code == _LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
-            return Misconfigured(_refusal(code, text).reply)
+            return Misconfigured(advice(_refusal(code, text).reply))
     return None
 
 
@@ -129,7 +143,8 @@ def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
     others = answers.get("", _NOT_NAMED)
     if len(recipients) == len(answers) == 1:
         (others,) = answers.values()  # about whom else, however it spells the address
-    return Outcome({address: answers.get(_bare(address), others) for address in recipients})
+    by_recipient = {address: answers.get(_bare(address), others) for address in recipients}
+    return Outcome(by_recipient, turned_away=isinstance(error, _BY_ENVELOPE))
 
 
 def _replies_in(error: Exception) -> Mapping[str, tuple[int, bytes | str]]:

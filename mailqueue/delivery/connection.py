@@ -6,12 +6,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .envelope import Outgoing
 from .gate.breaker import Breaker, LocalBreaker, View
-from .outcome import Outcome
+from .outcome import Outcome, Verdict
+from .refusal import SEE_LOGIN, Blame, advice, blame_for
 from .transport import Transport, Turn
-from .trouble import ChunkingRefused, Misconfigured, Paused, ServerTrouble, StaleClaim
+from .trouble import ChunkingRefused, Misconfigured, Paused, ServerTrouble, StaleClaim, Withheld
+
+_LOOK_AGAIN = 300.0  # seconds until a message is tried again whose refusal may be our own mistake
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class Connection:
         self._opened = self._used = 0.0
         self._messages = 0
         self._not_before = 0.0
+        self._is_given_up = False  # nothing more is begun over the open connection
 
     @property
     def pause(self) -> float:
@@ -56,7 +61,7 @@ class Connection:
     def is_paused(self) -> bool:
         """Whether to claim no messages now; this asks the breaker, unless a connection is open."""
         with self._lock:
-            if self._transport is not None:
+            if self._transport is not None and not self._is_given_up:
                 self._breaker.watch()
                 return False
             return self._is_kept_away(self._breaker.look())
@@ -75,13 +80,53 @@ class Connection:
             except Paused:
                 raise
             except ServerTrouble as trouble:
-                self._not_before = self._clock() + self._breaker.note_failure(trouble)
+                self._note_failure(trouble)
                 raise
             except Exception:
                 self._breaker.note_success()  # it is the message's fault, or the journal's
                 raise
-            self._breaker.note_success()
+            self._judge(turn.outgoing, outcome)
             return outcome
+
+    def _note_failure(self, trouble: ServerTrouble) -> None:
+        self._not_before = self._clock() + self._breaker.note_failure(trouble)
+
+    def _judge(self, outgoing: Outgoing, outcome: Outcome) -> None:
+        """Tell the breaker what came of it. Raises Withheld for what is, or may be, our mistake."""
+        if any(answer.verdict is Verdict.ACCEPTED for answer in outcome.answers.values()):
+            self._breaker.note_accepted()
+            self._breaker.note_success()
+            return
+        reply = next(iter(outcome.answers.values())).reply if outcome.answers else ""
+        blame = blame_for(outcome, encrypted=self._is_encrypted)
+        if blame is Blame.OURS:
+            self._give_up(Misconfigured(advice(reply)))
+        if blame is Blame.DOUBTFUL:
+            blame = self._breaker.note_refusal(outgoing.id)
+            if blame is Blame.OURS:
+                self._give_up(Misconfigured(f"{reply} ({SEE_LOGIN})"), _LOOK_AGAIN)
+        self._breaker.note_success()
+        if blame is Blame.DOUBTFUL:
+            raise Withheld(reply, _LOOK_AGAIN)
+
+    def _give_up(self, trouble: Misconfigured, wait: float = 0) -> NoReturn:
+        """Begin nothing more over this connection; what is under way gets its answers.
+
+        With a ``wait`` (seconds), other messages are tried before the one at hand.
+        """
+        self._note_failure(trouble)
+        if self._transport is not None and self._transport.is_busy():
+            self._is_given_up = True
+        else:
+            self.close()
+        if wait or self._is_given_up:
+            raise Withheld(trouble.reply, wait or self.pause)
+        raise trouble
+
+    @property
+    def _is_encrypted(self) -> bool:
+        transport = self._transport or self._lost
+        return transport is not None and transport.is_encrypted
 
     def has_begun(self, outgoing: Outgoing) -> bool:
         """Whether that message is under way, or the server waits for its content already."""
@@ -109,7 +154,9 @@ class Connection:
         except ServerTrouble as trouble:
             # A server may close a kept connection at any time; only a new one that fails is news.
             was_kept = kept is not None and self._lost is kept
-            if not (was_kept or isinstance(trouble, ChunkingRefused)):
+            if isinstance(trouble, ChunkingRefused):
+                self._breaker.note_no_chunks()
+            elif not was_kept:
                 raise
             return self._attempt(turn)
 
@@ -131,7 +178,7 @@ class Connection:
     def _room(self) -> int:
         """How many messages, that at hand included, the connection may still carry."""
         in_doubt = self._lost is not None and self._lost.is_busy()  # and not to be sent again
-        return 1 if in_doubt or self._is_old() else self._limits.max_messages - self._messages
+        return 1 if in_doubt or self._is_over() else self._limits.max_messages - self._messages
 
     def _ready_transport(self, turn: Turn) -> Transport:
         begun = self._of(turn.outgoing)
@@ -145,7 +192,7 @@ class Connection:
             turn.collect()
             self._transport = self._open_new_transport()
             self._opened = self._used = self._clock()
-            self._messages = 0
+            self._messages, self._is_given_up = 0, False
         return self._transport
 
     def _open_new_transport(self) -> Transport:
@@ -153,19 +200,23 @@ class Connection:
         if self._is_kept_away(view):
             raise Paused(view.reason)
         try:
-            return self._open_transport()
+            transport = self._open_transport()
         except ServerTrouble:
             raise
         except Exception as error:
             # A wrong BACKEND, TLS and SSL at once, a password that can't be encoded: our own
             # mistake, for which no message may fail. They wait until it is mended.
             raise Misconfigured(f"can't open: {type(error).__name__}: {error}") from error
+        if not view.chunks:
+            transport.forgo_chunks()
+        return transport
 
     def _is_worn_out(self) -> bool:
-        return self._messages >= self._limits.max_messages or self._is_old()
+        return self._messages >= self._limits.max_messages or self._is_over()
 
-    def _is_old(self) -> bool:
-        return self._clock() - self._opened >= self._limits.max_age
+    def _is_over(self) -> bool:
+        """Whether nothing more is to be begun, however few messages it has carried."""
+        return self._is_given_up or self._clock() - self._opened >= self._limits.max_age
 
     def close_if_idle(self) -> None:
         """Close when nothing was sent for too long; called from another thread."""

@@ -21,7 +21,7 @@ from .connection import Connection
 from .housekeeper import housekeeper
 from .outcome import Outcome
 from .retry import RetryPolicy, decide
-from .trouble import ServerTrouble, StaleClaim
+from .trouble import ServerTrouble, StaleClaim, Withheld
 
 _log = logging.getLogger(__name__)
 # Seconds for which a result waits for the journal to come back. The message is committing for
@@ -154,7 +154,11 @@ class Delivery:
         except JournalUnavailable:
             raise
         except KeyMissing as error:
-            return self._put_off(batch, claim, error)
+            _log.error("message %s can't be read: %s", claim.id, error)
+            return self._put_off(batch, claim, _WITHOUT_KEY, str(error))
+        except Withheld as refusal:
+            _log.warning("message %s is refused, and waits: %s", claim.id, refusal.reply)
+            return self._put_off(batch, claim, refusal.wait, refusal.reply)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
             return self._settle(batch, message, self._undeliverable(message, error))
         return self._settle(batch, message, self._decide(message, outcome))
@@ -187,10 +191,10 @@ class Delivery:
         earlier = self._journal.results_of(claim)
         return Settlement(State.UNCERTAIN, reason, earlier, self._policy.doubt)
 
-    def _put_off(self, batch: Batch, claim: Claim, error: KeyMissing) -> str:
-        """A missing key is our own mistake: the message waits until that is mended."""
-        _log.error("message %s can't be read: %s", claim.id, error)
-        self._journal.give_back(claim, _WITHOUT_KEY, str(error))
+    def _put_off(self, batch: Batch, claim: Claim, wait: float, reply: str) -> str:
+        """For our own mistake, or what may be one, the message waits until that is mended."""
+        self._committed.pop(claim.id, None)  # it was refused
+        self._journal.give_back(claim, wait, reply)
         batch.claims.pop(claim.id, None)
         return State.RETRYING.value
 

@@ -63,9 +63,15 @@ def answers_to_rcpt(recipients: Iterable[str], replies: Iterable[Reply]) -> dict
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answers to one attempt, for each recipient that was tried."""
+    """The answers to one attempt, for each recipient that was tried.
+
+    ``turned_away``: the server wanted none of its content. ``is_whole``: nobody else than those who
+    are said to be accepted can have got it.
+    """
 
     answers: Mapping[str, Answer]
+    turned_away: bool = False
+    is_whole: bool = True
 
     @classmethod
     def for_all(cls, recipients: Iterable[str], verdict: Verdict, reply: str) -> Outcome:

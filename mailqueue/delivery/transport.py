@@ -54,6 +54,13 @@ class Transport(Protocol):
     def is_usable(self) -> bool:
         """Whether the connection, after a pause, still is what it was."""
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is, or was to the last."""
+
+    def forgo_chunks(self) -> None:
+        """Send nothing by BDAT; called before the first message."""
+
     def close(self) -> None:
         """Take leave of the server."""
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 
 from mailqueue.errors import MailqueueError
 
 from .outcome import printable
+from .refusal import SET_NAME, advice, is_name_refused
+
+# What is said to HELO or EHLO of its name, besides what names them.
+_BAD_NAME = re.compile(r"504\b|501\b.*\b(?:domain|name|hostname)\b", re.I)
+_LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+# What OpenSSL says of a server that greets instead of beginning with TLS.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE")
+_SET_NO_SSL = (
+    "the server doesn't speak TLS from the start: set EMAIL_USE_TLS instead of EMAIL_USE_SSL (a "
+    "mailer's options use_tls, use_ssl), or name its port for TLS, mostly 465"
+)
 
 
 class ServerTrouble(MailqueueError):
@@ -25,7 +37,8 @@ class ServerTrouble(MailqueueError):
 class Misconfigured(ServerTrouble):
     """Trouble that is our own mistake, so that only a person can mend it.
 
-    A login refused, a certificate that isn't valid, a backend that doesn't exist.
+    A login refused, a certificate that isn't valid, a name that the server doesn't take, TLS where
+    there is none, a backend that doesn't exist.
     """
 
 
@@ -35,6 +48,18 @@ class ChunkingRefused(ServerTrouble):
 
 class Paused(ServerTrouble):
     """The server was not even tried: it is left alone for a while. ``reply`` says since what."""
+
+
+class Withheld(MailqueueError):
+    """The message was refused, and that is, or may be, our own mistake: it costs no attempt.
+
+    ``reply`` says what happened, ``wait`` in how many seconds to try again.
+    """
+
+    def __init__(self, reply: str, wait: float) -> None:
+        super().__init__(reply)
+        self.reply = reply
+        self.wait = wait
 
 
 class StaleClaim(MailqueueError):
@@ -47,7 +72,11 @@ def trouble_of(error: OSError) -> ServerTrouble:
     text = getattr(error, "smtp_error", None)
     if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):
         reply = f"{error.smtp_code} {as_text(text)}"
-    return Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)
+    if _is_name_refused(error, reply):
+        return Misconfigured(f"{reply} ({SET_NAME})")
+    if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        reply += f" ({_SET_NO_SSL})"
+    return Misconfigured(advice(reply)) if _is_ours(error) else ServerTrouble(reply)
 
 
 def _is_ours(error: OSError) -> bool:
@@ -55,7 +84,22 @@ def _is_ours(error: OSError) -> bool:
     refused = (smtplib.SMTPAuthenticationError, smtplib.SMTPNotSupportedError)
     # What smtplib raises where server and client have no AUTH mechanism in common.
     no_mechanism = type(error) is smtplib.SMTPException
-    return no_mechanism or isinstance(error, (*refused, ssl.SSLCertVerificationError))
+    return no_mechanism or isinstance(error, refused) or _is_no_tls(error)
+
+
+def _is_no_tls(error: OSError) -> bool:
+    """Whether server and client don't agree about TLS, which no further try would mend."""
+    if isinstance(error, ssl.SSLError):
+        # What ends the connection says nothing of settings, nor does a fault at the server's end.
+        return not isinstance(error, _LOST) and "INTERNAL_ERROR" not in (error.reason or "")
+    # What smtplib raises for a refused STARTTLS.
+    return type(error) is smtplib.SMTPResponseException and error.smtp_code >= 500
+
+
+def _is_name_refused(error: OSError, reply: str) -> bool:
+    if not isinstance(error, smtplib.SMTPHeloError):
+        return False
+    return bool(_BAD_NAME.match(reply)) or is_name_refused(reply)
 
 
 def describe(error: Exception) -> str:

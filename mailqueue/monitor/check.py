@@ -95,7 +95,17 @@ def _mail_server() -> tuple[str, list[str]]:
         return "", [f"{mailer_name()}: {trouble.reply}"]
     transport.close()
     plain = isinstance(transport, SmtpTransport) and settings.MAILQUEUE.USING is None
-    return ", ".join([mailer_name(), *(_security() if plain else [])]), []
+    warning = _warning_of_name(transport) if isinstance(transport, SmtpTransport) else ()
+    return ", ".join([mailer_name(), *(_security() if plain else []), *warning]), []
+
+
+def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
+    name = transport.own_name
+    if "." not in name and not name.startswith("["):
+        yield (
+            f"warning: EHLO_NAME {name!r} has no dot, and many servers refuse such a name, some of "
+            "them at RCPT only: set this host's name in the DNS, or nothing"
+        )
 
 
 def _security() -> list[str]:

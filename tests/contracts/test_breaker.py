@@ -59,15 +59,15 @@ def paused_for(client: redis.Redis, clock: Clock) -> float:
 def test_a_failure_of_one_worker_keeps_all_away(breaker, clock):
     """From that mailer, and from no other; all are told why."""
     one, other = breaker(), breaker()
-    assert one.look() == other.ask() == (0, True, "")
+    assert one.look() == other.ask() == (0, True, "", True)
     assert one.note_failure(REFUSED) == 1
     clock.advance(0.25)
-    assert other.look() == other.ask() == (0.75, False, "can't connect")
+    assert other.look() == other.ask() == (0.75, False, "can't connect", True)
     assert breaker(mailer="another").look().closed
     clock.advance(0.749)
     assert other.look().wait > 0
     clock.advance(0.001)
-    assert other.look() == (0, False, "can't connect")
+    assert other.look() == (0, False, "can't connect", True)
 
 
 @pytest.mark.parametrize("client", ["redis_url"], indirect=True)
@@ -160,7 +160,7 @@ def test_a_worker_that_dies_while_it_tries_does_not_end_all_tries(breaker, clien
 def test_asking_a_closed_breaker_keeps_nobody_away(breaker, client):
     """All may open connections while a mailer works, and nothing is noted."""
     for one in (breaker(), breaker(), breaker()):
-        assert one.ask() == (0, True, "")
+        assert one.ask() == (0, True, "", True)
     assert not client.exists(KEY)
 
 
@@ -198,7 +198,7 @@ def test_success_closes_it_for_all(breaker, client, clock, caplog):
     end_pause(client, clock)
     assert one.ask().wait == 0
     one.note_success()
-    assert other.look() == (0, True, "")
+    assert other.look() == (0, True, "", True)
     assert "mailer smtp.example.com:25 works again" in caplog.text
     assert client.keys("*:breaker") == []
 
@@ -275,11 +275,11 @@ def test_without_the_journal_a_worker_has_its_own(unused_port, trouble):
     away = connect(f"redis://127.0.0.1:{unused_port}/0", 30.0)
     now = [0.0]
     one = SharedBreaker(away, "m", chance=lambda: 0.5, clock=lambda: now[0])
-    assert one.ask() == (0, True, "")
+    assert one.ask() == (0, True, "", True)
     first = one.note_failure(trouble)
     assert first == (60 if trouble is LOGIN else 1)
     now[0] += first / 2
-    assert one.look() == one.ask() == (first / 2, False, trouble.reply)
+    assert one.look() == one.ask() == (first / 2, False, trouble.reply, True)
     now[0] += first / 2
     assert one.ask().wait == 0
     assert one.note_failure(trouble) == 2 * first

@@ -25,7 +25,7 @@ def client(redis_url: str) -> redis.Redis:
 def test_a_closed_breaker_keeps_nobody_away(client):
     """While all is well any number of workers may open connections, one after the other."""
     workers = [SharedBreaker(client, NAME, pauses=PAUSES) for _ in range(3)]
-    assert [worker.ask() for worker in workers] == [(0, True, "")] * 3
+    assert [worker.ask() for worker in workers] == [(0, True, "", True)] * 3
     assert not client.exists(KEY)
 
 
@@ -55,4 +55,4 @@ def test_without_the_journal_a_worker_that_failed_asks_in_vain(unused_port):
     alone.note_failure(REFUSED)
     found = alone.ask()
     assert found.wait > 0
-    assert found[1:] == (False, REFUSED.reply)
+    assert found[1:] == (False, REFUSED.reply, True)

@@ -7,7 +7,6 @@ import pytest
 from mailqueue.backends.smtp import EmailBackend
 from mailqueue.delivery.connection import Connection, Limits
 from mailqueue.delivery.outcome import Verdict
-from mailqueue.delivery.smtp import bdat
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from tests.delivery.turn import Turn
@@ -114,9 +113,8 @@ def test_no_content_goes_with_another_messages_envelope():
     assert [mail.recipients for mail in server.accepted] == [["first@example.com"]]
 
 
-def test_a_server_that_refuses_bdat_gets_data_at_once(monkeypatch):
+def test_a_server_that_refuses_bdat_gets_data_at_once():
     """It has offered it, and is in no trouble: the same message goes over another connection."""
-    monkeypatch.setattr(bdat, "_refused", {})
     features = ("PIPELINING", "CHUNKING")
     refusing = lambda _session, phase, _command: "502 no" if phase == "BDAT" else None  # noqa: E731
     with ScriptedServer(refusing, features) as server:

@@ -330,6 +330,14 @@ def test_check_tells_what_the_mail_server_can_not_do(producer, run_cli):
     assert "secret" not in result.stdout
 
 
+@pytest.mark.parametrize(("name", "warns"), [("worker", True), ("mail.example.com", False)])
+def test_check_warns_of_a_name_that_many_servers_refuse(name, warns, producer, run_cli):
+    """The one at hand may take it until RCPT, so that all is well but for that."""
+    result = run_cli("check", MAILQUEUE_EHLO_NAME=name)
+    assert result.returncode == 0
+    assert (f"warning: EHLO_NAME {name!r} has no dot" in result.stdout) == warns
+
+
 def test_check_tells_which_mail_server_can_not_be_reached(producer, run_cli, unused_port):
     """Its address is what is wrong, as often as not."""
     found = problems(run_cli("check", "--json", EMAIL_PORT=str(unused_port)))["mail server"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -16,6 +18,7 @@ from mailqueue.store.client import Client, translating_errors
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 
+from ..refusal import Blame
 from ..retry import JITTER
 from ..trouble import Misconfigured, ServerTrouble
 
@@ -23,6 +26,13 @@ _SCRIPT = files(__package__).joinpath("breaker.lua").read_text("utf-8")
 _MAILERS = "mailqueue:mailers"
 _ASK_AGAIN = 1.0  # seconds after which a worker looks whether the mailer works for another by now
 _SECONDS_BETWEEN_LOOKS = 1.0  # of those whose connection works
+# Where nobody was accepted, a refusal of so many messages in a row is our own mistake. Until then a
+# message waits for its verdict, but for so many seconds only; its refusal counts for longer.
+_ENOUGH, _HELD, _COUNTS = 3, 3600.0, 86400.0
+# Seconds for which an accepted message shows that refusals are the recipients' own, and after which
+# a worker says so again.
+_SHOWS, _SECONDS_BETWEEN_NOTES = 3600.0, 60.0
+_WITHOUT_CHUNKS = 3600.0  # seconds for which a server that can't do BDAT is sent DATA
 _log = logging.getLogger(__name__)
 
 
@@ -47,11 +57,15 @@ class Pauses:
 
 
 class View(NamedTuple):
-    """What a breaker says: seconds to wait, 0 for go; closed, when all is well; why it isn't."""
+    """What a breaker says: seconds to wait, 0 for go; closed, when all is well; why it isn't.
+
+    ``chunks``: whether BDAT may be tried.
+    """
 
     wait: float
     closed: bool
     reason: str
+    chunks: bool = True
 
 
 class Noted(NamedTuple):
@@ -79,6 +93,19 @@ class Breaker(Protocol):
     def note_success(self) -> None:
         """Close the breaker."""
 
+    def note_accepted(self) -> None:
+        """Note that the mailer accepts mail, so that for a while refusals are the recipients'."""
+
+    def note_refusal(self, id_: str) -> Blame:
+        """Note that a message was refused for what may be our own mistake; say whose it is.
+
+        OURS where it was said of three messages, and nobody was accepted. DOUBTFUL as long as that
+        isn't known, for an hour at most.
+        """
+
+    def note_no_chunks(self) -> None:
+        """Note that the server can't do BDAT, though it offers it: for an hour nobody tries."""
+
 
 class LocalBreaker:
     """The breaker of a single connection."""
@@ -95,10 +122,13 @@ class LocalBreaker:
         self._failures = 0
         self._not_before = 0.0
         self._reason = ""
+        self._accepts_until = self._no_chunks_until = -math.inf
+        self._refused: dict[str, float] = {}
 
     def look(self) -> View:
-        wait = max(0.0, self._not_before - self._clock())
-        return View(wait, not self._failures, self._reason)
+        now = self._clock()
+        wait = max(0.0, self._not_before - now)
+        return View(wait, not self._failures, self._reason, now >= self._no_chunks_until)
 
     def ask(self) -> View:
         return self.look()
@@ -112,10 +142,29 @@ class LocalBreaker:
         self._failures += 1
         self._not_before = self._clock() + pause * _jitter(self._chance)
         self._reason = trouble.reply
+        if isinstance(trouble, Misconfigured):
+            self._accepts_until = -math.inf
         return self.look().wait
 
     def note_success(self) -> None:
         self._failures, self._not_before = 0, 0.0
+
+    def note_accepted(self) -> None:
+        self._accepts_until = self._clock() + _SHOWS
+        self._refused.clear()
+
+    def note_refusal(self, id_: str) -> Blame:
+        now = self._clock()
+        if now < self._accepts_until:
+            return Blame.THEIRS
+        kept = {id_: since for id_, since in self._refused.items() if now - since < _COUNTS}
+        self._refused = {id_: now} | kept
+        if len(self._refused) >= _ENOUGH:
+            return Blame.OURS
+        return Blame.DOUBTFUL if now - self._refused[id_] < _HELD else Blame.THEIRS
+
+    def note_no_chunks(self) -> None:
+        self._no_chunks_until = self._clock() + _WITHOUT_CHUNKS
 
 
 class SharedBreaker:
@@ -141,7 +190,7 @@ class SharedBreaker:
         self._local = LocalBreaker(self._pauses, clock, chance)
         self._script = Script(client, _SCRIPT)
         self._clock = clock
-        self._next_look = 0.0
+        self._next_look = self._next_note = 0.0
         self._trying = False
 
     def look(self) -> View:
@@ -168,7 +217,7 @@ class SharedBreaker:
 
     def note_failure(self, trouble: ServerTrouble) -> float:
         wait = self._local.note_failure(trouble)
-        self._trying = False
+        self._trying, self._next_note = False, 0.0
         alarm = isinstance(trouble, Misconfigured)
         first, longest = map(_ms, self._pauses.bounds(trouble))
         reason = self._sealer.seal(trouble.reply)
@@ -195,6 +244,29 @@ class SharedBreaker:
                 return  # another worker's success will close it
             _log.info("mailer %s works again", self._mailer)
 
+    def note_accepted(self) -> None:
+        # Seldom: it is known already, and would cost each message a round trip.
+        if self._clock() < self._next_note:
+            return
+        self._next_note = self._clock() + _SECONDS_BETWEEN_NOTES
+        self._local.note_accepted()
+        with suppress(JournalUnavailable):
+            self._call("accepted", _ms(_SHOWS))
+
+    def note_refusal(self, id_: str) -> Blame:
+        try:
+            blame = Blame(self._call("refused", id_, _ENOUGH, _ms(_HELD), _ms(_COUNTS)))
+        except JournalUnavailable:
+            blame = self._local.note_refusal(id_)
+        if blame is not Blame.THEIRS:
+            self._next_note = 0.0  # nobody knows that mail is accepted: the next success tells it
+        return blame
+
+    def note_no_chunks(self) -> None:
+        self._local.note_no_chunks()
+        with suppress(JournalUnavailable):
+            self._call("no_chunks", _ms(_WITHOUT_CHUNKS))
+
     def close(self) -> bool:
         """Let all workers use the mailer at once; return whether they were kept from it.
 
@@ -210,9 +282,9 @@ class SharedBreaker:
         return bool(self._call("hasten"))
 
     def _view(self, operation: str, *arguments: int) -> View:
-        wait, failures, reason = self._call(operation, *arguments)
+        wait, failures, reason, chunks = self._call(operation, *arguments)
         shown = self._sealer.readable(reason) if reason else ""
-        return View(_pause(wait), not failures, shown)
+        return View(_pause(wait), not failures, shown, bool(chunks))
 
     def _note(self, *failure: str | float) -> Noted:
         wait, is_new_alarm = self._call("failed", *failure)

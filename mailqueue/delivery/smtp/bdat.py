@@ -19,8 +19,8 @@ from .session import COMMANDS_AT_ONCE, SERVICE_NOT_AVAILABLE, Session, check_rep
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 _NOT_UNDERSTOOD = {500, 501, 502, 503, 504}  # BDAT itself, and not the message
-_WITHOUT_IT = 3600.0  # seconds for which a server that refused BDAT is sent DATA
-_refused: dict[tuple[str, int], float] = {}  # by host and port, when
+# Seconds within which a connection's first BDAT is answered: its server has nothing to do for it.
+_FIRST_ANSWER = 30.0
 _RSET = (Phase.RSET, "RSET")
 _DIGIT = re.compile(r"[0-9]")
 _LONGEST_FIRST_PART = 16  # bytes
@@ -28,24 +28,25 @@ _A_MOMENT = 0.01  # seconds, once for each connection
 
 
 def may_chunk(session: Session) -> bool:
-    """Whether the server takes BDAT, and commands in advance, as far as it is known."""
-    refused = _refused.get(session.server)
-    has_refused = refused is not None and time.monotonic() - refused < _WITHOUT_IT
-    return session.pipelines and session.offers("chunking") and not has_refused
+    """Whether the server says that it takes BDAT, and commands in advance."""
+    return session.pipelines and session.offers("chunking")
 
 
 class ByChunks:
     """Messages sent by BDAT, at most ``limit`` of them between their ends and recorded replies.
 
     The first message of a connection, and each long one, goes in parts. Its first part holds no
-    line's end: a server that offers BDAT and doesn't know it would take lines for commands.
+    line's end: a server that offers BDAT and doesn't know it would take lines for commands. A
+    connection's first BDAT waits for the replies to the envelope, so that what it comes to is known
+    for its own. If that isn't a yes, or not within ``patience`` seconds, the server can't do it.
 
     An RSET goes behind each message. After one that nobody gets, some servers want it; and by its
     reply, which reads like no other, it shows that each reply before it was read as what it was.
     """
 
-    def __init__(self, session: Session, limit: int) -> None:
+    def __init__(self, session: Session, limit: int, patience: float = _FIRST_ANSWER) -> None:
         self._session = session
+        self._patience = patience
         self._limit = limit
         self._under_way: deque[Transaction] = deque()  # whose ends were written; oldest first
         self._newest: Turn | None = None  # the last that was looked at
@@ -212,16 +213,27 @@ class ByChunks:
     def _begin(self, transaction: Transaction, first: bytes) -> Reply:
         """Write the envelope and the first part; return what was said of that part."""
         try:
-            self._session.begin(transaction, first)
+            if self._is_proven:
+                self._session.begin(transaction, first)
+            else:
+                self._try_out(transaction, first)
         except (OSError, ServerTrouble) as error:
             is_amid_chunk = [phase for phase, _ in transaction.unanswered] == [Phase.CHUNK]
             if is_amid_chunk and transaction.is_wanted and not _closes(error):
-                raise self._refusal(str(error)) from error
+                raise _refusal(str(error)) from error
             raise
         reply = transaction.replies[-1]
-        if transaction.is_wanted and reply.code in _NOT_UNDERSTOOD:
-            raise self._refusal(str(reply))
+        is_known = self._is_proven and reply.code not in _NOT_UNDERSTOOD
+        if transaction.is_wanted and reply.verdict is Verdict.REFUSED and not is_known:
+            raise _refusal(str(reply))
         return reply
+
+    def _try_out(self, transaction: Transaction, first: bytes) -> None:
+        """Write the envelope; when that is answered, a first BDAT, where somebody is accepted."""
+        envelope, chunk = transaction.commands[:-1], transaction.commands[-1:]
+        self._session.write_commands(transaction, envelope)
+        if transaction.is_wanted:
+            self._session.write_commands(transaction, chunk, first, within=self._patience)
 
     def _abandon(self, transaction: Transaction, reply: Reply) -> Outcome:
         """Nobody can get the message, or it was refused by its beginning."""
@@ -292,12 +304,12 @@ class ByChunks:
         said = transaction.replies[len(transaction.envelope.recipients) + 1 :]
         end = next((reply for reply in said if is_refusal(reply)), said[-1])
         if transaction.is_wanted and end.code in _NOT_UNDERSTOOD:
-            raise self._refusal(str(end))
+            raise _refusal(str(end))
         return transaction.outcome(end.verdict, str(end))
 
-    def _refusal(self, reply: str) -> ChunkingRefused:
-        _refused[self._session.server] = time.monotonic()
-        return ChunkingRefused(f"BDAT was offered, and refused: {reply}")
+
+def _refusal(reply: str) -> ChunkingRefused:
+    return ChunkingRefused(f"BDAT was offered, and refused: {reply}")
 
 
 def _length(turn: Turn) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import faultpoint
 from ..envelope import Outgoing
@@ -77,7 +77,8 @@ class ByData:
         if not transaction.is_wanted:
             return self._abandon(transaction, data_reply.code == START_MAIL_INPUT)
         self._session.rset()
-        return transaction.outcome(data_reply.verdict, str(data_reply))
+        outcome = transaction.outcome(data_reply.verdict, str(data_reply))
+        return replace(outcome, turned_away=True)
 
     def _abandon(self, transaction: Transaction, is_open: bool) -> Outcome:
         """Nobody can get the message: MAIL was refused, or each RCPT."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import smtplib
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from mailqueue.backends.smtp import EmailBackend
 from .. import faultpoint
 from ..envelope import Envelope, Outgoing, render
 from ..outcome import Reply, Verdict
+from ..refusal import advice
 from ..trouble import Misconfigured, ServerTrouble
 from .dialogue import Dialogue, GarbledReply
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
@@ -46,13 +48,14 @@ class Session:
         # By the id, and only for the very same: a later attempt is for other recipients.
         self._rendered: dict[str, tuple[Outgoing, Envelope]] = {}
         self._most_rendered = 2 * ahead  # the rest is of messages that were given back
+        self.is_encrypted = isinstance(self._smtp.sock, ssl.SSLSocket)
         self.dialogue = Dialogue(self._smtp.sock)
         self.pipelines = self.offers("pipelining")
 
     @property
-    def server(self) -> tuple[str, int]:
-        """Host and port."""
-        return self._backend.host, self._backend.port
+    def own_name(self) -> str:
+        """By what name the server was greeted."""
+        return self._smtp.local_hostname
 
     @property
     def is_open(self) -> bool:
@@ -135,15 +138,25 @@ class Session:
 
         Where nobody can get the message, the last of many commands are spared.
         """
+        self.write_commands(transaction, transaction.commands, tail)
+
+    def write_commands(
+        self,
+        transaction: Transaction,
+        commands: Sequence[Command],
+        tail: bytes = b"",
+        within: float = math.inf,
+    ) -> None:
+        """Do that with some of its commands; each reply may take ``within`` seconds at most."""
         at_once = COMMANDS_AT_ONCE if self.pipelines else 1
-        for start in range(0, len(transaction.commands), at_once):
-            commands = transaction.commands[start : start + at_once]
-            if start and not _is_worthwhile(transaction, commands):
+        for start in range(0, len(commands), at_once):
+            some = commands[start : start + at_once]
+            if start and not _is_worthwhile(transaction, some):
                 return
-            end = [tail] if commands[-1] is transaction.commands[-1] else []
+            end = [tail] if start + at_once >= len(commands) else []
             self.refuse_unasked()
-            self.dialogue.write(encode(commands), *end, timeout=self.seconds[commands[0][0]])
-            self.read_replies(transaction, commands)
+            self.dialogue.write(encode(some), *end, timeout=self.seconds[some[0][0]])
+            self.read_replies(transaction, some, within)
 
     # -- the content
 
@@ -209,7 +222,7 @@ def check_reply(reply: Reply, phase: Phase) -> Reply:
     if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:
         # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
         # the same of a single recipient whom they don't relay to.
-        raise Misconfigured(str(reply))
+        raise Misconfigured(advice(str(reply)))
     return reply
 
 

@@ -94,7 +94,8 @@ class Transaction:
                 spelling: accepted if answer.verdict is Verdict.ACCEPTED else answer
                 for address, answer in answers.items()
                 for spelling in self.envelope.spellings[address]
-            }
+            },
+            turned_away=not self.is_wanted,
         )
 
 

@@ -66,6 +66,20 @@ class SmtpTransport:
         chunks = in_flight > 1 and may_chunk(session)
         self._way: Way = ByChunks(session, in_flight) if chunks else ByData(session)
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it was opened with TLS, from its start or by STARTTLS."""
+        return self._session.is_encrypted
+
+    @property
+    def own_name(self) -> str:
+        """By what name the server was greeted."""
+        return self._session.own_name
+
+    def forgo_chunks(self) -> None:
+        """Send by DATA, whatever the server offers; called before the first message."""
+        self._way = ByData(self._session)
+
     def close(self) -> None:
         """Say QUIT and close."""
         if self._way.is_amid():

@@ -37,6 +37,17 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "backends/handshake",
+        "mail/test_smtp_handshake.py",
+        ("if _QUALIFIED.fullmatch(name):", "if '.' in name:"),
+        ("    _share = 0.5\n", "    _share = 1.0\n"),
+        ("if quiet == timeout or", "if"),
+        ("_UNKNOWN_COMMAND = (500, 502)", "_UNKNOWN_COMMAND = range(400, 600)"),
+        ("not set(offered) & set(_MECHANISMS)", "False"),
+        ("    if not offered:\n", "    if False:\n"),
+        ('if connection.has_extn("starttls"):', "if False:"),
+    ),
+    *of(
         "backends/dummy",
         "mail/test_backends.py",
         (

@@ -122,13 +122,38 @@ MUTATIONS = [
         "delivery/connection",
         "contracts/transports/test_trouble.py faults/test_window.py",
         (
-            "if not (was_kept or isinstance(trouble, ChunkingRefused)):",
-            "if not was_kept:",
+            "if isinstance(trouble, ChunkingRefused):",
+            "if False:",
             "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
         (
-            "return self._messages >= self._limits.max_messages or self._is_old()",
-            "return self._is_old()",
+            "self._breaker.note_no_chunks()",
+            "pass",
+            "contracts/transports/test_own_mistakes.py::test_a_server_that_can_not_do_what_it_offers_is_asked_once",
+        ),
+        (
+            "            self._breaker.note_accepted()\n",
+            "",
+            "contracts/transports/test_own_mistakes.py::test_once_somebody_was_accepted_a_refusal_is_the_recipients_own",
+        ),
+        (
+            "            blame = self._breaker.note_refusal(outgoing.id)\n",
+            "            blame = Blame.OURS\n",
+            "contracts/transports/test_own_mistakes.py::test_one_recipient_that_is_not_relayed_to_keeps_nobody_waiting",
+        ),
+        (
+            '({SEE_LOGIN})"), _LOOK_AGAIN)',
+            '({SEE_LOGIN})"))',
+            "contracts/transports/test_own_mistakes.py::test_other_recipients_behind_an_alarm_get_their_turn",
+        ),
+        (
+            "        if blame is Blame.DOUBTFUL:\n            raise Withheld",
+            "        if False:\n            raise Withheld",
+            "contracts/transports/test_own_mistakes.py::test_a_server_that_relays_for_nobody_fails_nobody",
+        ),
+        (
+            "return self._messages >= self._limits.max_messages or self._is_over()",
+            "return self._is_over()",
             "contracts/transports/test_commits.py::test_a_connection_carries_no_more_messages_than_it_may",
         ),
         (
@@ -190,8 +215,8 @@ MUTATIONS = [
             "faults/test_window.py::test_ten_results_outlast_a_journal_that_is_away",
         ),
         (
-            "give_back(claim, _WITHOUT_KEY,",
-            "give_back(claim, 0,",
+            "claim, _WITHOUT_KEY, str(error)",
+            "claim, 0, str(error)",
             "system/test_sealing.py::test_a_message_whose_key_is_missing_waits",
         ),
         (
@@ -346,16 +371,39 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/refusal",
+        "delivery/test_refusal.py",
+        ("not outcome.is_whole or ", ""),
+        ("any(a.verdict not in refusals for a in answers)", "False"),
+        ("return max(_blame(", "return min(_blame("),
+        ("code not in (0, _OUT_OF_ORDER) and", "code and"),
+        ("if not encrypted and speaks_of_tls and", "if speaks_of_tls and"),
+        ("if not encrypted and speaks_of_tls and", "if not encrypted and"),
+        ("Blame.DOUBTFUL if turned_away and is_policy", "Blame.DOUBTFUL if is_policy"),
+        ('_NAMED.sub(" ", match[2])', "match[2]"),
+        ("(?:0|1|2|13|17|18)", "(?:0|1)"),
+    ),
+    *of(
         "delivery/trouble",
         "contracts/test_backend_transport.py faults/test_worker_death.py system/test_breaker.py",
         (
-            "Misconfigured(reply) if _is_ours(error) else ServerTrouble(reply)",
+            "Misconfigured(advice(reply)) if _is_ours(error) else ServerTrouble(reply)",
             "ServerTrouble(reply)",
         ),
         (
-            "(*refused, ssl.SSLCertVerificationError)",
-            "refused",
-            "system/test_breaker.py::test_a_certificate_that_is_not_valid_raises_an_alarm",
+            "or isinstance(error, refused) or _is_no_tls(error)",
+            "or isinstance(error, refused)",
+            "mail/test_smtp_handshake.py::test_tls_from_the_start_to_a_server_without_it_is_our_mistake",
+        ),
+        (
+            "not isinstance(error, _LOST) and",
+            "",
+            "mail/test_smtp_handshake.py::test_a_connection_that_ends_in_the_handshake_is_the_servers_trouble",
+        ),
+        (
+            "bool(_BAD_NAME.match(reply)) or is_name_refused(reply)",
+            "is_name_refused(reply)",
+            "mail/test_smtp_handshake.py::test_a_name_that_is_refused_is_not_said_again_by_helo",
         ),
     ),
 ]

@@ -17,14 +17,14 @@ MUTATIONS = [
             "delivery/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
         ),
         (
-            "has_refused = refused is not None and",
-            "has_refused = False and",
+            "and reply.verdict is Verdict.REFUSED and not is_known:",
+            "and False:",
             "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
         (
-            "if transaction.is_wanted and reply.code in _NOT_UNDERSTOOD:",
-            "if False:",
-            "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
+            "self._try_out(transaction, first)",
+            "self._session.begin(transaction, first)",
+            "contracts/transports/test_own_mistakes.py::test_a_proxy_that_drops_all_at_bdat_is_known_by_it",
         ),
         (
             "if is_refusal(reply) or (self._reset or said) != said:",
