@@ -9,6 +9,7 @@ from contextlib import suppress
 from email.utils import parseaddr
 from typing import Any
 
+from mailqueue.errors import TokenUnavailable
 from mailqueue.mail.address import envelope_address
 
 from .envelope import Outgoing
@@ -22,6 +23,7 @@ _IN_OPENING = (
     smtplib.SMTPConnectError,
     smtplib.SMTPHeloError,
     smtplib.SMTPAuthenticationError,
+    TokenUnavailable,
 )
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
 _LOGIN_WANTED = 530  # RFC 4954 6

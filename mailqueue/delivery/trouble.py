@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 
-from mailqueue.errors import MailqueueError
+from mailqueue.errors import MailqueueError, TokenUnavailable
 
 from .outcome import printable
 
@@ -43,6 +43,8 @@ class StaleClaim(MailqueueError):
 
 def trouble_of(error: OSError) -> ServerTrouble:
     """What it means that a connection could not be opened, encrypted or logged in."""
+    if isinstance(error, TokenUnavailable):
+        return Misconfigured(describe(error))
     reply = f"can't connect: {describe(error)}"
     text = getattr(error, "smtp_error", None)
     if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):

@@ -94,11 +94,12 @@ def _mail_server() -> tuple[str, list[str]]:
     except ServerTrouble as trouble:
         return "", [f"{mailer_name()}: {trouble.reply}"]
     transport.close()
-    plain = isinstance(transport, SmtpTransport) and settings.MAILQUEUE.USING is None
-    return ", ".join([mailer_name(), *(_security() if plain else [])]), []
+    if not isinstance(transport, SmtpTransport):
+        return mailer_name(), []
+    plain = settings.MAILQUEUE.USING is None
+    found = [mailer_name(), _encryption() if plain else "", transport.login]
+    return ", ".join(text for text in found if text), []
 
 
-def _security() -> list[str]:
-    secure = "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""
-    user = "logged in" if settings.EMAIL_HOST_USER and settings.EMAIL_HOST_PASSWORD else ""
-    return [text for text in (secure, user) if text]
+def _encryption() -> str:
+    return "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""

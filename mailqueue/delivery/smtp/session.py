@@ -18,7 +18,8 @@ from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 START_MAIL_INPUT = 354
-_LOGIN_WANTED = 530  # RFC 4954 6
+# RFC 4954 6. The last three belong to AUTH; a server whose login has ended says them to MAIL too.
+_LOGIN_WANTED = {530, 534, 535, 538}
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
 # each would wait for the other (RFC 2920, 3.1).
 COMMANDS_AT_ONCE = 100
@@ -53,6 +54,11 @@ class Session:
     def server(self) -> tuple[str, int]:
         """Host and port."""
         return self._backend.host, self._backend.port
+
+    @property
+    def login(self) -> str:
+        """Who is logged in, and how; empty for nobody."""
+        return self._backend.login()
 
     @property
     def is_open(self) -> bool:
@@ -206,7 +212,7 @@ def check_reply(reply: Reply, phase: Phase) -> Reply:
     wanted = reply.code == START_MAIL_INPUT if phase is Phase.DATA else reply.code < 300
     if not (wanted or is_refusal(reply)):
         raise GarbledReply(f"unexpected reply: {reply} (to {phase})")
-    if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:
+    if phase is Phase.MAIL and reply.code in _LOGIN_WANTED:
         # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
         # the same of a single recipient whom they don't relay to.
         raise Misconfigured(str(reply))

@@ -66,6 +66,11 @@ class SmtpTransport:
         chunks = in_flight > 1 and may_chunk(session)
         self._way: Way = ByChunks(session, in_flight) if chunks else ByData(session)
 
+    @property
+    def login(self) -> str:
+        """Who is logged in, and how, for people; empty for nobody."""
+        return self._session.login
+
     def close(self) -> None:
         """Say QUIT and close."""
         if self._way.is_amid():
