@@ -19,6 +19,7 @@ import mailqueue
 from mailqueue.cli.group import main
 from mailqueue.conf import settings
 from mailqueue.delivery.smtp import bdat
+from mailqueue.oauth2.cache import tokens
 from mailqueue.testing import RecordingServer
 from tests import profiles
 from tests.leaks import Leaks
@@ -41,9 +42,10 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", PATIENT)
     settings.reset()
-    # What the process keeps: mail in memory, and which servers have refused BDAT, by their ports.
+    # What the process keeps: mail in memory, tokens, and which servers have refused BDAT, by ports.
     vars(mailqueue).pop("outbox", None)
     bdat._refused.clear()
+    tokens.reset()
     yield
     settings.reset()
 
