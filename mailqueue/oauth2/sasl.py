@@ -11,7 +11,7 @@ import smtplib
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 
 from .secrecy import hide
 from .token import Token
@@ -74,12 +74,18 @@ def _refuse_clear_text(smtp: smtplib.SMTP) -> None:
     """Whoever reads a token may use it: it is sent encrypted (RFC 7628 4), or to this machine."""
     assert smtp.sock is not None  # noqa: S101 - it has said EHLO
     peer = smtp.sock.getpeername()
-    is_here = not isinstance(peer, tuple) or ip_address(peer[0].partition("%")[0]).is_loopback
+    is_here = not isinstance(peer, tuple) or _is_loopback(peer[0])
     if not (_is_encrypted(smtp) or is_here):
         raise smtplib.SMTPNotSupportedError(
             "OAuth2 sends its token only over TLS: set EMAIL_USE_TLS (port 587) or EMAIL_USE_SSL "
             "(port 465), as a mailer's options use_tls or use_ssl"
         )
+
+
+def _is_loopback(address: str) -> bool:
+    found = ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def _is_encrypted(smtp: smtplib.SMTP) -> bool:

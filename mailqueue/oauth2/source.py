@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -104,10 +104,23 @@ def _check_options(
     if taken is not None:
         raise titles.error(f"{titles.options} must not have {taken!r}, which mailqueue passes")
     try:
-        signature = inspect.signature(function)
+        parameters = inspect.signature(function).parameters.values()
     except ValueError:  # some that are written in C have none
         return
-    try:
-        signature.bind(**dict.fromkeys([*_OURS, *options]))
-    except TypeError as error:
-        raise titles.error(f"{titles.options} don't fit {path}: {error}") from None
+    wrong = "; ".join(_misfits(parameters, [*_OURS, *options]))
+    if wrong:
+        raise titles.error(f"{titles.options} don't fit {path}: {wrong}")
+
+
+def _misfits(parameters: Iterable[inspect.Parameter], given: Sequence[str]) -> Iterator[str]:
+    """Name the arguments that a function doesn't take, and those that it lacks."""
+    known = {parameter.name: parameter for parameter in parameters}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    by_name = {n for n, p in known.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    if not takes_any:
+        yield from (f"it takes no {name!r}" for name in given if name not in by_name)
+    starred = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    for name, parameter in known.items():
+        is_needed = parameter.default is parameter.empty and parameter.kind not in starred
+        if is_needed and name not in given:
+            yield f"it needs {name!r}"

@@ -26,4 +26,15 @@ def failing(*, alias: str | None, username: str, key: str = "") -> Any:
     raise RuntimeError(f"the issuer didn't like\n{key!r} today")
 
 
+def narrow(username: str) -> Any:
+    """A function that was written without a look at the documentation."""
+    return username, 1
+
+
+def broad(**arguments: Any) -> Any:
+    """A function that takes anything."""
+    calls.append(arguments)
+    return "abc", 60
+
+
 not_callable = "text"
