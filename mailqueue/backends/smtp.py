@@ -49,6 +49,7 @@ class EmailBackend(BaseEmailBackend):
         timeout: float | None = None,
         ssl_keyfile: str | None = None,
         ssl_certfile: str | None = None,
+        *,
         oauth2: str | None = None,
         oauth2_options: Mapping[str, Any] | None = None,
         **kwargs: Any,

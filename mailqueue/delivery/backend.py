@@ -15,7 +15,15 @@ from mailqueue.mail.address import envelope_address
 from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
 from .transport import Turn
-from .trouble import Misconfigured, ServerTrouble, StaleClaim, as_text, describe, trouble_of
+from .trouble import (
+    LOGIN_WANTED,
+    Misconfigured,
+    ServerTrouble,
+    StaleClaim,
+    as_text,
+    describe,
+    trouble_of,
+)
 
 _log = logging.getLogger(__name__)
 # What smtplib raises before any message is under way.
@@ -26,7 +34,6 @@ _IN_OPENING = (
     TokenUnavailable,
 )
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
-_LOGIN_WANTED = 530  # RFC 4954 6
 # smtplib's own words, as a 500, for a reply that it doesn't read; a server's are bytes.
 _UNREAD = "Line too long."
 # A backend that raises this may have served those whom it doesn't name.
@@ -117,7 +124,7 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
     for code, text in _replies_in(error).values():
         if code == _SERVICE_NOT_AVAILABLE:
             return ServerTrouble(_refusal(code, text).reply)
-        if code == _LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
+        if code in LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
             return Misconfigured(_refusal(code, text).reply)
     return None
 

@@ -9,6 +9,9 @@ from mailqueue.errors import MailqueueError, TokenUnavailable
 
 from .outcome import printable
 
+# RFC 4954 6. The last three belong to AUTH; of a login that has ended, servers say them to MAIL.
+LOGIN_WANTED = frozenset({530, 534, 535, 538})
+
 
 class ServerTrouble(MailqueueError):
     """The server can't be used now: connect, TLS, banner, EHLO, AUTH, a 421, a lost connection.

@@ -96,7 +96,7 @@ def rooms_of_design() -> dict[str, int]:
     """The rooms in the layout of docs/design.md, and their steps."""
     text = (ROOT / "docs" / "design.md").read_text("utf-8")
     _, _, layout = text.partition("\nmailqueue/ ")
-    lines = re.findall(r"^ +((?:[a-z]+(?:/|\.py) +)+)(\d)  \S", f" {layout}", re.M)
+    lines = re.findall(r"^ +((?:\w+(?:/|\.py) +)+)(\d)  \S", f" {layout}", re.M)
     return {
         re.split(r"[/.]", name)[0]: int(step) - 1 for names, step in lines for name in names.split()
     }

@@ -12,14 +12,12 @@ from mailqueue.backends.smtp import EmailBackend
 from .. import faultpoint
 from ..envelope import Envelope, Outgoing, render
 from ..outcome import Reply, Verdict
-from ..trouble import Misconfigured, ServerTrouble
+from ..trouble import LOGIN_WANTED, Misconfigured, ServerTrouble
 from .dialogue import Dialogue, GarbledReply
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 START_MAIL_INPUT = 354
-# RFC 4954 6. The last three belong to AUTH; a server whose login has ended says them to MAIL too.
-_LOGIN_WANTED = {530, 534, 535, 538}
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
 # each would wait for the other (RFC 2920, 3.1).
 COMMANDS_AT_ONCE = 100
@@ -212,7 +210,7 @@ def check_reply(reply: Reply, phase: Phase) -> Reply:
     wanted = reply.code == START_MAIL_INPUT if phase is Phase.DATA else reply.code < 300
     if not (wanted or is_refusal(reply)):
         raise GarbledReply(f"unexpected reply: {reply} (to {phase})")
-    if phase is Phase.MAIL and reply.code in _LOGIN_WANTED:
+    if phase is Phase.MAIL and reply.code in LOGIN_WANTED:
         # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
         # the same of a single recipient whom they don't relay to.
         raise Misconfigured(str(reply))
