@@ -32,20 +32,21 @@ def log_in(smtp: smtplib.SMTP, server: tuple[str, int], username: str, token: To
     """Log in to that host and port by the first of OAUTHBEARER and XOAUTH2 that it offers.
 
     Raises TokenRefused after a 535 or an error in a 334, SMTPAuthenticationError after any other
-    refusal, SMTPNotSupportedError where that can't be tried. None of them shows the token.
+    refusal, SMTPNotSupportedError where that can't be tried. None of them shows the token, nor do
+    the variables of a frame in their tracebacks.
     """
     smtp.ehlo_or_helo_if_needed()
     mechanism = _choose(smtp)
     _refuse_clear_text(smtp)
-    fields = _response(mechanism, server, username, token.text)
-    response = b64encode(fields.encode()).decode()
-    with quiet(smtp):
-        code, text, said = _exchange(smtp, mechanism, response)
+    try:
+        with quiet(smtp):
+            code, text, said = _exchange(smtp, mechanism, server, username, token)
+    except OSError as error:
+        raise error.with_traceback(None) from None
     if code in _LOGGED_IN:
         return
     kind = TokenRefused if said or code == _REFUSED else smtplib.SMTPAuthenticationError
-    shown = f"{text} ({said})" if said else text
-    raise kind(code, hide(shown, {"token": [token.text, response]}).encode())
+    raise kind(code, f"{text} ({said})".encode() if said else text.encode())
 
 
 @contextmanager
@@ -101,8 +102,11 @@ def _response(mechanism: str, server: tuple[str, int], username: str, token: str
     return f"n,a={name},\x01host={host}\x01port={port}\x01auth=Bearer {token}\x01\x01"
 
 
-def _exchange(smtp: smtplib.SMTP, mechanism: str, response: str) -> tuple[int, str, str]:
+def _exchange(
+    smtp: smtplib.SMTP, mechanism: str, server: tuple[str, int], username: str, token: Token
+) -> tuple[int, str, str]:
     """Say who we are; return the last reply, and the error of a 334 before it."""
+    response = b64encode(_response(mechanism, server, username, token.text).encode()).decode()
     command = f"AUTH {mechanism}"
     is_short = len(command) + len(response) + 3 <= _LONGEST_COMMAND
     code, text = smtp.docmd(f"{command} {response}" if is_short else command)
@@ -111,8 +115,17 @@ def _exchange(smtp: smtplib.SMTP, mechanism: str, response: str) -> tuple[int, s
     said = ""
     if code == _CONTINUE:
         said = _decode(text)
-        code, text = smtp.docmd(_ENDS[mechanism])
-    return code, text.decode("utf-8", "replace"), said
+        code, text = _end(smtp, mechanism)
+    secrets = {"token": [token.text, response]}
+    return code, hide(text.decode("utf-8", "replace"), secrets), hide(said, secrets)
+
+
+def _end(smtp: smtplib.SMTP, mechanism: str) -> tuple[int, bytes]:
+    """End an exchange that has failed; some servers close, instead of a last reply."""
+    try:
+        return smtp.docmd(_ENDS[mechanism])
+    except smtplib.SMTPServerDisconnected:
+        return _REFUSED, b"the server closed after its error"
 
 
 def _decode(challenge: bytes) -> str:

@@ -135,6 +135,35 @@ def test_a_server_that_closes_after_a_refusal_is_asked_over_another_connection()
         assert server.sessions == 2
 
 
+def test_a_server_that_closes_after_an_error_has_refused_the_token() -> None:
+    """Where the last reply to the 334's error never comes."""
+    functions.tokens[:] = ["old", "good"]
+    door = Door(lambda token: token == "good")
+
+    def script(session, phase, command):
+        reply = door(session, phase, command)
+        return CLOSE if door.ends and session.number == 1 else reply
+
+    with ScriptedServer(script, MICROSOFTS) as server:
+        assert backend(server).send_messages([letter()]) == 1
+    assert door.brought == ["old", "good"]
+
+
+@pytest.mark.parametrize("reply", ["535 5.7.3 no", CLOSE], ids=["refused", "closed"])
+def test_no_frame_of_a_traceback_holds_the_token(reply) -> None:
+    """Error pages and reporters show the variables of each frame."""
+    functions.tokens[:] = ["s3cr3t-token"]
+    script = lambda _, phase, __: reply if phase == "AUTH" else None  # noqa: E731
+    with ScriptedServer(script, MICROSOFTS) as server, pytest.raises(OSError) as raised:  # noqa: PT011
+        backend(server).open()
+    response = b64encode(f"user={USER}\x01auth=Bearer s3cr3t-token\x01\x01".encode()).decode()
+    frames = list(traceback.walk_tb(raised.value.__traceback__))
+    shown = "".join(repr(frame.f_locals) for frame, _ in frames[1:])
+    assert len(frames) > 2
+    assert "s3cr3t-token" not in shown
+    assert response not in shown
+
+
 def test_a_token_that_can_not_be_had_reaches_no_server() -> None:
     """The error is an OSError, as all that send_mail() raises; fail_silently holds for it."""
     door = Door(lambda _: True)
@@ -203,7 +232,7 @@ def test_a_server_without_such_a_login_is_told_what_is_missing(features, says) -
 
 
 def test_a_token_is_not_sent_in_clear_text_to_another_machine(monkeypatch) -> None:
-    """Whoever reads it may use it. To a relay on this machine it may be sent."""
+    """Whoever reads it may use it; to a relay on this machine it may be sent."""
     door = Door(lambda _: True)
     monkeypatch.setattr(sasl, "_is_loopback", lambda _: False)
     with door.at(MICROSOFTS) as server, pytest.raises(smtplib.SMTPNotSupportedError, match="TLS"):

@@ -35,7 +35,8 @@ MUTATIONS = [
         "oauth2/sasl",
         "oauth2/test_login.py",
         ("level, smtp.debuglevel = smtp.debuglevel, 0", "level = smtp.debuglevel"),
-        ('hide(shown, {"token": [token.text, response]})', "shown"),
+        ('hide(text.decode("utf-8", "replace"), secrets)', 'text.decode("utf-8", "replace")'),
+        ("raise error.with_traceback(None) from None", "raise"),
         (
             "kind = TokenRefused if said or code == _REFUSED else",
             "kind = TokenRefused if said else",
@@ -44,6 +45,7 @@ MUTATIONS = [
         ("is_short = len(command) + len(response) + 3 <= _LONGEST_COMMAND", "is_short = True"),
         ('.replace(",", "=2C")', ""),
         ("_ENDS[mechanism])", '"")'),
+        ('return _REFUSED, b"the server closed after its error"', "raise"),
     ),
     *of(
         "oauth2/secrecy",
