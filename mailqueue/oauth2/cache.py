@@ -72,9 +72,11 @@ class TokenCache:
                 del self._tokens[source.key]
 
     def keep(self, source: Source, request: _Request, found: Token | str) -> None:
-        """Take what a request has brought, unless nobody waits for that any more."""
+        """Take what a request has brought; what is late, only where there is nothing newer."""
         with self._lock:
-            if not self._give_up(source, request) or isinstance(found, str):
+            is_awaited = self._give_up(source, request)
+            is_wanted = is_awaited or source.key not in self._tokens
+            if isinstance(found, str) or not is_wanted:
                 return
             now = self._clock()
             self._tokens = {k: token for k, token in self._tokens.items() if now < token.ends_at}

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import load_pem_x509_certificate
 
 TENANT, CLIENT, SECRET = "contoso.example", "11111111-2222-4333-8444-555555555555", "s3cr~et+value"
+MAILBOX = "news@example.com"
 _GOOGLES_AUDIENCE = "https://oauth2.googleapis.com/token"  # wherever token_uri leads
 ACCOUNT = "mailer@project.iam.gserviceaccount.com"
 
@@ -93,8 +94,8 @@ class Issuer:
         claims = jwt.decode(
             form["assertion"], self._key.public_key(), ["RS256"], audience=_GOOGLES_AUDIENCE
         )
-        is_right = (claims["iss"], claims["scope"]) == (ACCOUNT, "https://mail.google.com/")
-        return claims if is_right else None
+        found = (claims["iss"], claims["scope"], claims.get("sub"))
+        return claims if found == (ACCOUNT, "https://mail.google.com/", MAILBOX) else None
 
     def _microsoft_claims(self, form: dict[str, str]) -> dict[str, Any] | None:
         wanted = ("client_credentials", CLIENT, "https://outlook.office365.com/.default")

@@ -140,6 +140,22 @@ def test_check_says_whose_token_it_is(office, run_cli) -> None:
     assert "PRIVATE KEY" not in result.stdout
 
 
+def test_check_says_whose_token_a_mailer_has(office, run_cli) -> None:
+    """Where `USING` names it, as well."""
+    options = {
+        "host": "127.0.0.1",
+        "port": office.server.port,
+        "username": USER,
+        "oauth2": "mailqueue.oauth2.google",
+        "oauth2_options": {"service_account": office.issuer.service_account},
+    }
+    mailers = json.dumps({"office": {"OPTIONS": options}})
+    result = run_cli("check", "--json", MAILERS=mailers, MAILQUEUE_USING="office")
+    (found,) = [c["found"] for c in printed(result)["checks"] if c["name"] == "mail server"]
+    assert found.startswith(f"office, logged in as {USER} by OAuth2, issuer ")
+    assert "PRIVATE KEY" not in result.stdout
+
+
 @pytest.mark.parametrize(
     ("environment", "problem"),
     [

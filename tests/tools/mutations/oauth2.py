@@ -10,10 +10,8 @@ MUTATIONS = [
         ("            if request is None:", "            if True:"),
         ("            kept = self._put_off(source)", "            kept = None"),
         ("if self._tokens.get(source.key) is token:", "if source.key in self._tokens:"),
-        (
-            "if not self._give_up(source, request) or isinstance(found, str):",
-            "if isinstance(found, str):",
-        ),
+        ("if isinstance(found, str) or not is_wanted:", "if isinstance(found, str):"),
+        ("is_wanted = is_awaited or source.key not in self._tokens", "is_wanted = is_awaited"),
         ("min(now + _ASK_AGAIN, token.ends_at)", "token.renew_at"),
         ("target=copy_context().run, args=[self._run]", "target=self._run"),
         ("os.register_at_fork(after_in_child=tokens.reset)\n", ""),
