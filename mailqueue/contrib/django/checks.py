@@ -130,6 +130,12 @@ def _check_oauth2() -> Iterator[CheckMessage]:
 
 
 def _look_at_oauth2() -> None:
+    using = settings.MAILQUEUE.USING
+    if settings.EMAIL_OAUTH2 and settings.MAILERS and using is not None:
+        raise ImproperlyConfigured(
+            f"EMAIL_OAUTH2 is set, and the mailer {using!r} of MAILERS doesn't read it: give that "
+            "the option 'oauth2' instead"
+        )
     if settings.EMAIL_OAUTH2:
         refuse_without_oauth2(_delivering_backend()[0] or _DEFAULT_BACKEND)
         refuse_without_oauth2(settings.EMAIL_BACKEND)
