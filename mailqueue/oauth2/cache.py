@@ -51,8 +51,9 @@ class TokenCache:
                 return token
             request = self._requests.get(source.key)
             if request is None:
-                request = self._requests[source.key] = _Request(self, source)
-                request.start()
+                request = _Request(self, source)
+                request.start()  # first, as no thread may be left: nobody is to wait for none
+                self._requests[source.key] = request
         found = request.wait(patience)
         if isinstance(found, Token):
             return found
@@ -68,7 +69,8 @@ class TokenCache:
     def drop(self, source: Source, token: Token) -> None:
         """Forget that token, which was refused; a newer one stays."""
         with self._lock:
-            if self._tokens.get(source.key) is token:
+            kept = self._tokens.get(source.key)
+            if kept is not None and kept.text == token.text:
                 del self._tokens[source.key]
 
     def keep(self, source: Source, request: _Request, found: Token | str) -> None:

@@ -136,6 +136,18 @@ def test_while_the_issuer_is_away_the_last_token_is_used_to_its_end(cache, time)
         cache.get(issuer, PATIENCE)
 
 
+def test_a_token_that_is_used_a_little_longer_can_be_dropped(cache, time) -> None:
+    """It is the same, whoever got it before the issuer was away."""
+    issuer = source(Issuer())
+    old = cache.get(issuer, PATIENCE)
+    time.pass_(3301)
+    issuer.function.fails = True
+    assert cache.get(issuer, PATIENCE).text == "token-1"
+    cache.drop(issuer, old)
+    with pytest.raises(TokenUnavailable):
+        cache.get(issuer, PATIENCE)
+
+
 def test_one_request_is_made_at_a_time_and_all_wait_for_it(cache) -> None:
     """Twenty threads, one call."""
     go = threading.Event()

@@ -9,7 +9,7 @@ MUTATIONS = [
         ("self._clock() < token.renew_at", "self._clock() < token.ends_at"),
         ("            if request is None:", "            if True:"),
         ("            kept = self._put_off(source)", "            kept = None"),
-        ("if self._tokens.get(source.key) is token:", "if source.key in self._tokens:"),
+        ("if kept is not None and kept.text == token.text:", "if kept is not None:"),
         ("if isinstance(found, str) or not is_wanted:", "if isinstance(found, str):"),
         ("is_wanted = is_awaited or source.key not in self._tokens", "is_wanted = is_awaited"),
         ("min(now + _ASK_AGAIN, token.ends_at)", "token.renew_at"),
