@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -226,6 +227,7 @@ def test_a_fork_has_no_lock_that_nobody_will_release() -> None:
         lock.acquire()  # as any thread of the parent's might have at that moment
         child = os.fork()
         if child == 0:
+            signal.alarm(int(PATIENCE))  # else it would wait for the lock for ever
             os._exit(0 if tokens.get(forked, PATIENCE).text == "abc" else 1)
         lock.release()
         assert os.waitpid(child, 0)[1] == 0
