@@ -8,6 +8,7 @@
     │       └── MailerDoesNotExist (KeyError)   no mailer of that alias
     ├── PayloadError (ValueError)       a message can't be carried, or a payload can't be read
     ├── JournalError                    what the journal refuses: no such message, wrong state
+    ├── TokenUnavailable (SMTPException) a token for ``EMAIL_OAUTH2`` can't be had
     └── EnqueueError (SMTPException)    ``send()`` could not hand the message to the queue
         ├── JournalUnavailable (ConnectionError)  nothing was accepted
         └── EnqueueUnknown (TimeoutError)         it may have been accepted; ``ids`` tells which
@@ -55,6 +56,13 @@ class PayloadError(MailqueueError, ValueError):
 
 class JournalError(MailqueueError):
     """The journal refused: an unknown id, or a state that doesn't allow the step."""
+
+
+class TokenUnavailable(MailqueueError, SMTPException):
+    """A login by OAuth2 lacks its token; the text says for whom, from where, and why.
+
+    It is an ``SMTPException``, because that is what a mail server that can't be used raises.
+    """
 
 
 class EnqueueError(MailqueueError, SMTPException):

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import mailqueue
 from mailqueue.cli.group import main
 from mailqueue.conf import settings
+from mailqueue.oauth2.cache import tokens
 from mailqueue.testing import RecordingServer
 from tests import profiles
 from tests.leaks import Leaks
@@ -40,8 +41,9 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", PATIENT)
     settings.reset()
-    # What the process keeps: mail in memory.
+    # What the process keeps: mail in memory, and tokens.
     vars(mailqueue).pop("outbox", None)
+    tokens.reset()
     yield
     settings.reset()
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 
 from mailqueue.mail.msgid import DNS_NAME
+from mailqueue.oauth2.sasl import quiet
 from mailqueue.store.spin import is_readable
 
 _UNKNOWN_COMMAND = (500, 502)  # to EHLO: the server knows HELO only (RFC 5321 3.2)
@@ -106,7 +107,8 @@ def log_in(connection: smtplib.SMTP, user: str, password: str) -> None:
     if offered and not set(offered) & set(_MECHANISMS):
         raise smtplib.SMTPNotSupportedError(
             f"No suitable authentication method found: the server offers {', '.join(offered)}, "
-            f"and mailqueue has {', '.join(_MECHANISMS)}"
+            f"and mailqueue has {', '.join(_MECHANISMS)}; "
+            "with EMAIL_OAUTH2 (a mailer's option oauth2) OAUTHBEARER and XOAUTH2"
         )
     if not offered:
         raise smtplib.SMTPNotSupportedError(
@@ -114,7 +116,8 @@ def log_in(connection: smtplib.SMTP, user: str, password: str) -> None:
             "EMAIL_HOST_PASSWORD (a mailer's options username, password) are set: "
             + _way_to_auth(connection)
         )
-    connection.login(user, password)
+    with quiet(connection):
+        connection.login(user, password)
 
 
 def _way_to_auth(connection: smtplib.SMTP) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import smtplib
 import ssl
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -15,21 +15,29 @@ from mailqueue.conf.keys import QueueSettings
 from mailqueue.errors import InvalidMailer
 from mailqueue.mail.address import envelope_address, needs_smtputf8
 from mailqueue.mail.rendering.flatten import flatten
+from mailqueue.oauth2.cache import tokens
+from mailqueue.oauth2.identity import identify
+from mailqueue.oauth2.sasl import TokenRefused, log_in_by_token
+from mailqueue.oauth2.source import Source, find_source
+from mailqueue.oauth2.token import Token
 
 from .base import BaseEmailBackend
 from .handshake import SMTP, EncryptingSMTP, log_in, own_name, say_hello
 
 _OPTIONS = ("ehlo_name", "in_flight", "chunking")  # which Django's backend doesn't have
 _PORTS = {"ssl": 465, "tls": 587, "none": 25}
+_PATIENCE = 30.0  # seconds for a token; half of what a worker has to try a mailer in trouble
 
 
 class EmailBackend(BaseEmailBackend):
     """Sends messages over one SMTP connection, which may be kept open between calls.
 
     An argument that is None is taken from the matching setting; as a mailer of ``MAILERS``, from
-    nowhere: then ``host`` is required, and the port follows from the kind of encryption. Three
-    options more are keys of ``MAILQUEUE``, unless they are given: ``ehlo_name``, ``in_flight``,
-    ``chunking``; the last two are for workers. Safe to use from several threads, one at a time.
+    nowhere: then ``host`` is required, and the port follows from the kind of encryption. With
+    ``oauth2``, the path of a token function, it logs in by OAuth2 instead of the password;
+    ``oauth2_options`` are that function's arguments. Three options more are keys of ``MAILQUEUE``,
+    unless they are given: ``ehlo_name``, ``in_flight``, ``chunking``; the last two are for workers.
+    Safe to use from several threads, one at a time.
     """
 
     def __init__(
@@ -44,6 +52,9 @@ class EmailBackend(BaseEmailBackend):
         timeout: float | None = None,
         ssl_keyfile: str | None = None,
         ssl_certfile: str | None = None,
+        *,
+        oauth2: str | None = None,
+        oauth2_options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         given = {name: kwargs.pop(name, None) for name in _OPTIONS}
@@ -59,6 +70,8 @@ class EmailBackend(BaseEmailBackend):
         self.timeout = self._value("EMAIL_TIMEOUT", timeout)
         self.ssl_keyfile = self._value("EMAIL_SSL_KEYFILE", ssl_keyfile)
         self.ssl_certfile = self._value("EMAIL_SSL_CERTFILE", ssl_certfile)
+        self.oauth2 = self._find_oauth2(oauth2, oauth2_options, password)
+        self._token: Token | None = None  # by which it has logged in
         self.connection: Any = None  # an smtplib.SMTP while it is open, else None
         self._lock = threading.RLock()
 
@@ -171,7 +184,29 @@ class EmailBackend(BaseEmailBackend):
         connection.close()
         self.connection = None
 
+    def login(self) -> str:
+        """Who is logged in, and how, for people; empty for nobody."""
+        if self.oauth2 is not None and self._token is not None:
+            return f"logged in as {self.username} by OAuth2, {identify(self.oauth2, self._token)}"
+        return f"logged in as {self.username}" if self.username and self.password else ""
+
     def _connect(self) -> smtplib.SMTP:
+        """Connect and log in; once more, by a new token, where the one at hand was refused."""
+        if self.oauth2 is None:
+            return self._connect_once()
+        token = self._get_token(self.oauth2)
+        try:
+            return self._connect_once(token)
+        except TokenRefused:
+            tokens.drop(self.oauth2, token)
+        # Over a new connection: a server may close the old one after a refusal.
+        return self._connect_once(self._get_token(self.oauth2))
+
+    def _get_token(self, source: Source) -> Token:
+        limit = _PATIENCE if self.timeout is None else min(self.timeout, _PATIENCE)
+        return tokens.get(source, limit)
+
+    def _connect_once(self, token: Token | None = None) -> smtplib.SMTP:
         # A name of its own would be looked up, which may be slow; ours may need the connection.
         options: dict[str, Any] = {"local_hostname": self.option("ehlo_name") or "localhost"}
         if self.timeout is not None:
@@ -180,19 +215,22 @@ class EmailBackend(BaseEmailBackend):
             options["context"] = self.ssl_context
         connection = self.connection_class(self.host, self.port, **options)
         try:
-            self._prepare(connection)
+            self._prepare(connection, token)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _prepare(self, connection: smtplib.SMTP) -> None:
+    def _prepare(self, connection: smtplib.SMTP, token: Token | None) -> None:
         connection.local_hostname = self.option("ehlo_name") or own_name(connection)
         say_hello(connection)
         if self.use_tls:
             connection.starttls(context=self.ssl_context)
             say_hello(connection)
-        if self.username and self.password:
+        if token is not None:
+            log_in_by_token(connection, (self.host, self.port), self.username, token)
+            self._token = token
+        elif self.username and self.password:
             log_in(connection, self.username, self.password)
 
     def option(self, name: str) -> Any:
@@ -210,6 +248,22 @@ class EmailBackend(BaseEmailBackend):
 
     def _value(self, setting: str, given: Any) -> Any:
         return getattr(settings, setting) if given is None and self.alias is None else given
+
+    def _find_oauth2(
+        self, path: str | None, options: Mapping[str, Any] | None, password: str | None
+    ) -> Source | None:
+        if path is None and password and self.alias is None:
+            return None  # who names a password wants that one used
+        path = self._value("EMAIL_OAUTH2", path)
+        options = self._value("EMAIL_OAUTH2_OPTIONS", options) or {}
+        if path:
+            return find_source(path, options, alias=self.alias, username=self.username)
+        if options and self.alias is not None:
+            raise InvalidMailer(
+                f"MAILERS[{self.alias!r}]: The 'oauth2_options' OPTIONS are without 'oauth2'.",
+                alias=self.alias,
+            )
+        return None
 
     def _default_port(self) -> int:
         if self.alias is None:

@@ -13,8 +13,10 @@ from .parse import (
     parse_integer,
     parse_mailers,
     parse_name,
+    parse_oauth2,
     parse_optional_seconds,
     parse_optional_text,
+    parse_options,
     parse_path,
     parse_positive,
     parse_schedule,
@@ -76,6 +78,8 @@ class Settings(MailSection):
     EMAIL_PORT = Setting(25, parse_integer)
     EMAIL_HOST_USER = Setting("", parse_text)
     EMAIL_HOST_PASSWORD = Setting("", parse_text, secret=True)
+    EMAIL_OAUTH2 = Setting[str | None](None, parse_oauth2)
+    EMAIL_OAUTH2_OPTIONS = Setting[dict[str, Any]]({}, parse_options, secret=True)
     EMAIL_USE_TLS = Setting(False, parse_boolean)
     EMAIL_USE_SSL = Setting(False, parse_boolean)
     EMAIL_TIMEOUT = Setting[float | None](None, parse_optional_seconds)
@@ -89,7 +93,7 @@ class Settings(MailSection):
     ADMINS = Setting[list[Any]]([], people_in("ADMINS"))
     MANAGERS = Setting[list[Any]]([], people_in("MANAGERS"))
     DEFAULT_CHARSET = Setting("utf-8", parse_text)
-    MAILERS = Setting[dict[str, Any]]({}, parse_mailers)
+    MAILERS = Setting[dict[str, Any]]({}, parse_mailers, secret=True)
 
     def __init__(self) -> None:
         super().__init__()

@@ -154,14 +154,38 @@ def parse_secrets(value: object) -> list[str]:
 
 def parse_mailers(value: object) -> dict[str, Any]:
     """A dictionary of mailers; from the environment, as JSON."""
+    return _dictionary(value, "must be a dictionary of mailers by alias")
+
+
+def parse_options(value: object) -> dict[str, Any]:
+    """A dictionary of a function's keyword arguments; from the environment, as JSON."""
+    found = _dictionary(value, "must be a dictionary of keyword arguments")
+    if not all(isinstance(key, str) for key in found):
+        raise ValueError("must have keys that are strings")
+    return found
+
+
+def _dictionary(value: object, wanted: str) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value or "{}")
         except ValueError:
             raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
-        raise ValueError("must be a dictionary of mailers by alias")
+        raise ValueError(wanted)
     return value
+
+
+def parse_oauth2(value: object) -> str | None:
+    """Read the path of a token function; None for none."""
+    path = parse_optional_text(value)
+    if path is not None and not all(part.isidentifier() for part in _dotted(path)):
+        raise ValueError("must be the path of a function, such as 'package.module.function'")
+    return path
+
+
+def _dotted(path: str) -> list[str]:
+    return path.split(".") if "." in path else [""]
 
 
 def one_of(*choices: str) -> Callable[[object], str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from email.utils import parseaddr
 from typing import Any
 
+from mailqueue.errors import TokenUnavailable
 from mailqueue.mail.address import envelope_address
 from mailqueue.queue.handover import for_backend
 
@@ -18,7 +19,15 @@ from .envelope import Outgoing
 from .outcome import Answer, Outcome, Reply, Verdict
 from .refusal import advice
 from .transport import Turn
-from .trouble import Misconfigured, ServerTrouble, StaleClaim, as_text, describe, trouble_of
+from .trouble import (
+    LOGIN_WANTED,
+    Misconfigured,
+    ServerTrouble,
+    StaleClaim,
+    as_text,
+    describe,
+    trouble_of,
+)
 
 _log = logging.getLogger(__name__)
 # What smtplib raises before any message is under way.
@@ -26,10 +35,10 @@ _IN_OPENING = (
     smtplib.SMTPConnectError,
     smtplib.SMTPHeloError,
     smtplib.SMTPAuthenticationError,
+    TokenUnavailable,
 )
 _BY_ENVELOPE = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)
 _SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
-_LOGIN_WANTED = 530  # RFC 4954 6
 # smtplib's own words, as a 500, for a reply that it doesn't read; a server's are bytes.
 _UNREAD = "Line too long."
 # A backend that raises this may have served those whom it doesn't name.
@@ -130,7 +139,7 @@ def _trouble_in(error: Exception) -> ServerTrouble | None:
     for code, text in _replies_in(error).values():
         if code == _SERVICE_NOT_AVAILABLE:
             return ServerTrouble(_refusal(code, text).reply)
-        if code == _LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
+        if code in LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
             return Misconfigured(advice(_refusal(code, text).reply))
     return None
 

@@ -6,7 +6,7 @@ import re
 import smtplib
 import ssl
 
-from mailqueue.errors import MailqueueError
+from mailqueue.errors import MailqueueError, TokenUnavailable
 
 from .outcome import printable
 from .refusal import SET_NAME, advice, is_name_refused
@@ -20,6 +20,9 @@ _SET_NO_SSL = (
     "the server doesn't speak TLS from the start: set EMAIL_USE_TLS instead of EMAIL_USE_SSL (a "
     "mailer's options use_tls, use_ssl), or name its port for TLS, mostly 465"
 )
+
+# RFC 4954 6. The last three belong to AUTH; of a login that has ended, servers say them to MAIL.
+LOGIN_WANTED = frozenset({530, 534, 535, 538})
 
 
 class ServerTrouble(MailqueueError):
@@ -68,6 +71,8 @@ class StaleClaim(MailqueueError):
 
 def trouble_of(error: OSError) -> ServerTrouble:
     """What it means that a connection could not be opened, encrypted or logged in."""
+    if isinstance(error, TokenUnavailable):
+        return Misconfigured(describe(error))
     reply = f"can't connect: {describe(error)}"
     text = getattr(error, "smtp_error", None)
     if isinstance(error, smtplib.SMTPResponseException) and isinstance(text, bytes | str):

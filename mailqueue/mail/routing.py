@@ -16,6 +16,12 @@ _DEFAULT_ALIAS = "default"
 _DEFAULT_BACKEND = "mailqueue.backends.smtp.EmailBackend"
 _QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
 _KEYS = {"BACKEND", "OPTIONS"}
+# Backends that log in nowhere, so that a setting for a login needn't be taken away for them.
+_WITHOUT_LOGIN = {
+    f"{package}.{module}.EmailBackend"
+    for package in ("mailqueue.backends", "django.core.mail.backends")
+    for module in ("console", "dummy", "filebased", "locmem")
+}
 
 
 class Mailers:
@@ -76,13 +82,34 @@ def delivery_backend() -> Any:
     Raises ImproperlyConfigured when what is set would only queue the message again.
     """
     config = settings.MAILQUEUE
-    backend = get_connection(config.BACKEND) if config.USING is None else mailers[config.USING]
+    if config.USING is None:
+        refuse_without_oauth2(config.BACKEND)
+        backend = get_connection(config.BACKEND)
+    else:
+        if config.USING == _DEFAULT_ALIAS and not settings.MAILERS:
+            refuse_without_oauth2(settings.EMAIL_BACKEND)
+        backend = mailers[config.USING]
     if isinstance(backend, import_backend(_QUEUE_BACKEND)):
         raise ImproperlyConfigured(
             "MAILQUEUE['BACKEND'] or ['USING'] names the queue backend, which would queue what it "
             "should deliver: name the backend that sends, such as " + _DEFAULT_BACKEND
         )
     return backend
+
+
+def refuse_without_oauth2(path: str) -> None:
+    """Raise ImproperlyConfigured where that backend would leave ``EMAIL_OAUTH2`` aside."""
+    if not settings.EMAIL_OAUTH2 or path in {*_WITHOUT_LOGIN, _QUEUE_BACKEND}:
+        return
+    if not _takes_oauth2(import_backend(path)):
+        raise ImproperlyConfigured(
+            f"EMAIL_OAUTH2 is set, and {path} can't log in by OAuth2: use {_DEFAULT_BACKEND}, "
+            "or set EMAIL_OAUTH2 to None"
+        )
+
+
+def _takes_oauth2(backend: Any) -> bool:
+    return "oauth2" in _parameters(backend)[0]
 
 
 def import_backend(path: str) -> Any:
@@ -142,6 +169,12 @@ def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
             f"MAILERS[{alias!r}]: Could not find BACKEND {path!r}: {error}", alias=alias
         ) from error
     named, takes_any = _parameters(backend)
+    if "oauth2" in options and not _takes_oauth2(backend):
+        raise InvalidMailer(
+            f"MAILERS[{alias!r}]: {path} can't log in by OAuth2: use {_DEFAULT_BACKEND}, or take "
+            "'oauth2' out of OPTIONS",
+            alias=alias,
+        )
     options |= {name: value for name, value in overrides.items() if name in named}
     if takes_any or "alias" in named:
         options["alias"] = alias

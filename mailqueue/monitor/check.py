@@ -94,9 +94,11 @@ def _mail_server() -> tuple[str, list[str]]:
     except ServerTrouble as trouble:
         return "", [f"{mailer_name()}: {trouble.reply}"]
     transport.close()
-    plain = isinstance(transport, SmtpTransport) and settings.MAILQUEUE.USING is None
-    warning = _warning_of_name(transport) if isinstance(transport, SmtpTransport) else ()
-    return ", ".join([mailer_name(), *(_security() if plain else []), *warning]), []
+    if not isinstance(transport, SmtpTransport):
+        return mailer_name(), []
+    plain = settings.MAILQUEUE.USING is None
+    found = [mailer_name(), _encryption() if plain else "", transport.login]
+    return ", ".join(text for text in [*found, *_warning_of_name(transport)] if text), []
 
 
 def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
@@ -108,7 +110,5 @@ def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
         )
 
 
-def _security() -> list[str]:
-    secure = "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""
-    user = "logged in" if settings.EMAIL_HOST_USER and settings.EMAIL_HOST_PASSWORD else ""
-    return [text for text in (secure, user) if text]
+def _encryption() -> str:
+    return "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""

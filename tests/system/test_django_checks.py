@@ -150,6 +150,54 @@ def test_celery_app_that_is_not_there_is_an_error(check):
     assert "nowhere" in text
 
 
+OFFICE = {"host": "x", "username": "ann", "oauth2": "tests.oauth2.functions.with_options"}
+PATHS = {
+    "EMAIL_OAUTH2": OFFICE["oauth2"],
+    "EMAIL_OAUTH2_OPTIONS": {"key": "s3cret"},
+    "EMAIL_HOST_USER": "ann",
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        (PATHS, None),
+        (PATHS | {"EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend"}, None),
+        (PATHS | {"EMAIL_HOST_USER": ""}, "EMAIL_HOST_USER"),
+        (PATHS | {"EMAIL_OAUTH2_OPTIONS": {"kye": "s3cret"}}, "'kye'"),
+        (PATHS | {"EMAIL_OAUTH2": "no.such.function"}, "no.such.function"),
+        (PATHS | {"EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend"}, "django.core"),
+        (
+            PATHS | {"MAILQUEUE": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend"}},
+            "django.core",
+        ),
+        (
+            {
+                "MAILERS": {"office": {"BACKEND": SMTP, "OPTIONS": OFFICE}},
+                "MAILQUEUE": {"USING": "office"},
+            },
+            "MAILERS['office']: OPTIONS['oauth2_options']",
+        ),
+        (
+            {
+                "MAILERS": {"office": {"BACKEND": SMTP, "OPTIONS": {"host": "x"}}},
+                "MAILQUEUE": {"USING": "office"},
+                "EMAIL_OAUTH2": OFFICE["oauth2"],
+            },
+            "the mailer 'office' of MAILERS doesn't read it",
+        ),
+    ],
+)
+def test_a_login_by_oauth2_that_can_not_be_done_is_an_error(values, wrong, check):
+    """The function, its options and the backend are looked at, and no value is shown."""
+    # Django 6.1 has no EMAIL_BACKEND beside MAILERS.
+    others = {} if "MAILERS" in values else {"EMAIL_BACKEND": QUEUE}
+    found = check(**(others | values))
+    assert [id_ for id_, _, _ in found] == (["mailqueue.E006"] if wrong else [])
+    assert wrong is None or wrong in found[0][1]
+    assert "s3cret" not in json.dumps(found)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"CELERY_APP": "workers:app"}, {"BROKER_URL": "amqp://127.0.0.1"}],

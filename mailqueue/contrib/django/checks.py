@@ -11,7 +11,8 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url, uses_embedded_server
 from mailqueue.errors import ImproperlyConfigured
-from mailqueue.mail.routing import import_backend
+from mailqueue.mail.routing import import_backend, mailers, refuse_without_oauth2
+from mailqueue.oauth2.source import find_source
 from mailqueue.queue.broker import import_app
 
 _QUEUE_BACKEND = "mailqueue.backends.queue.EmailBackend"
@@ -25,6 +26,7 @@ def check_mail_settings(**_: Any) -> list[CheckMessage]:
         return unreadable
     return [
         *_check_delivery(),
+        *_check_oauth2(),
         *_check_mailer_is_named(),
         *_check_celery_app(),
         *_check_journal(),
@@ -111,6 +113,37 @@ def _check_mailer_is_named() -> Iterator[CheckMessage]:
             hint="Name the mailer that sends: MAILQUEUE = {'USING': 'its alias in MAILERS'}.",
             id="mailqueue.W002",
         )
+
+
+def _check_oauth2() -> Iterator[CheckMessage]:
+    """Check that a login by OAuth2 has its function, and a backend that can do it."""
+    try:
+        _look_at_oauth2()
+    except ImportError:
+        return  # E003 says it
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint='docs/settings.md, "Logging in by OAuth2", has what a token function needs.',
+            id="mailqueue.E006",
+        )
+
+
+def _look_at_oauth2() -> None:
+    using = settings.MAILQUEUE.USING
+    if settings.EMAIL_OAUTH2 and settings.MAILERS and using is not None:
+        raise ImproperlyConfigured(
+            f"EMAIL_OAUTH2 is set, and the mailer {using!r} of MAILERS doesn't read it: give that "
+            "the option 'oauth2' instead"
+        )
+    if settings.EMAIL_OAUTH2:
+        refuse_without_oauth2(_delivering_backend()[0] or _DEFAULT_BACKEND)
+        refuse_without_oauth2(settings.EMAIL_BACKEND)
+        options, user = settings.EMAIL_OAUTH2_OPTIONS, settings.EMAIL_HOST_USER
+        find_source(settings.EMAIL_OAUTH2, options, alias=None, username=user)
+    for alias, mailer in settings.MAILERS.items():
+        if isinstance(mailer, dict) and "oauth2" in (mailer.get("OPTIONS") or {}):
+            _ = mailers[alias]  # made as a worker makes it, and not opened
 
 
 def _check_celery_app() -> Iterator[CheckMessage]:

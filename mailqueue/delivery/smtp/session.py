@@ -14,13 +14,12 @@ from .. import faultpoint
 from ..envelope import Envelope, Outgoing, render
 from ..outcome import Reply, Verdict
 from ..refusal import advice
-from ..trouble import Misconfigured, ServerTrouble
+from ..trouble import LOGIN_WANTED, Misconfigured, ServerTrouble
 from .dialogue import Dialogue, GarbledReply
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: the server closes, whatever the command was
 START_MAIL_INPUT = 354
-_LOGIN_WANTED = 530  # RFC 4954 6
 # Commands that are written before their replies are read: more might fill both sides' buffers, and
 # each would wait for the other (RFC 2920, 3.1).
 COMMANDS_AT_ONCE = 100
@@ -56,6 +55,11 @@ class Session:
     def own_name(self) -> str:
         """By what name the server was greeted."""
         return self._smtp.local_hostname
+
+    @property
+    def login(self) -> str:
+        """Who is logged in, and how; empty for nobody."""
+        return self._backend.login()
 
     @property
     def is_open(self) -> bool:
@@ -219,7 +223,7 @@ def check_reply(reply: Reply, phase: Phase) -> Reply:
     wanted = reply.code == START_MAIL_INPUT if phase is Phase.DATA else reply.code < 300
     if not (wanted or is_refusal(reply)):
         raise GarbledReply(f"unexpected reply: {reply} (to {phase})")
-    if phase is Phase.MAIL and reply.code == _LOGIN_WANTED:
+    if phase is Phase.MAIL and reply.code in LOGIN_WANTED:
         # Our settings lack a login, or TLS: no message is to blame. To RCPT some servers say
         # the same of a single recipient whom they don't relay to.
         raise Misconfigured(advice(str(reply)))

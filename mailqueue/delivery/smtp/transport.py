@@ -80,6 +80,10 @@ class SmtpTransport:
         """Send by DATA, whatever the server offers; called before the first message."""
         self._way = ByData(self._session)
 
+    def login(self) -> str:
+        """Who is logged in, and how, for people; empty for nobody."""
+        return self._session.login
+
     def close(self) -> None:
         """Say QUIT and close."""
         if self._way.is_amid():

@@ -113,9 +113,10 @@ def test_encrypted_messages_arrive_as_they_are(authority, trusted, make_wire) ->
     assert wire.server.sessions == 1
 
 
-@pytest.mark.parametrize("reply", ["530 5.7.0 Authentication required"])
-def test_a_server_that_wants_a_login_fails_nothing(reply, wire) -> None:
-    """530 to MAIL is our own mistake: the mailer rests for long, and all go when it is mended."""
+@pytest.mark.parametrize("code", [530, 534, 535, 538])
+def test_a_server_that_wants_a_login_fails_nothing(code, wire) -> None:
+    """Such a reply to MAIL is our own mistake: the mailer rests, and all go when it is mended."""
+    reply = f"{code} 5.7.0 Authentication required"
     wire.server.script = lambda _, phase, __: reply if phase == "MAIL" else None
     assert wire.send(*letters(3)) == {}
     assert wire.record().reply == reply

@@ -15,6 +15,7 @@ from . import (
     local,
     mail,
     monitor,
+    oauth2,
     queue,
     script,
     smtp,
@@ -25,7 +26,7 @@ from . import (
 )
 
 # From the bottom up.
-_BELOW = (top, conf, mail, store, queue, journal, script)
+_BELOW = (top, conf, mail, oauth2, store, queue, journal, script)
 _ABOVE = (backends, delivery, smtp, gate, local, worker, monitor, cli, testing, contrib)
 
 MUTATIONS = [row for room in (*_BELOW, *_ABOVE) for row in room.MUTATIONS]

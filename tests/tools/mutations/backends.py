@@ -117,6 +117,16 @@ MUTATIONS = [
         "backends/smtp",
         "mail/test_smtp.py mail/test_smtp_security.py",
         (
+            "            tokens.drop(self.oauth2, token)",
+            "            raise",
+            "oauth2/test_login.py::test_a_token_that_is_refused_is_replaced_once",
+        ),
+        (
+            "if path is None and password and self.alias is None:",
+            "if False:",
+            "oauth2/test_source.py::test_who_names_a_password_wants_that_one",
+        ),
+        (
             "context = ssl.create_default_context()",
             "context = ssl._create_unverified_context()",
             "mail/test_smtp_security.py::test_a_certificate_that_nobody_vouches_for",

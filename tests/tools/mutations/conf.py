@@ -11,6 +11,16 @@ MUTATIONS = [
             "LEASE = Setting(600.0",
             "packaging/test_documents.py::test_the_settings_are_these",
         ),
+        (
+            "({}, parse_mailers, secret=True)",
+            "({}, parse_mailers)",
+            "oauth2/test_source.py::test_a_setting_that_holds_secrets_is_not_shown",
+        ),
+        (
+            "({}, parse_options, secret=True)",
+            "({}, parse_options)",
+            "oauth2/test_source.py::test_a_setting_that_holds_secrets_is_not_shown",
+        ),
     ),
     *of(
         "conf/lookup",

@@ -20,6 +20,11 @@ MUTATIONS = [
             "if not",
             "system/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
         ),
+        (
+            "        *_check_oauth2(),\n",
+            "",
+            "system/test_django_checks.py::test_a_login_by_oauth2_that_can_not_be_done_is_an_error",
+        ),
     ),
     *of(
         "contrib/django/tasks",

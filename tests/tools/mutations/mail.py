@@ -320,6 +320,16 @@ MUTATIONS = [
         "mail/routing",
         "mail/test_mailers.py mail/test_functions.py",
         (
+            "if not _takes_oauth2(import_backend(path)):",
+            "if False:",
+            "oauth2/test_source.py::test_a_backend_that_cannot_log_in_so_is_an_error",
+        ),
+        (
+            'if "oauth2" in options and not _takes_oauth2(backend):',
+            "if False:",
+            "oauth2/test_source.py::test_a_backend_that_cannot_log_in_so_is_an_error",
+        ),
+        (
             "elif connection is not None and fail_silently:",
             "elif False:",
             "mail/test_functions.py::test_a_connection_excludes_what_it_would_override",
