@@ -98,7 +98,8 @@ def _mail_server() -> tuple[str, list[str]]:
         return mailer_name(), []
     plain = settings.MAILQUEUE.USING is None
     found = [mailer_name(), _encryption() if plain else "", transport.login]
-    return ", ".join(text for text in [*found, *_warning_of_name(transport)] if text), []
+    found += _warning_of_name(transport)
+    return ", ".join(filter(None, found)), []
 
 
 def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:

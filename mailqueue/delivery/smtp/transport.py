@@ -80,6 +80,7 @@ class SmtpTransport:
         """Send by DATA, whatever the server offers; called before the first message."""
         self._way = ByData(self._session)
 
+    @property
     def login(self) -> str:
         """Who is logged in, and how, for people; empty for nobody."""
         return self._session.login
