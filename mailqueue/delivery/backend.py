@@ -134,18 +134,26 @@ def _is_clear(trouble: ServerTrouble, known: Mapping[str, Answer], one_call: boo
 def _known(message: Any, transcript: Transcript | None) -> dict[str, Answer]:
     """What is known of recipients, by bare address: what SMTP's server or Anymail says of each."""
     known = dict(transcript.answers) if transcript is not None else {}
-    for address, found in _anymail_recipients(message).items():
-        status = getattr(found, "status", None)
-        if status in _ANYMAIL:
-            id_ = getattr(found, "message_id", None)
-            reply = f"{status}, message id {id_}" if id_ else str(status)
-            known[bare_address(address)] = Answer(_ANYMAIL[status], printable(reply))
+    status = getattr(message, "anymail_status", None)
+    recipients = getattr(status, "recipients", None)
+    if isinstance(recipients, Mapping):
+        http = getattr(getattr(status, "esp_response", None), "status_code", None)
+        was_refused = isinstance(http, int) and http >= 400
+        for address, found in recipients.items():
+            answer = _anymail_answer(found, was_refused)
+            if answer is not None:
+                known[bare_address(address)] = answer
     return known
 
 
-def _anymail_recipients(message: Any) -> Mapping[str, Any]:
-    found = getattr(getattr(message, "anymail_status", None), "recipients", None)
-    return found if isinstance(found, Mapping) else {}
+def _anymail_answer(found: Any, was_refused: bool) -> Answer | None:
+    """What Anymail says of one recipient; ``was_refused`` is whether the service took nothing."""
+    status, id_ = getattr(found, "status", None), getattr(found, "message_id", None)
+    if status == "unknown" and was_refused:
+        return Answer(Verdict.DEFERRED, "refused by the service, which names others")
+    if status not in _ANYMAIL:
+        return None
+    return Answer(_ANYMAIL[status], printable(f"{status}, message id {id_}" if id_ else status))
 
 
 def _is_answered(message: Any) -> bool:

@@ -177,7 +177,7 @@ def _refusal(reply: Reply) -> Answer:
 
 
 def _read_mistake(error: BaseException, text: str) -> Diagnosis | None:
-    no_tls = isinstance(error, ssl.SSLError) and error.reason in _NO_TLS
+    no_tls = isinstance(error, ssl.SSLError) and getattr(error, "reason", "") in _NO_TLS
     if no_tls or not _OURS.isdisjoint(_names(error)):
         return _of_trouble(Misconfigured(text))
     return None

@@ -121,14 +121,17 @@ def through_settings(journal_url: str, *to: str) -> tuple[str, dict[str, str], s
 
 
 def fate_through_settings(
-    journal_url: str, *to: str, rounds: int = 1, queue: str = "q"
+    journal_url: str, *to: str, rounds: int = 1, queue: str = "q", **attributes: Any
 ) -> dict[str, Any]:
     """Deliver a message by what the settings name, as often; what is on record then."""
     rig = Rig(Journal(connect(journal_url, 2.0), queue, POLICY))
-    rig.accept(letter(*to))
+    message = letter(*to)
+    vars(message).update(attributes)
+    rig.accept(message)
     rig.run()
     for _ in range(rounds - 1):
         rig.again()
+    pause = rig.connection.pause
     rig.connection.close()
     record = rig.record()
     return {
@@ -136,4 +139,5 @@ def fate_through_settings(
         "results": {address: str(result.state) for address, result in record.results.items()},
         "reply": record.reply,
         "attempts": record.attempts,
+        "pause": pause,
     }
