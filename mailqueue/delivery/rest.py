@@ -27,6 +27,10 @@ def for_the_rest(message: Any, recipients: Sequence[str]) -> Any:
     return rest
 
 
+def _itself(message: Any) -> Any:
+    return message
+
+
 def _class_of_rest(whole: Any, left: tuple[str, ...]) -> type[Any]:
     kind: type[Any] = type(whole)
 
@@ -36,10 +40,10 @@ def _class_of_rest(whole: Any, left: tuple[str, ...]) -> type[Any]:
     def message(_self: Any, *args: Any, **options: Any) -> Any:
         return whole.message(*args, **options)
 
-    def reduce(self: Any, protocol: Any) -> Any:
+    def reduce(self: Any, _protocol: Any) -> Any:
         plain = object.__new__(kind)
         vars(plain).update(vars(self))
-        return plain.__reduce_ex__(protocol)
+        return _itself, (plain,)
 
     methods = {"recipients": recipients, "message": message, "__reduce_ex__": reduce}
     return type(kind.__name__, (kind,), {**methods, "__module__": kind.__module__})

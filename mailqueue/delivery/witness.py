@@ -51,7 +51,8 @@ def witness(connection: object) -> Transcript | None:
         return None
     noting: Any = connection
     if not isinstance(connection, _Noting):
-        noting.__class__ = _noting_class(type(noting))
+        kind: Any = type(connection)
+        noting.__class__ = _noting_class(kind)
     noting.transcript = Transcript()
     found: Transcript = noting.transcript
     return found

@@ -151,6 +151,10 @@ def as_data(record: Record) -> dict[str, Any]:
                 "state": attempt.state.value,
                 "reply": attempt.reply,
                 "worker": attempt.worker,
+                "replies": [
+                    {"address": address, "reply": reply}
+                    for address, reply in attempt.replies.items()
+                ],
             }
             for attempt in record.history
         ],
@@ -160,7 +164,8 @@ def as_data(record: Record) -> dict[str, Any]:
 def _recipient(record: Record, address: str) -> dict[str, Any]:
     result = record.results.get(address)
     if result is None:
-        return {"address": address, "state": "waiting", "reply": ""}
+        reply = record.replies.get(address, "")
+        return {"address": address, "state": "waiting", "reply": reply}
     return {"address": address, "state": result.state.value, "reply": result.reply}
 
 
