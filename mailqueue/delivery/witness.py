@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .envelope import bare_address
-from .outcome import Answer, Reply, Verdict
+from .outcome import Answer, Reply, Verdict, answer_to_rcpt
 from .trouble import as_text, describe
 
 _OK = 250  # the only reply to MAIL and DATA that sendmail() takes for one that accepts
@@ -33,11 +33,11 @@ class Transcript:
 
     def note_rcpt(self, address: str, reply: Reply) -> None:
         """Note the reply to one recipient."""
-        address = bare_address(address)
-        if reply.verdict is Verdict.ACCEPTED:
-            self._accepted.append(address)
+        answer = answer_to_rcpt(reply, bool(self._accepted))
+        if answer.verdict is Verdict.ACCEPTED:
+            self._accepted.append(bare_address(address))
         else:
-            self.answers[address] = Answer(reply.verdict, str(reply))
+            self.answers[bare_address(address)] = answer
 
     def note_end(self, answer: Answer) -> None:
         """Note what became of the content, for all whom RCPT accepted."""
@@ -95,6 +95,17 @@ class _Noting(_Base):
         self.transcript.note_end(_answer_to_end(Reply(code, as_text(text))))
         return _read((code, text))
 
+    def getreply(self) -> tuple[int, bytes]:
+        """Read a reply. After one that makes no sense nobody knows which is for what."""
+        try:
+            code, text = super().getreply()
+        except smtplib.SMTPResponseException as error:  # a line that is too long
+            raise smtplib.SMTPServerDisconnected(f"unreadable reply: {error}") from error
+        if not 200 <= code < 600:
+            self.close()
+            raise smtplib.SMTPServerDisconnected(f"unreadable reply: {as_text(text)}")
+        return code, text
+
     def putcmd(self, *args: Any) -> None:
         self.transcript.has_begun = True
         super().putcmd(*args)
@@ -110,8 +121,8 @@ def _read(reply: tuple[int, bytes]) -> tuple[int, bytes]:
 
 
 def _answer_to_end(reply: Reply) -> Answer:
-    """What the final reply says; one that can't be read leaves open whether the server has it."""
-    readable = 200 <= reply.code < 300 or 400 <= reply.code < 600
+    """What the final reply says; one to something else leaves open whether the server has it."""
+    readable = not 300 <= reply.code < 400
     return Answer(reply.verdict if readable else Verdict.IN_DOUBT, str(reply))
 
 

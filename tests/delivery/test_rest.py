@@ -28,7 +28,10 @@ class OwnMessage(EmailMessage):
 
 def letter(kind: Any) -> Any:
     message = kind("Hello", "A letter", "from@example.com", [ANN, BOB], bcc=[CY], cc=["dan@x"])
-    message.extra_headers = {"Message-ID": "<1@example.com>", "Date": "Sat, 21 Nov 2026 11:20:55 +0000"}
+    message.extra_headers = {
+        "Message-ID": "<1@example.com>",
+        "Date": "Sat, 21 Nov 2026 11:20:55 +0000",
+    }
     message.tags = ["news"]
     return message
 
