@@ -183,5 +183,5 @@ class Record:
     due: datetime | None
     history: tuple[Attempt, ...]
     has_payload: bool
-    replies: Mapping[str, str] = field(default_factory=dict)
-    priority: str = "normal"
+    replies: Mapping[str, str]
+    priority: str
