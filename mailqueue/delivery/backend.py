@@ -8,54 +8,46 @@ import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from email.utils import parseaddr
 from typing import Any
 
-from mailqueue.errors import TokenUnavailable
-from mailqueue.mail.address import envelope_address
 from mailqueue.queue.handover import for_backend
 
-from .envelope import Outgoing
-from .outcome import Answer, Outcome, Reply, Verdict
-from .refusal import advice
+from .diagnosis import diagnose
+from .envelope import Outgoing, bare_address
+from .outcome import Answer, Outcome, Verdict, printable
+from .rest import for_the_rest
 from .transport import Turn
-from .trouble import (
-    LOGIN_WANTED,
-    Misconfigured,
-    ServerTrouble,
-    StaleClaim,
-    as_text,
-    describe,
-    trouble_of,
-)
+from .trouble import Misconfigured, ServerTrouble, StaleClaim, describe, trouble_of
+from .witness import Transcript, witness
 
 _log = logging.getLogger(__name__)
-# What smtplib raises before any message is under way.
-_IN_OPENING = (
-    smtplib.SMTPConnectError,
-    smtplib.SMTPHeloError,
-    smtplib.SMTPAuthenticationError,
-    TokenUnavailable,
-)
+# What Anymail says of a recipient. With "unknown" the service has taken the message, and Anymail
+# can't tell more; what failed for another reason than the address may go better the next time.
+_ANYMAIL = {
+    "sent": Verdict.ACCEPTED,
+    "queued": Verdict.ACCEPTED,
+    "unknown": Verdict.ACCEPTED,
+    "failed": Verdict.DEFERRED,
+    "invalid": Verdict.REFUSED,
+    "rejected": Verdict.REFUSED,
+}
+_MAYBE_SERVED = {Verdict.ACCEPTED, Verdict.IN_DOUBT}
 _BY_ENVELOPE = (smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused)
-_SERVICE_NOT_AVAILABLE = 421  # RFC 5321 3.8: about the server, whatever the command was
-# smtplib's own words, as a 500, for a reply that it doesn't read; a server's are bytes.
-_UNREAD = "Line too long."
-# A backend that raises this may have served those whom it doesn't name.
-_NOT_NAMED = Answer(Verdict.IN_DOUBT, "others were refused, and nothing was said of this one")
 
 
 class BackendTransport:
-    """Any Django-style backend as the carrier, with the guarantees that its exceptions allow.
+    """Any Django-style backend as the carrier, with the guarantees that it allows.
 
-    A backend says of a message only that it was sent, or raises. What an exception doesn't say is
-    read as a refusal for now.
+    A backend says of a message how many were sent, or raises. More is known where it sends over
+    ``smtplib``, whose server is listened to, and where it leaves ``anymail_status`` behind. What an
+    exception doesn't say is read as a refusal for now.
     """
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
         self._failed = False
         self._name = f"{type(backend).__module__}.{type(backend).__qualname__}"
+        self._have_it_raise()
         try:
             backend.open()
         except BaseException as error:
@@ -64,10 +56,18 @@ class BackendTransport:
                 raise trouble_of(error) from error
             raise
 
+    def _have_it_raise(self) -> None:
+        """Without an error nobody would learn why a message wasn't sent, or that it wasn't."""
+        if getattr(self._backend, "fail_silently", False):
+            with suppress(AttributeError):
+                self._backend.fail_silently = False
+            if self._backend.fail_silently:
+                _log.warning("%s fails silently: what it swallows counts as sent", self._name)
+
     def deliver(self, turn: Turn, *, room: int = 1) -> Outcome:  # noqa: ARG002
         """Send one message to those of its recipients who are still to get it.
 
-        Raises ServerTrouble where what the backend raises speaks of the server or the settings,
+        Raises ServerTrouble where what the backend raises speaks of the settings, or of the server
         and nobody can have got the message. A backend with several servers may have served some
         recipients before one is in trouble: an attempt is charged, so that copies come to an end.
         """
@@ -75,21 +75,31 @@ class BackendTransport:
         message = for_backend(outgoing.message, self._backend)
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
-        # Backends ask the message for its recipients; this attempt is for the rest of them only.
-        message.recipients = lambda: list(outgoing.recipients)
+        recipients = outgoing.recipients
+        message = for_the_rest(message, recipients)
+        transcript = witness(getattr(self._backend, "connection", None))
         try:
             sent = self._backend.send_messages([message])
         except Exception as error:
             self._failed = True
-            trouble = _trouble_in(error)
-            if trouble is not None and self._has_one_server(outgoing.recipients):
-                raise trouble from error
-            one = self._has_one_server(outgoing.recipients)
-            return replace(_outcome_of(error, outgoing.recipients), is_whole=one)
-        if sent:
-            return Outcome.for_all(outgoing.recipients, Verdict.ACCEPTED, f"sent by {self._name}")
-        reason = f"{self._name} reported nothing as sent"
-        return Outcome.for_all(outgoing.recipients, Verdict.DEFERRED, reason)
+            found = diagnose(error, transcript, answered=_is_answered(message))
+            known = _known(message, transcript)
+            one_call = transcript is not None or self._serves_by_one_call(recipients)
+            if found.trouble is not None and _is_clear(found.trouble, known, one_call):
+                raise found.trouble from error
+            outcome = _outcome(recipients, {**found.answers, **known}, found.others)
+            turned_away = isinstance(error, _BY_ENVELOPE)
+            return replace(outcome, turned_away=turned_away, is_whole=one_call)
+        return _outcome(recipients, _known(message, transcript), self._answer(sent))
+
+    def _answer(self, sent: Any) -> Answer:
+        """What it means for a recipient of whom nothing else is known.
+
+        Nothing at all is returned by backends that send or raise and count nothing.
+        """
+        if sent or sent is None:
+            return Answer(Verdict.ACCEPTED, f"sent by {self._name}")
+        return Answer(Verdict.DEFERRED, f"{self._name} reported nothing as sent")
 
     def has_begun(self, outgoing: Outgoing) -> bool:  # noqa: ARG002
         """Never: a backend sends whole messages."""
@@ -116,71 +126,68 @@ class BackendTransport:
     def forgo_chunks(self) -> None:
         """Nothing to do: no backend sends by BDAT."""
 
-    def _has_one_server(self, recipients: Sequence[str]) -> bool:
-        connection = getattr(self._backend, "connection", None)
-        return len(recipients) == 1 or isinstance(connection, smtplib.SMTP)
+    def _serves_by_one_call(self, recipients: Sequence[str]) -> bool:
+        """Whether all recipients are served or none: there is one, or Anymail asks its service."""
+        return len(recipients) == 1 or hasattr(self._backend, "esp_name")
 
     def close(self) -> None:
         """Close the backend's connection; what it raises then concerns no message."""
         try:
             self._backend.close()
         except Exception as error:  # noqa: BLE001 - a stranger's backend raises what it likes
-            _log.warning("%s can't be closed: %s", self._name, _type_and_text(error))
+            text = f"{type(error).__name__}: {describe(error)}"
+            _log.warning("%s can't be closed: %s", self._name, text)
 
     def drop(self) -> None:
         """Close the backend's connection; there is no other way than politely."""
         self.close()
 
 
-def _trouble_in(error: Exception) -> ServerTrouble | None:
-    """What the exception says of the server or our settings, where it isn't about the message."""
-    if isinstance(error, _IN_OPENING):
-        return trouble_of(error)
-    for code, text in _replies_in(error).values():
-        if code == _SERVICE_NOT_AVAILABLE:
-            return ServerTrouble(_refusal(code, text).reply)
-        if code in LOGIN_WANTED and isinstance(error, smtplib.SMTPSenderRefused):
-            return Misconfigured(advice(_refusal(code, text).reply))
-    return None
+def _is_clear(trouble: ServerTrouble, known: Mapping[str, Answer], one_call: bool) -> bool:
+    """Whether it is the settings' fault, or nobody can have got the message."""
+    if not _MAYBE_SERVED.isdisjoint(answer.verdict for answer in known.values()):
+        return False
+    return one_call or isinstance(trouble, Misconfigured)
 
 
-def _outcome_of(error: Exception, recipients: Sequence[str]) -> Outcome:
-    replies = _replies_in(error)
-    if not replies:
-        return Outcome.for_all(recipients, Verdict.DEFERRED, _type_and_text(error))
-    answers = {address: _refusal(*reply) for address, reply in replies.items()}
-    others = answers.get("", _NOT_NAMED)
-    if len(recipients) == len(answers) == 1:
-        (others,) = answers.values()  # about whom else, however it spells the address
-    by_recipient = {address: answers.get(_bare(address), others) for address in recipients}
-    return Outcome(by_recipient, turned_away=isinstance(error, _BY_ENVELOPE))
+def _known(message: Any, transcript: Transcript | None) -> dict[str, Answer]:
+    """What is known of recipients, by bare address: what SMTP's server or Anymail says of each."""
+    known = dict(transcript.answers) if transcript is not None else {}
+    status = getattr(message, "anymail_status", None)
+    recipients = getattr(status, "recipients", None)
+    if isinstance(recipients, Mapping):
+        http = getattr(getattr(status, "esp_response", None), "status_code", None)
+        was_refused = isinstance(http, int) and http >= 400
+        for address, found in recipients.items():
+            answer = _anymail_answer(found, was_refused)
+            if answer is not None:
+                known[bare_address(address)] = answer
+    return known
 
 
-def _replies_in(error: Exception) -> Mapping[str, tuple[int, bytes | str]]:
-    """The replies that the exception names, by the address that each is about; '' is for all."""
-    # Others than smtplib raise these too, and put anything into them.
-    with suppress(AttributeError, TypeError, ValueError):
-        if isinstance(error, smtplib.SMTPRecipientsRefused):
-            # As RCPT had them, without the names that stand in the message.
-            return {_bare(a): (int(code), text) for a, (code, text) in error.recipients.items()}
-        if isinstance(error, smtplib.SMTPResponseException) and error.smtp_error != _UNREAD:
-            return {"": (int(error.smtp_code), error.smtp_error)}
-    return {}
+def _anymail_answer(found: Any, was_refused: bool) -> Answer | None:
+    """What Anymail says of one recipient; ``was_refused`` is whether the service took nothing."""
+    status, id_ = getattr(found, "status", None), getattr(found, "message_id", None)
+    if status == "unknown" and was_refused:
+        return Answer(Verdict.DEFERRED, "refused by the service, which names others")
+    if status not in _ANYMAIL:
+        return None
+    return Answer(_ANYMAIL[status], printable(f"{status}, message id {id_}" if id_ else status))
 
 
-def _bare(address: str) -> str:
-    """The mailbox alone; also of a name that was folded, as Django folds long ones."""
-    try:
-        return envelope_address(parseaddr(address)[1] or address)
-    except ValueError:
-        return address
+def _is_answered(message: Any) -> bool:
+    """Whether a service has answered Anymail, so that it may have taken the message."""
+    status = getattr(message, "anymail_status", None)
+    return getattr(status, "esp_response", None) is not None
 
 
-def _type_and_text(error: Exception) -> str:
-    return f"{type(error).__name__}: {describe(error)}"
-
-
-def _refusal(code: int, text: bytes | str) -> Answer:
-    reply = Reply(code, as_text(text))
-    refused = reply.verdict is Verdict.REFUSED
-    return Answer(Verdict.REFUSED if refused else Verdict.DEFERRED, str(reply))
+def _outcome(recipients: Sequence[str], known: Mapping[str, Answer], others: Answer) -> Outcome:
+    """The answer to each recipient, however it is spelled; ``others`` to those not known."""
+    if len(recipients) == len(known) == 1:
+        (others,) = known.values()  # about whom else
+    in_lower_case = {address.lower(): answer for address, answer in known.items()}
+    answers = {}
+    for recipient in recipients:
+        address = bare_address(recipient)
+        answers[recipient] = known.get(address) or in_lower_case.get(address.lower(), others)
+    return Outcome(answers)

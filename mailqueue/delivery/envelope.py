@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from email.utils import parseaddr
 from typing import Any, NamedTuple
 
 from mailqueue.mail.address import envelope_address
@@ -56,3 +57,11 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     utf8 = not "".join((sender, *spellings)).isascii()
     data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
     return Envelope(sender, spellings, data, utf8)
+
+
+def bare_address(address: str) -> str:
+    """The mailbox alone; also of a name that was folded, as Django folds long ones."""
+    try:
+        return envelope_address(parseaddr(address)[1] or address)
+    except ValueError:
+        return address

@@ -20,7 +20,7 @@ from .batch import Batch, ClaimedMessage, Item
 from .connection import Connection
 from .housekeeper import housekeeper
 from .outcome import Outcome
-from .retry import RetryPolicy, decide
+from .retry import RetryPolicy, decide, fail_rest
 from .trouble import ServerTrouble, StaleClaim, Withheld
 
 _log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class Delivery:
             earlier = message.earlier
         except (MailqueueError, ValueError):
             earlier = {}  # unreadable too
-        return Settlement(State.FAILED, reason, earlier)
+        return fail_rest(reason, earlier, message.recipients)
 
     def _in_doubt(self, claim: Claim, reason: str) -> Settlement:
         """A message whose end may have been sent, and whose reply nobody will read."""

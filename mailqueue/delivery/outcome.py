@@ -55,10 +55,15 @@ def answers_to_rcpt(recipients: Iterable[str], replies: Iterable[Reply]) -> dict
     found: dict[str, Answer] = {}
     some = False
     for address, reply in zip(recipients, replies, strict=False):
-        left = some and reply.code in _TOO_MANY_RECIPIENTS
+        found[address] = answer_to_rcpt(reply, some)
         some = some or reply.verdict is Verdict.ACCEPTED
-        found[address] = Answer(Verdict.LEFT if left else reply.verdict, str(reply))
     return found
+
+
+def answer_to_rcpt(reply: Reply, some: bool) -> Answer:
+    """The same for one recipient, behind ``some`` that were accepted or behind none."""
+    left = some and reply.code in _TOO_MANY_RECIPIENTS
+    return Answer(Verdict.LEFT if left else reply.verdict, str(reply))
 
 
 @dataclass(frozen=True)

@@ -58,16 +58,21 @@ def decide(
         result = _result(answer, may_wait=more or delay is not None)
         if result is not None:
             results[recipient] = result
-    reply = _telling_reply(outcome)
+    state, wait = _final_state(results), None
     if Verdict.IN_DOUBT in verdicts:
         # Without a retry left it waits for a person, as with IN_DOUBT = "hold".
-        doubt = policy.doubt if delay is not None else None
-        return Settlement(State.UNCERTAIN, reply, results, doubt)
-    if more:
-        return Settlement(State.QUEUED, reply, results, 0.0)
-    if any(recipient not in results for recipient in recipients):
-        return Settlement(State.RETRYING, reply, results, delay)
-    return Settlement(_final_state(results), reply, results)
+        state, wait = State.UNCERTAIN, policy.doubt if delay is not None else None
+    elif more:
+        state, wait = State.QUEUED, 0.0
+    elif any(recipient not in results for recipient in recipients):
+        state, wait = State.RETRYING, delay
+    return Settlement(state, _telling_reply(outcome), results, wait, _replies(outcome))
+
+
+def fail_rest(reason: str, earlier: Mapping[str, Result], recipients: Sequence[str]) -> Settlement:
+    """The end of a message that no attempt can bring to those who don't have it yet."""
+    results = dict.fromkeys(recipients, Result(State.FAILED, reason)) | dict(earlier)
+    return Settlement(_final_state(results), reason, results)
 
 
 def _settlement_if_served(
@@ -111,6 +116,15 @@ def _final_state(results: Mapping[str, Result]) -> State:
     if not any(sent):
         return State.FAILED
     return State.SENT if all(sent) else State.PARTIAL
+
+
+def _replies(outcome: Outcome) -> dict[str, str]:
+    """The replies to those who didn't get it."""
+    return {
+        recipient: answer.reply
+        for recipient, answer in outcome.answers.items()
+        if answer.verdict is not Verdict.ACCEPTED
+    }
 
 
 def _telling_reply(outcome: Outcome) -> str:

@@ -32,8 +32,16 @@ class Filter:
     to: str | None = None
     domain: str | None = None
 
+    @property
+    def looks_inside(self) -> bool:
+        """Whether a record has to be read to know if it matches."""
+        in_hand = self.state in (State.SENDING, State.COMMITTING)
+        return in_hand or self.to is not None or self.domain is not None
+
     def matches(self, record: Record) -> bool:
         """Whether the record is one of those asked for."""
+        if self.state is not None and record.state is not self.state:
+            return False
         if self.to is not None and not any(self.to.lower() in a.lower() for a in record.recipients):
             return False
         return self.domain is None or any(
@@ -105,15 +113,20 @@ def status_of(journal: Journal) -> dict[str, Any]:
 
 def find(wanted: Filter, limit: int | None = None) -> list[dict[str, Any]]:
     """The messages that match, the newest change first within each state."""
-    return [as_data(record) for record in islice(records(wanted), limit)]
+    most = None if wanted.looks_inside else limit
+    return [as_data(record) for record in islice(records(wanted, most), limit)]
 
 
-def records(wanted: Filter) -> Iterator[Record]:
-    """The records that match, the newest change first within each state."""
+def records(wanted: Filter, most: int | None = None) -> Iterator[Record]:
+    """The records that match, the newest change first within each state.
+
+    Which those are in a queue is looked up at one moment: none is missed that moves meanwhile, and
+    none is there twice. With ``most``, only as many of each state are looked at.
+    """
+    states = [wanted.state] if wanted.state else list(State)
     for journal in open_journals():
-        for state in [wanted.state] if wanted.state else State:
-            for page in _pages(journal.ids(state, newest_first=True)):
-                yield from filter(wanted.matches, journal.read(page))
+        for page in _pages(journal.ids_at_once(states, most)):
+            yield from filter(wanted.matches, journal.read(page))
 
 
 def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
@@ -151,6 +164,10 @@ def as_data(record: Record) -> dict[str, Any]:
                 "state": attempt.state.value,
                 "reply": attempt.reply,
                 "worker": attempt.worker,
+                "replies": [
+                    {"address": address, "reply": reply}
+                    for address, reply in attempt.replies.items()
+                ],
             }
             for attempt in record.history
         ],
@@ -160,7 +177,8 @@ def as_data(record: Record) -> dict[str, Any]:
 def _recipient(record: Record, address: str) -> dict[str, Any]:
     result = record.results.get(address)
     if result is None:
-        return {"address": address, "state": "waiting", "reply": ""}
+        reply = record.replies.get(address, "")
+        return {"address": address, "state": "waiting", "reply": reply}
     return {"address": address, "state": result.state.value, "reply": result.reply}
 
 

@@ -80,13 +80,18 @@ def message(found: Mapping[str, Any]) -> str:
         f"{name + ':':10} {_cell(found[name], None)}" for name in facts if found[name] is not None
     ]
     recipients = [(r["address"], r["state"], r["reply"]) for r in found["recipients"]]
-    history = [
-        (h["attempt"], h["at"], h["state"], h["worker"], h["reply"]) for h in found["history"]
-    ]
+    history = [row for attempt in found["history"] for row in _attempt(attempt)]
     lines += ["", table(("recipient", "state", "reply"), recipients, None)]
     if history:
         lines += ["", table(("attempt", "at", "state", "worker", "reply"), history, None)]
     return "\n".join(lines)
+
+
+def _attempt(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
+    """A line for the attempt and, where several recipients didn't get it, one for each of them."""
+    line = (found["attempt"], found["at"], found["state"], found["worker"], found["reply"])
+    replies = [f"{one['address']}: {one['reply']}" for one in found["replies"]]
+    return [line, *(("", "", "", "", reply) for reply in replies if len(replies) > 1)]
 
 
 def health(found: Mapping[str, Any]) -> str:

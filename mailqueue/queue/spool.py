@@ -270,6 +270,7 @@ def _load_settlement(found: Mapping[str, Any], elapsed: float) -> Settlement:
         reply=str(found["reply"]),
         results={a: Result(State(r["state"]), r["reply"]) for a, r in found["results"].items()},
         delay=None if delay is None else max(0.0, delay - elapsed),
+        replies=found.get("replies", {}),  # earlier versions had none
     )
 
 

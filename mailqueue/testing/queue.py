@@ -12,6 +12,7 @@ from mailqueue.delivery.opening import open_transport
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.monitor import report
 from mailqueue.queue.journal import open_journal
+from mailqueue.queue.options import Priority
 from mailqueue.state import State
 
 
@@ -29,13 +30,18 @@ class MailQueue:
         return [found for state in waiting for found in report.find(report.Filter(state))]
 
     def deliver(self) -> Counter[str]:
-        """Deliver what is queued; return how many messages came to which state."""
+        """Deliver what is queued; return how many messages came to which state.
+
+        It goes by priority, and then first in, first out.
+        """
         journal = open_journal()
         limits = Limits(max_messages=1000, max_age=600, idle=60)
         connection = Connection(open_transport, limits)
         delivery = Delivery(journal, connection, RetryPolicy((60.0,), max_age=3600, doubt=None))
         try:
-            return delivery.run([Item(id_) for id_ in journal.ids(State.QUEUED)])
+            records = journal.read(list(journal.ids(State.QUEUED)))
+            records.sort(key=lambda record: list(Priority).index(Priority(record.priority)))
+            return delivery.run([Item(record.id) for record in records])
         finally:
             connection.close()
 

@@ -48,7 +48,7 @@ class Scripted(BaseEmailBackend):
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         messages = list(email_messages)
-        self.calls.append([(message.recipients(), message.to) for message in messages])
+        self.calls.append([(m.recipients(), m.message()["To"]) for m in messages])
         return does(self.script.pop(0)) if self.script else len(messages)
 
     @property
@@ -116,10 +116,28 @@ def entry(id_: str, message: Any) -> Entry:
 
 def through_settings(journal_url: str, *to: str) -> tuple[str, dict[str, str], str]:
     """Deliver a message by what the settings name: its state, each recipient's, the reply."""
-    rig = Rig(Journal(connect(journal_url, 2.0), "q", POLICY))
-    rig.accept(letter(*to))
+    found = fate_through_settings(journal_url, *to)
+    return found["state"], found["results"], found["reply"]
+
+
+def fate_through_settings(
+    journal_url: str, *to: str, rounds: int = 1, queue: str = "q", **attributes: Any
+) -> dict[str, Any]:
+    """Deliver a message by what the settings name, as often; what is on record then."""
+    rig = Rig(Journal(connect(journal_url, 2.0), queue, POLICY))
+    message = letter(*to)
+    vars(message).update(attributes)
+    rig.accept(message)
     rig.run()
+    for _ in range(rounds - 1):
+        rig.again()
+    pause = rig.connection.pause
     rig.connection.close()
     record = rig.record()
-    states = {address: str(result.state) for address, result in record.results.items()}
-    return str(record.state), states, record.reply
+    return {
+        "state": str(record.state),
+        "results": {address: str(result.state) for address, result in record.results.items()},
+        "reply": record.reply,
+        "attempts": record.attempts,
+        "pause": pause,
+    }

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import smtplib
+import socket
+import ssl
+import urllib.error
 from email.header import Header
+from http.client import RemoteDisconnected
+from typing import Any
 
 import pytest
+import requests
+import urllib3
+from anymail.exceptions import (
+    AnymailAPIError,
+    AnymailConfigurationError,
+    AnymailInvalidAddress,
+    AnymailRecipientsRefused,
+    AnymailRequestsAPIError,
+    AnymailSerializationError,
+    AnymailUnsupportedFeature,
+)
+from django.core.exceptions import ImproperlyConfigured as DjangosImproperlyConfigured
 
+from mailqueue.errors import BadHeaderError, ImproperlyConfigured
 from mailqueue.queue.journal import Journal, Result
 from mailqueue.state import State
 from mailqueue.store.client import connect
@@ -74,3 +92,175 @@ def test_an_exception_that_can_not_be_shown_is_read_all_the_same(opening, error,
     rig.accept(letter(ANN))
     rig.run()
     assert rig.record().state is State.RETRYING
+
+
+# -- by kind: what the exceptions of libraries say
+
+
+class ClientError(Exception):
+    """As botocore raises it, with the answer of Amazon's in it."""
+
+    def __init__(self, code: str, status: int) -> None:
+        super().__init__(f"An error occurred ({code})")
+        self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+
+class NoCredentialsError(Exception):
+    """botocore's, which found none."""
+
+
+class EndpointConnectionError(Exception):
+    """botocore's, for a service that can't be reached."""
+
+
+class ReadTimeoutError(Exception):
+    """botocore's, for an answer that didn't come in time."""
+
+
+class SendGridError(Exception):
+    """As a service's own library has it, with the status on the exception."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status_code = status
+
+
+def answered(status: int) -> requests.HTTPError:
+    response = requests.Response()
+    response.status_code = status
+    return requests.HTTPError(f"HTTP {status}", response=response)
+
+
+def by_anymail(status: int) -> AnymailRequestsAPIError:
+    response = requests.Response()
+    response.status_code = status
+    return AnymailRequestsAPIError("no", response=response)
+
+
+def by_urllib(status: int) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError("http://localhost/", status, "no", None, None)
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+BY_STATUS = [answered, by_anymail, by_urllib, SendGridError]
+OURS = [
+    *(of(status) for of in BY_STATUS for status in (401, 402, 403, 407)),
+    *(
+        ClientError(code, status)
+        for code, status in [
+            ("AccessDeniedException", 403),
+            ("InvalidClientTokenId", 403),
+            ("SignatureDoesNotMatch", 403),
+            ("ExpiredTokenException", 400),
+            ("UnrecognizedClientException", 400),
+            ("AccountSendingPausedException", 400),
+            ("SendingPausedException", 400),
+            ("AccountSuspendedException", 400),
+        ]
+    ),
+    ImproperlyConfigured("no key"),
+    DjangosImproperlyConfigured("no key"),
+    AnymailConfigurationError("no key"),
+    ModuleNotFoundError("no module named boto3"),
+    ssl.SSLCertVerificationError(1, "certificate verify failed"),
+    caused(RuntimeError("can't send"), ssl.SSLCertVerificationError(1, "verify failed")),
+    caused(RuntimeError("can't send"), DjangosImproperlyConfigured("no key")),
+    NoCredentialsError("Unable to locate credentials"),
+    smtplib.SMTPNotSupportedError("STARTTLS extension not supported by server."),
+]
+FOR_GOOD = [
+    *(of(status) for of in BY_STATUS for status in (400, 404, 413, 422)),
+    ClientError("MessageRejected", 400),
+    ClientError("InvalidParameterValue", 400),
+    caused(AnymailAPIError("no"), ClientError("MessageRejected", 400)),
+    BadHeaderError("a newline"),
+    AnymailUnsupportedFeature("several tags"),
+    AnymailInvalidAddress("no domain"),
+    AnymailSerializationError("a date"),
+    AnymailRecipientsRefused(),
+    smtplib.SMTPNotSupportedError("SMTPUTF8 not supported by server"),
+    caused(RuntimeError("554 spam"), smtplib.SMTPDataError(554, b"554 spam")),
+]
+FOR_NOW = [
+    *(of(status) for of in BY_STATUS for status in (408, 425, 429, 500, 502, 503, 504)),
+    ClientError("Throttling", 400),
+    ClientError("ThrottlingException", 400),
+    ClientError("TooManyRequestsException", 429),
+    ClientError("LimitExceededException", 400),
+    ClientError("ServiceUnavailable", 503),
+    ClientError("InternalFailure", 500),
+    caused(AnymailAPIError("no"), ClientError("Throttling", 400)),
+]
+IN_DOUBT = [
+    TimeoutError("timed out"),
+    ConnectionResetError(104, "Connection reset by peer"),
+    BrokenPipeError(32, "Broken pipe"),
+    RemoteDisconnected("Remote end closed connection without response"),
+    smtplib.SMTPServerDisconnected("Connection unexpectedly closed"),
+    requests.ReadTimeout("timed out"),
+    requests.Timeout("timed out"),
+    caused(requests.ConnectionError("aborted"), urllib3.exceptions.ProtocolError("aborted")),
+    requests.exceptions.ChunkedEncodingError("aborted"),
+    urllib3.exceptions.ReadTimeoutError(None, "/", "timed out"),
+    caused(RuntimeError("can't send"), TimeoutError("timed out")),
+    ReadTimeoutError("timed out"),
+    *(of(status) for of in (answered, by_anymail) for status in (200, 202)),
+]
+NOT_REACHED = [
+    ConnectionRefusedError(111, "Connection refused"),
+    socket.gaierror(-2, "Name or service not known"),
+    requests.ConnectTimeout("timed out"),
+    requests.exceptions.ProxyError("no"),
+    caused(requests.ConnectionError("no"), urllib3.exceptions.NewConnectionError(None, "no")),
+    caused(urllib.error.URLError("no"), ConnectionRefusedError(111, "Connection refused")),
+    EndpointConnectionError("Could not connect to the endpoint URL"),
+]
+
+
+def name_of(error: object) -> str:
+    """Its class and, where it has one, its status or code."""
+    response = getattr(error, "response", None)
+    found: Any = response["Error"]["Code"] if isinstance(response, dict) else None
+    for holder in (error, response):
+        found = found or getattr(holder, "status_code", None) or getattr(holder, "code", None)
+    return f"{type(error).__name__} {found or ''}".strip()
+
+
+def kinds(
+    *tables: tuple[list[Exception], str, int, str],
+) -> list[Any]:
+    """Each error with the state that it leads to, the attempts charged, and the pause."""
+    return [
+        pytest.param(error, state, attempts, pause, id=name_of(error))
+        for errors, state, attempts, pause in tables
+        for error in errors
+    ]
+
+
+@pytest.mark.parametrize("to", [[ANN], [ANN, BOB]], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("error", "state", "attempts", "pause"),
+    kinds(
+        (OURS, "retrying", 0, "alarm"),
+        (FOR_GOOD, "failed", 1, "none"),
+        (FOR_NOW, "retrying", 1, "none"),
+        (IN_DOUBT, "uncertain", 1, "none"),
+        (NOT_REACHED, "retrying", 0, "short"),
+    ),
+)
+def test_an_exception_is_read_by_its_kind(error, state, attempts, pause, to, journal):
+    """Our own mistakes raise an alarm and cost nothing; what may have been sent is in doubt."""
+    rig = Rig.over(Scripted(error), journal)
+    rig.accept(letter(*to))
+    rig.run()
+    record = rig.record()
+    if pause == "short" and len(to) > 1:  # one of several servers, perhaps
+        attempts, pause = 1, "none"
+    assert (str(record.state), record.attempts) == (state, attempts)
+    assert type(error).__name__ in record.reply or str(error)[-9:] in record.reply
+    seconds = rig.connection.pause
+    assert pause == ("alarm" if seconds > 30 else "short" if seconds else "none")

@@ -6,7 +6,7 @@ import smtplib
 from dataclasses import replace
 
 import pytest
-from anymail.exceptions import AnymailAPIError, AnymailRecipientsRefused, AnymailRequestsAPIError
+from anymail.exceptions import AnymailAPIError, AnymailRequestsAPIError
 from requests import Response
 
 from mailqueue.errors import JournalUnavailable
@@ -41,7 +41,16 @@ def test_a_backend_that_reports_a_message_as_sent_has_sent_it(returned, journal)
     assert record.reply == "sent by tests.contracts.carried.Scripted"
 
 
-@pytest.mark.parametrize("returned", [0, None, False])
+def test_a_backend_that_returns_nothing_and_raises_nothing_has_sent_the_message(journal):
+    """Who counts nothing is not asked again: each recipient would get it once for each attempt."""
+    backend = Scripted(lambda: None)
+    rig = Rig.over(backend, journal)
+    rig.accept(letter(ANN, BOB))
+    assert rig.run() == {"sent": 1}
+    assert (rig.again(), len(backend.calls)) == ({}, 1)
+
+
+@pytest.mark.parametrize("returned", [0, False])
 def test_a_backend_that_reports_nothing_as_sent_is_asked_again(returned, journal):
     """Nobody is on record as served, the next attempt is for all, and the last one fails."""
     backend = Scripted(returned, returned, returned)
@@ -80,13 +89,8 @@ REFUSALS_FOR_NOW = [
     smtplib.SMTPResponseException("no code", b""),
     smtplib.SMTPDataError(250, b"2.0.0 an error all the same"),
     smtplib.SMTPDataError(-1, b"no reply"),
-    smtplib.SMTPServerDisconnected("Connection unexpectedly closed"),
     AnymailAPIError("the service is away"),
-    AnymailRecipientsRefused(),
-    api_error(400),
     api_error(503),
-    ConnectionRefusedError(111, "Connection refused"),
-    TimeoutError("timed out"),
     OSError("no route"),
     RuntimeError("a bug"),
     KeyError("name"),
@@ -148,7 +152,7 @@ def test_each_recipient_gets_what_the_exception_says_of_it(journal):
     assert rig.run() == {"retrying": 1}
     assert rig.record().results == {ANN: Result(State.FAILED, "550 5.1.1 unknown")}
     assert rig.again() == {"partial": 1}
-    assert backend.calls[1] == [([BOB, CY], [ANN, BOB, CY])]  # and the header names all of them
+    assert backend.calls[1] == [([BOB, CY], f"{ANN}, {BOB}, {CY}")]  # whom the header names
     states = {address: result.state for address, result in rig.record().results.items()}
     assert states == {ANN: State.FAILED, BOB: State.SENT, CY: State.SENT}
 

@@ -11,6 +11,7 @@ from tests.support import STRICT
 
 CONFTEST = 'pytest_plugins = ["mailqueue.testing"]\n'
 TESTS = """
+import pickle
 import smtplib
 
 import pytest
@@ -73,6 +74,27 @@ def test_the_queue_holds_mail_until_it_is_delivered(mail_queue):
     greet()  # left behind
 
 
+def test_mail_is_delivered_in_the_order_in_which_it_was_sent(mail_queue):
+    for number in range(20):
+        greet(subject=f"{number:02}")
+    many = [EmailMessage(f"{n:02}", "", "me@example.com", ["a@example.com"]) for n in range(20, 60)]
+    urgent = EmailMessage("urgent", "", "me@example.com", ["a@example.com"])
+    urgent.priority = "high"
+    assert mailqueue.get_connection().send_messages([*many, urgent]) == 41
+    assert mail_queue.deliver() == {"sent": 61}
+    subjects = [message.subject for message in mailqueue.outbox]
+    assert subjects == ["urgent", *[f"{number:02}" for number in range(60)]]
+
+
+def test_what_was_delivered_can_be_pickled_and_queued_again(mail_queue):
+    greet()
+    mail_queue.deliver()
+    (message,) = mailqueue.outbox
+    assert vars(pickle.loads(pickle.dumps(message))).keys() == vars(message).keys()
+    assert not any(callable(value) for value in vars(message).values())
+    assert message.send() == 1
+
+
 def test_the_queue_starts_empty_again(mail_queue):
     assert mail_queue.queued == []
     assert mail_queue.deliver() == {}
@@ -109,7 +131,7 @@ def run_tests(directory: Path, text: str, **environment: str) -> str:
 
 def test_an_applications_tests_run_with_the_fixtures(tmp_path):
     """Outbox, recording server, queue and assertions, each in a fresh state for every test."""
-    assert "8 passed" in run_tests(tmp_path, TESTS)
+    assert "10 passed" in run_tests(tmp_path, TESTS)
 
 
 DJANGO_TESTS = """

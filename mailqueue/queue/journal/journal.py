@@ -208,7 +208,10 @@ class Journal(Reader):
     def _result_arguments(self, settled: SettledClaim) -> list[str | int]:
         claim, settlement = settled.claim, settled.settlement
         seal = self.sealer.seal
-        line = {"state": settlement.state, "reply": settlement.reply, "worker": settled.worker}
+        line: dict[str, Any] = {"state": settlement.state, "reply": settlement.reply}
+        line["worker"] = settled.worker
+        if settlement.replies:
+            line["replies"] = dict(settlement.replies)
         delay = -1 if settlement.delay is None else ms(settlement.delay)
         arguments: list[str | int] = [claim.id, claim.token, settlement.state, delay]
         return [*arguments, seal(dump_results(settlement.results)), seal(quickjson.dumps(line))]

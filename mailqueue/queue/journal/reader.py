@@ -25,6 +25,8 @@ NO_FSYNC = (
     "an append-only file (`appendonly yes`) that it syncs (`appendfsync everysec` or `always`)"
 )
 _IN_HAND = (State.SENDING, State.COMMITTING)  # few, which share a set: a commit is written once
+# Earlier versions had a set for what is committing, too.
+_SETS = dict.fromkeys(_IN_HAND, _IN_HAND)
 
 
 class Reader:
@@ -67,6 +69,21 @@ class Reader:
             if len(found) < page:
                 return
             start += page
+
+    def ids_at_once(self, states: Sequence[State], most: int | None = None) -> list[str]:
+        """The ids in those states, all at one moment, the newest first within each of them.
+
+        What moves from one state to another is in one of them; read one after the other, it could
+        be in none. With ``most``, there are no more of each state.
+        """
+        sets = dict.fromkeys(name for state in states for name in _SETS.get(state, (state,)))
+        last = -1 if most is None else most - 1
+        with translating_errors(self._client):
+            pipeline = self._client.pipeline(transaction=True)
+            for name in sets:
+                pipeline.zrange(f"{self._prefix}:state:{name}", 0, last, desc=True)
+            found = pipeline.execute()
+        return list(dict.fromkeys(str(id_) for ids in found for id_ in ids))
 
     def scan(self, state: State) -> Iterator[str]:
         """The ids in that state, in no order; none is missed that stays in it meanwhile."""

@@ -13,7 +13,10 @@ from mailqueue.state import State
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one recipient: ``sent`` or ``failed``, and the reply that said so."""
+    """What became of one recipient, and the reply that said so.
+
+    It is ``sent`` or ``failed``, or, where the message ended before, ``cancelled`` or ``expired``.
+    """
 
     state: State
     reply: str
@@ -111,12 +114,16 @@ class Advanced(NamedTuple):
 
 @dataclass(frozen=True)
 class Settlement:
-    """What an attempt came to. ``delay`` is in seconds until the next look, None for never."""
+    """What an attempt came to. ``delay`` is in seconds until the next look, None for never.
+
+    ``replies`` are those to recipients who didn't get the message in this attempt.
+    """
 
     state: State
     reply: str
     results: Mapping[str, Result] = field(default_factory=dict)
     delay: float | None = None
+    replies: Mapping[str, str] = field(default_factory=dict)
 
 
 class SettledClaim(NamedTuple):
@@ -144,18 +151,23 @@ class Pulse(NamedTuple):
 
 @dataclass(frozen=True)
 class Attempt:
-    """One line of a message's history."""
+    """One line of a message's history; ``replies`` as in ``Settlement``."""
 
     number: int
     at: datetime
     state: State
     reply: str
     worker: str = ""
+    replies: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Record:
-    """All that the journal knows of one message."""
+    """All that the journal knows of one message.
+
+    ``results`` are those of recipients for whom nothing more is planned, of all once the message
+    has ended. ``replies`` are the newest to the others, as far as they had any.
+    """
 
     id: str
     queue: str
@@ -171,3 +183,5 @@ class Record:
     due: datetime | None
     history: tuple[Attempt, ...]
     has_payload: bool
+    replies: Mapping[str, str]
+    priority: str

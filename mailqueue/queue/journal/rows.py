@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from mailqueue.errors import PayloadError
@@ -14,6 +14,14 @@ from .record import Attempt, Record, Result
 
 WITHOUT_PAYLOAD = frozenset({State.SENT, State.CANCELLED})  # where it was emptied, or is gone
 _LOG = "log:"
+# What a message's end means for those of its recipients who have no result of their own.
+_ENDS_OF_RECIPIENTS = {
+    State.SENT: State.SENT,
+    State.PARTIAL: State.FAILED,
+    State.FAILED: State.FAILED,
+    State.CANCELLED: State.CANCELLED,
+    State.EXPIRED: State.EXPIRED,
+}
 _BEYOND_ALL_CALENDARS = datetime.max.replace(tzinfo=UTC)
 # What reading what is sealed, or JSON, raises.
 _UNREADABLE = (KeyMissing, PayloadError, ValueError, TypeError, KeyError, AttributeError)
@@ -26,24 +34,29 @@ def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) ->
     for want of a key or because it is damaged, is shown as just that: it must not hide the rest of
     the record, nor the other records.
     """
+    state = State(row["state"])
     subject, sender, recipients = _summary(row["summary"], sealer)
     history = sorted(_history(row, sealer), key=lambda attempt: attempt.number)
-    reply = row.get("reply")
+    kept = row.get("reply")
+    reply = sealer.readable(kept) if kept else history[-1].reply if history else ""
+    results = _results(row.get("results") or "{}", sealer)
     return Record(
         id=id_,
         queue=queue,
-        state=State(row["state"]),
+        state=state,
         subject=subject,
         sender=sender,
         recipients=recipients,
-        results=_results(row.get("results") or "{}", sealer),
+        results=_completed(results, state, reply, recipients),
         attempts=_number(row.get("attempts", "")),
-        reply=sealer.readable(reply) if reply else history[-1].reply if history else "",
+        reply=reply,
         created=_time(row["created"]),
         updated=_time(row.get("updated", row["created"])),
         due=_time(row["due"]) if row.get("due") else None,
         history=tuple(history),
-        has_payload="payload" in row and row["state"] not in WITHOUT_PAYLOAD,
+        has_payload="payload" in row and state not in WITHOUT_PAYLOAD,
+        replies=_newest_replies(history, recipients, results or {}),
+        priority=row.get("priority") or "normal",
     )
 
 
@@ -67,9 +80,10 @@ def _attempt(name: str, text: str, sealer: Sealer) -> Attempt:
     try:
         found = quickjson.loads(sealer.open(line))
         state, reply, worker = State(found["state"]), found["reply"], found.get("worker", "")
+        replies = dict(found.get("replies", {}))
     except _UNREADABLE as error:
-        state, reply, worker = State.RETRYING, instead_of(error), ""
-    return Attempt(number, _time(at), state, reply, worker)
+        state, reply, worker, replies = State.RETRYING, instead_of(error), "", {}
+    return Attempt(number, _time(at), state, reply, worker, replies)
 
 
 def _summary(text: str, sealer: Sealer) -> tuple[str, str, tuple[str, ...]]:
@@ -81,11 +95,35 @@ def _summary(text: str, sealer: Sealer) -> tuple[str, str, tuple[str, ...]]:
         return instead, instead, (instead,)
 
 
-def _results(text: str, sealer: Sealer) -> dict[str, Result]:
+def _results(text: str, sealer: Sealer) -> dict[str, Result] | None:
+    """Those that are stored; None if they can't be read."""
     try:
         return read_results(sealer.open(text))
     except _UNREADABLE:
-        return {}
+        return None
+
+
+def _completed(
+    results: Mapping[str, Result] | None, state: State, reply: str, recipients: Sequence[str]
+) -> dict[str, Result]:
+    """The results of all recipients where the message has ended: nobody waits for anything then.
+
+    A message may end without an attempt: cancelled, too late, or with a payload that can't be read.
+    """
+    end = _ENDS_OF_RECIPIENTS.get(state)
+    if end is None or (results is None and state is State.PARTIAL):
+        return dict(results or {})
+    return {address: Result(end, reply) for address in recipients} | dict(results or {})
+
+
+def _newest_replies(
+    history: Sequence[Attempt], recipients: Sequence[str], results: Mapping[str, Result]
+) -> dict[str, str]:
+    """The newest reply to each recipient who waits."""
+    found: dict[str, str] = {}
+    for attempt in history:
+        found |= attempt.replies
+    return {a: found[a] for a in recipients if a in found and a not in results}
 
 
 def _number(text: str) -> int:

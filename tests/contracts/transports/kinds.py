@@ -22,9 +22,9 @@ class Backend(smtp.EmailBackend):
 class Ability(StrEnum):
     """What a transport may be unable to show."""
 
-    PHASES = "knows how far a message had come when its connection was lost"
-    RECIPIENTS = "knows who was refused where others were accepted"
-    CODE_252 = "takes a 252 to RCPT for what it is"
+    EARLY = "reads a refusal while it writes the content"
+    TIMES = "waits for each reply as long as RFC 5321 says"
+    SPELLINGS = "asks once for a mailbox that is spelled in two ways"
     LISTENS = "hears what nobody asked for"
     LIMITS = "asks what the server can do before MAIL"
     EIGHT_BITS = "writes in seven bits for a server without 8BITMIME"
@@ -38,11 +38,9 @@ class Ability(StrEnum):
 
 
 _ONE_CALL = "a backend is called with a whole message, and says at its end what came of it"
-_SMTPLIB = "smtplib raises one exception for a message, at whatever step that was"
 _BACKEND = {
-    Ability.PHASES: _SMTPLIB,
-    Ability.RECIPIENTS: "smtplib raises nothing where one recipient was accepted",
-    Ability.CODE_252: "smtplib takes any reply but 250 and 251 for a refusal",
+    Ability.EARLY: "smtplib writes all of a content before it reads",
+    Ability.TIMES: "smtplib has one time-out for all",
     Ability.LISTENS: "smtplib reads whatever is there as the reply to its last command",
     Ability.LIMITS: "smtplib tells the server a message's size, and has it refuse the message",
     Ability.RENDERS: "a backend has the message build itself, with boundaries of the moment",
@@ -100,10 +98,6 @@ class Kind:
             "BDAT" if phase == "content" and self.can(Ability.CHUNKS) else _STEPS.get(phase, phase)
         )
 
-    def reply(self, said: str) -> str:
-        """What stands on record for a message that the server took with these words."""
-        return said if self.backend == _OWN_SMTP else f"sent by {self.backend}"
-
 
 _BASICS = ("8BITMIME", "SIZE 100000000", "SMTPUTF8")
 _CHUNKING = (*_BASICS, "PIPELINING", "CHUNKING")
@@ -125,6 +119,7 @@ KINDS = (
             **_BACKEND,
             Ability.EIGHT_BITS: "Django's backend doesn't ask for 8BITMIME",
             Ability.NAMES: "Django before 6.0 writes a header's name as it is",
+            Ability.SPELLINGS: "Django's backend asks for each address as it stands",
             Ability.UTF8: "Django's backend writes such an address as an encoded word",
         },
         _DJANGOS,

@@ -28,31 +28,26 @@ USUAL = {
 @pytest.mark.parametrize("step", ["connect", "EHLO", "MAIL", "RCPT", "content"])
 @pytest.mark.parametrize("reply", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_before_the_end_ends_the_connection(reply: bytes, step: str, wire: Wire) -> None:
-    """The message goes over a new one, once, and at no cost where the step is known."""
+    """The message goes over a new one, once, and at no cost."""
     wire.server.script = Once(wire.kind.step(step), reply)
     wire.send_out(letter("ann@example.com"))
     assert (wire.states(), wire.reached()) == (["sent"], ["ann@example.com"])
-    if wire.kind.can(Ability.PHASES):
-        assert wire.attempts() == [1]
+    assert wire.attempts() == [1]
 
 
 @pytest.mark.parametrize("reply", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_for_a_reply_to_the_end_is_no_yes_and_no_refusal(reply: bytes, wire: Wire) -> None:
-    """The message may have arrived: it is in doubt, or, where nobody can know, for now refused."""
+    """The message may have arrived: it is in doubt."""
     wire.server.script = Once("dot", reply)
-    assert wire.send(letter("ann@example.com")) == {_not_known(wire): 1}
+    assert wire.send(letter("ann@example.com")) == {"uncertain": 1}
     assert wire.results() == {}
 
 
 def test_354_is_no_reply_to_the_end(wire: Wire) -> None:
     """Nor is it one to anything but DATA."""
     wire.server.script = Once("dot", "354 go ahead")
-    assert wire.send(letter("ann@example.com")) == {_not_known(wire): 1}
+    assert wire.send(letter("ann@example.com")) == {"uncertain": 1}
     assert wire.results() == {}
-
-
-def _not_known(wire: Wire) -> str:
-    return "uncertain" if wire.kind.can(Ability.PHASES) else "retrying"
 
 
 @shown_by(Ability.LISTENS)

@@ -41,7 +41,7 @@ def test_a_message_that_the_server_takes_is_sent(wire: Wire) -> None:
     assert wire.send(letter(ANN, BOB)) == {"sent": 1}
     (mail,) = wire.accepted
     assert (mail.sender, mail.recipients) == ("from@example.com", [ANN, BOB])
-    reply = wire.kind.reply("250 2.0.0 kept")
+    reply = "250 2.0.0 kept"
     assert wire.results() == {ANN: ("sent", reply), BOB: ("sent", reply)}
     assert (wire.record().reply, wire.attempts()) == (reply, [1])
 
@@ -92,7 +92,6 @@ def test_a_recipient_that_is_accepted_is_served(reply: str, wire: Wire) -> None:
     assert wire.reached() == [ANN]
 
 
-@shown_by(Ability.CODE_252)
 def test_a_recipient_of_whom_the_server_is_not_sure_is_served(wire: Wire) -> None:
     """252, "can't verify, but will try", accepts too."""
     answers(wire.server, ann=["252 can't say"])
@@ -100,7 +99,6 @@ def test_a_recipient_of_whom_the_server_is_not_sure_is_served(wire: Wire) -> Non
     assert wire.reached() == [ANN]
 
 
-@shown_by(Ability.RECIPIENTS)
 def test_each_recipient_gets_what_its_own_reply_said(wire: Wire) -> None:
     """250, 450, 550: served once, tried again alone, failed for good."""
     answers(wire.server, bob=["450 busy"], cy=["550 no such user"])
@@ -150,7 +148,6 @@ def test_a_server_may_ask_for_a_content_that_nobody_gets(answer: str, wire: Wire
     assert wire.reached() == ["to0@example.com", "to2@example.com"]
 
 
-@shown_by(Ability.RECIPIENTS)
 @pytest.mark.parametrize("reply", ["452 4.5.3 too many", "552 5.5.3 too many"])
 def test_too_many_recipients_go_in_several_transactions(reply: str, wire: Wire) -> None:
     """452, or 552 of an older server, after some were accepted: the others at once, at no cost."""
@@ -181,7 +178,7 @@ def test_at_the_schedules_end_who_was_put_off_has_failed(wire: Wire) -> None:
     assert wire.results() == {ANN: ("failed", "450 busy")}
 
 
-@shown_by(Ability.RECIPIENTS)
+@shown_by(Ability.SPELLINGS)
 def test_a_mailbox_that_is_spelled_twice_has_one_copy_and_two_results(wire: Wire) -> None:
     """Each spelling has the result of the one RCPT."""
     assert wire.send(letter("Ann <ann@example.com>", ANN)) == {"sent": 1}

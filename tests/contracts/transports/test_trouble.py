@@ -51,12 +51,11 @@ def test_a_421_to_a_new_connection_has_the_mailer_left_alone(step: str, wire: Wi
 @pytest.mark.parametrize("how", [CLOSE, RESET], ids=["closed", "reset"])
 @pytest.mark.parametrize("step", BEFORE_THE_END)
 def test_a_connection_lost_before_the_end_makes_no_copy(step: str, how: bytes, wire: Wire) -> None:
-    """Nothing was sent, so it is sent over the next connection, at no cost where that is known."""
+    """Nothing was sent, so it is sent over the next connection, at no cost."""
     wire.server.script = Once(wire.kind.step(step), how)
     wire.send_out(letter("ann@example.com"))
     assert (wire.states(), copies(wire)) == (["sent"], ["ann@example.com"])
-    is_known = wire.kind.can(Ability.PHASES) or step in wire.kind.opening
-    assert wire.attempts() == [1 if is_known else 2]
+    assert wire.attempts() == [1]
 
 
 @pytest.mark.parametrize("how", [CLOSE, RESET], ids=["closed", "reset"])
@@ -73,10 +72,9 @@ def test_a_connection_lost_in_the_content_makes_no_copy(how: bytes, wire: Wire) 
     wire.server.script = script
     wire.send_out(letter("ann@example.com", body=LONG))
     assert (wire.states(), copies(wire)) == (["sent"], ["ann@example.com"])
-    assert wire.attempts() == [1 if wire.kind.can(Ability.PHASES) else 2]
+    assert wire.attempts() == [1]
 
 
-@shown_by(Ability.PHASES)
 @pytest.mark.parametrize("how", [CLOSE, RESET], ids=["closed", "reset"])
 def test_a_connection_lost_after_the_end_leaves_the_message_in_doubt(
     how: bytes, wire: Wire
@@ -89,7 +87,7 @@ def test_a_connection_lost_after_the_end_leaves_the_message_in_doubt(
     assert copies(wire) == ["ann@example.com"]
 
 
-@shown_by(Ability.PHASES, Ability.ONE_BY_ONE)
+@shown_by(Ability.ONE_BY_ONE)
 def test_a_message_in_doubt_puts_no_other_in_doubt(wire: Wire) -> None:
     """Those before and after it are sent, each once."""
     wire.server.script = Once("dot", CLOSE, at=2)
@@ -98,7 +96,6 @@ def test_a_message_in_doubt_puts_no_other_in_doubt(wire: Wire) -> None:
     assert copies(wire) == [f"to{n}@example.com" for n in range(4)]
 
 
-@shown_by(Ability.PHASES)
 def test_a_kept_connection_that_the_server_closed_is_opened_anew(wire: Wire) -> None:
     """At once, at no cost, and with no copy."""
     assert wire.send(letter("ann@example.com")) == {"sent": 1}
@@ -108,7 +105,7 @@ def test_a_kept_connection_that_the_server_closed_is_opened_anew(wire: Wire) -> 
     assert wire.reached() == ["ann@example.com", "bob@example.com"]
 
 
-@shown_by(Ability.PHASES, Ability.ONE_BY_ONE)
+@shown_by(Ability.ONE_BY_ONE)
 def test_a_kept_connection_that_closes_at_mail_is_opened_anew(wire: Wire) -> None:
     """The server's end of it came too late to be seen."""
     wire.server.script = Once("MAIL", CLOSE, at=3)
@@ -130,7 +127,7 @@ def test_a_new_connection_that_is_lost_too_is_news(wire: Wire) -> None:
     assert wire.reached() == ["ann@example.com", "bob@example.com"]
 
 
-@shown_by(Ability.PHASES)
+@shown_by(Ability.EARLY)
 def test_a_refusal_in_the_middle_of_the_content_is_read(wire: Wire) -> None:
     """552 before all of it is written: failed by that, and not tried again."""
 
@@ -165,7 +162,7 @@ class Silent:
 
 @pytest.mark.parametrize("step", BEFORE_THE_END)
 def test_a_server_that_falls_silent_before_the_end_makes_no_copy(step, make_wire) -> None:
-    """Beyond EMAIL_TIMEOUT the message goes over another connection, at no cost where known."""
+    """Beyond EMAIL_TIMEOUT the message goes over another connection, at no cost."""
     wire = make_wire(timeout=0.3)
     wire.server.script = silent = Silent(wire.kind.step(step))
     wire.send(letter("ann@example.com"))
@@ -173,11 +170,10 @@ def test_a_server_that_falls_silent_before_the_end_makes_no_copy(step, make_wire
     wire.send_out()
     silent.over.set()
     assert (wire.states(), copies(wire)) == (["sent"], ["ann@example.com"])
-    if wire.kind.can(Ability.PHASES):
-        assert wire.attempts() == [1]
+    assert wire.attempts() == [1]
 
 
-@shown_by(Ability.PHASES)
+@shown_by(Ability.TIMES)
 def test_a_late_reply_is_never_taken_for_the_next_messages(wire, monkeypatch) -> None:
     """Without one in time the message is in doubt; the next, refused elsewhere, has failed."""
     wait_for_the_end(0.3, monkeypatch)

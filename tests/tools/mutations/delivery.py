@@ -12,9 +12,29 @@ MUTATIONS = [
             "contracts/test_backend_transport.py::test_a_message_that_another_worker_took_over_is_never_handed_to_the_backend",
         ),
         (
-            "message.recipients = lambda: list(outgoing.recipients)",
-            "pass",
+            "message = for_the_rest(turn.outgoing.message, recipients)",
+            "message = turn.outgoing.message",
             "contracts/test_backend_transport.py::test_each_recipient_gets_what_the_exception_says_of_it",
+        ),
+        (
+            "if sent or sent is None:",
+            "if sent:",
+            "contracts/test_backend_transport.py::test_a_backend_that_returns_nothing_and_raises_nothing_has_sent_the_message",
+        ),
+        (
+            "self._backend.fail_silently = False",
+            "pass",
+            "contracts/test_backends_that_deliver.py::test_a_mailer_that_fails_silently_delivers_aloud",
+        ),
+        (
+            'if status == "unknown" and was_refused:',
+            "if False:",
+            "contracts/test_backends_by_anymail.py::test_what_the_service_says_is_on_record",
+        ),
+        (
+            '"rejected": Verdict.REFUSED',
+            '"rejected": Verdict.DEFERRED',
+            "contracts/test_backends_by_anymail.py::test_what_the_service_says_is_on_record",
         ),
         (
             "            self._failed = True\n",
@@ -22,24 +42,14 @@ MUTATIONS = [
             "contracts/test_backend_transport.py::test_a_backend_that_raised_is_opened_anew_for_the_next_message",
         ),
         (
-            " and self._has_one_server(outgoing.recipients):",
-            ":",
+            "return one_call or isinstance(trouble, Misconfigured)",
+            "return True",
             "contracts/test_backend_exceptions.py::test_trouble_of_one_of_several_servers_costs_an_attempt",
-        ),
-        (
-            "_NOT_NAMED = Answer(Verdict.IN_DOUBT,",
-            "_NOT_NAMED = Answer(Verdict.DEFERRED,",
-            "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
         ),
         (
             "self.close()  # it may be open by half, as where the login was refused",
             "pass",
             "contracts/test_backend_transport.py::test_a_backend_that_can_not_be_opened_sends_nothing_and_fails_nothing",
-        ),
-        (
-            "and error.smtp_error != _UNREAD:",
-            "and True:",
-            "contracts/transports/test_nonsense.py::test_nonsense_before_the_end_ends_the_connection",
         ),
     ),
     *of(
@@ -160,6 +170,40 @@ MUTATIONS = [
             "was_kept = kept is not None and self._lost is kept",
             "was_kept = kept is not None",
             "contracts/transports/test_trouble.py::test_a_new_connection_that_is_lost_too_is_news",
+        ),
+    ),
+    *of(
+        "delivery/diagnosis",
+        "contracts/test_backend_exceptions.py contracts/test_backends_by_smtp.py",
+        (
+            "_NOT_NAMED = Answer(Verdict.IN_DOUBT,",
+            "_NOT_NAMED = Answer(Verdict.DEFERRED,",
+            "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
+        ),
+        (
+            "_HTTP_OURS = {401, 402, 403, 407}",
+            "_HTTP_OURS = {401, 402, 407}",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
+            "if status is not None and 200 <= status < 300:",
+            "if False:",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
+            "link = link.__cause__ or context",
+            "link = None",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
+            "knows_better = found.is_lost and",
+            "knows_better = False and",
+            "contracts/test_backends_by_smtp.py::test_the_servers_replies_are_on_record",
+        ),
+        (
+            "if not _NOT_REACHED.isdisjoint(names):",
+            "if False:",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
         ),
     ),
     *of(
@@ -312,6 +356,13 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/rest",
+        "delivery/test_rest.py",
+        ("return whole.message(*args, **options)", "return kind.message(_self)"),
+        ("if address in recipients])", "])"),
+        ("return _itself, (plain,)", "return _itself, (whole,)"),
+    ),
+    *of(
         "delivery/retry",
         "delivery/test_retry.py delivery/test_retry_recipients.py",
         (
@@ -340,8 +391,8 @@ MUTATIONS = [
             "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
-            "doubt = policy.doubt if delay is not None else None",
-            "doubt = policy.doubt",
+            "policy.doubt if delay is not None else None",
+            "policy.doubt",
             "delivery/test_retry.py::test_the_table_of_decisions",
         ),
         (
@@ -404,6 +455,30 @@ MUTATIONS = [
             "bool(_BAD_NAME.match(reply)) or is_name_refused(reply)",
             "is_name_refused(reply)",
             "mail/test_smtp_handshake.py::test_a_name_that_is_refused_is_not_said_again_by_helo",
+        ),
+    ),
+    *of(
+        "delivery/witness",
+        "contracts/test_backends_by_smtp.py contracts/transports/test_nonsense.py",
+        (
+            "return (_OK if 200 <= code < 300 else code), text",
+            "return code, text",
+            "contracts/test_backends_by_smtp.py::test_the_servers_replies_are_on_record",
+        ),
+        (
+            "if self._writes >= _END_WRITTEN:",
+            "if False:",
+            "contracts/test_backends_by_smtp.py::test_the_servers_replies_are_on_record",
+        ),
+        (
+            "answer_to_rcpt(reply, bool(self._accepted))",
+            "answer_to_rcpt(reply, False)",
+            "contracts/transports/test_outcomes.py::test_too_many_recipients_go_in_several_transactions",
+        ),
+        (
+            "readable = not 300 <= reply.code < 400",
+            "readable = True",
+            "contracts/transports/test_nonsense.py::test_354_is_no_reply_to_the_end",
         ),
     ),
 ]

@@ -45,8 +45,8 @@ MUTATIONS = [
             "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
         (
-            "for id_ in journal.ids(State.QUEUED)]",
-            "for id_ in journal.ids(State.SCHEDULED)]",
+            "journal.ids(State.QUEUED)",
+            "journal.ids(State.SCHEDULED)",
             "system/test_testing.py::test_an_applications_tests_run_with_the_fixtures",
         ),
     ),

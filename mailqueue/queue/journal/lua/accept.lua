@@ -13,6 +13,8 @@
 if operation == 'accept' then
   local grace, same_within, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
   local answer, missing, new, named, queued, dues = {}, nil, 0, {}, {}, {}
+  -- With microseconds and, for those of one call, a fraction of these: the order in which they came.
+  local came = time[1] * 1000 + time[2] / 1000
   for i = 5, #ARGV, 9 do
     if ARGV[i + 7] ~= '' then
       for name in string.gmatch(ARGV[i + 7], '%x+') do
@@ -64,7 +66,7 @@ if operation == 'accept' then
       end
       if same then redis.call('SET', same, id, 'PX', same_within) end
       if state == 'queued' then
-        queued[#queued + 1] = now
+        queued[#queued + 1] = came + new / 4096
         queued[#queued + 1] = id
       else
         redis.call('ZADD', p .. ':state:scheduled', now, id)

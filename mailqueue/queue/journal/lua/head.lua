@@ -29,13 +29,14 @@
 --                             created, due, expires
 --                             since      when a person last asked for another try; created if absent
 --                             updated    when it entered its state; created if absent
---                             log:<n>    "<time> <JSON>", what the n-th attempt came to
+--                             log:<n>    "<time> <JSON>", what the n-th attempt came to: state, reply, worker,
+--                                        replies: address -> reply, of those who didn't get it
 --   <p>:blob:<sha256>  string one large attachment; expires unless a message refers to it
 --   <p>:blobs          hash   sha256 -> how many messages refer to it
 --   <p>:due            zset   id -> when somebody has to look at it next; all but final states. A commit
 --                             changes the field only, and whoever looks too early looks again then
---   <p>:state:<state>  zset   id -> when it entered that state; that of `sending` holds what is committing
---                             too, for which earlier versions had another
+--   <p>:state:<state>  zset   id -> when it entered that state, in order; that of `sending` holds what is
+--                             committing too, for which earlier versions had another
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none
