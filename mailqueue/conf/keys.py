@@ -10,6 +10,7 @@ from .parse import (
     parse_boolean,
     parse_duration,
     parse_integer,
+    parse_leave_behind,
     parse_mailers,
     parse_name,
     parse_optional_seconds,
@@ -53,6 +54,7 @@ class QueueSettings(QueueSection):
     CONNECTION_MAX_AGE = Setting(600.0, parse_seconds_above_zero)
     IN_FLIGHT = Setting(1, parse_positive)
     CONNECTION_IDLE = Setting(30.0, parse_seconds_above_zero)
+    LEAVE_BEHIND = Setting[dict[str, list[str]]]({}, parse_leave_behind)
     SECRET_KEYS = Setting[list[str]]([], parse_secrets, secret=True)
 
 
