@@ -100,7 +100,7 @@ def _other_versions(parsed: EmailMessage, body: MIMEPart | None) -> Iterator[MIM
 
 def _attached(part: Any, shown: set[int]) -> Iterator[MIMEPart]:
     """The parts of a multipart that are no version of the body."""
-    for inner in part.get_payload():
+    for inner in part.get_payload() if part.is_multipart() else ():
         if id(inner) in shown:
             continue
         if inner.get_content_maintype() == "multipart" and not shown.isdisjoint(
