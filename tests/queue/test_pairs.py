@@ -11,8 +11,17 @@ from contextlib import ExitStack
 
 import pytest
 
+from mailqueue import EmailMessage
 from mailqueue.testing import RecordingServer
 from tests.queue import pairs
+
+
+def test_djangos_way_of_writing_has_its_line_ends() -> None:
+    """As the SMTP backends of Django before 6.0 ask for them; no bare LF may reach a server."""
+    built = EmailMessage("Subject", "a\nb", "me@example.com", ["ann@example.com"]).message()
+    for written in (built.as_bytes(linesep="\r\n").decode(), built.as_string(linesep="\r\n")):
+        assert "\r\na\r\nb\r\n" in written
+        assert "\n" not in written.replace("\r\n", "")
 
 
 @pytest.fixture(scope="module")
