@@ -11,6 +11,7 @@ from .parse import (
     parse_duration,
     parse_host,
     parse_integer,
+    parse_leave_behind,
     parse_mailers,
     parse_name,
     parse_oauth2,
@@ -58,6 +59,7 @@ class QueueSettings(QueueSection):
     CHUNKING = Setting(True, parse_boolean)
     EHLO_NAME = Setting("", parse_host)
     CONNECTION_IDLE = Setting(30.0, parse_seconds_above_zero)
+    LEAVE_BEHIND = Setting[dict[str, list[str]]]({}, parse_leave_behind)
     SECRET_KEYS = Setting[list[str]]([], parse_secrets, secret=True)
 
 

@@ -154,25 +154,36 @@ def parse_secrets(value: object) -> list[str]:
 
 def parse_mailers(value: object) -> dict[str, Any]:
     """A dictionary of mailers; from the environment, as JSON."""
-    return _dictionary(value, "must be a dictionary of mailers by alias")
+    return _parse_dictionary(value, "a dictionary of mailers by alias")
 
 
 def parse_options(value: object) -> dict[str, Any]:
     """A dictionary of a function's keyword arguments; from the environment, as JSON."""
-    found = _dictionary(value, "must be a dictionary of keyword arguments")
+    found = _parse_dictionary(value, "a dictionary of keyword arguments")
     if not all(isinstance(key, str) for key in found):
         raise ValueError("must have keys that are strings")
     return found
 
 
-def _dictionary(value: object, wanted: str) -> dict[str, Any]:
+def parse_leave_behind(value: object) -> dict[str, list[str]]:
+    """Lists of attributes' names, by the path of a class or ``"*"``; from the environment, JSON."""
+    found = _parse_dictionary(value, "a dictionary of attributes' names by their class")
+    for path, names in found.items():
+        if not isinstance(path, str) or (path != "*" and "." not in path):
+            raise ValueError(f"{path!r} must be a class's path such as 'shop.mail.Invoice', or '*'")
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"{path!r} must have a list of attributes' names")
+    return {path: list(names) for path, names in found.items()}
+
+
+def _parse_dictionary(value: object, wanted: str) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value or "{}")
         except ValueError:
             raise ValueError("is not JSON") from None
     if not isinstance(value, dict):
-        raise ValueError(wanted)
+        raise ValueError(f"must be {wanted}")
     return value
 
 

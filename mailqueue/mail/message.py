@@ -16,6 +16,7 @@ from mailqueue.conf import settings
 from mailqueue.errors import locate
 
 from .address import refuse_line_ends
+from .built import BuiltMessage
 from .deprecation import accept_positional, warn_caller
 from .header import check_part, make_header, quick_policy
 from .msgid import make_msgid
@@ -104,7 +105,7 @@ class EmailMessage:
         if not isinstance(policy, email.policy.EmailPolicy):
             raise TypeError(f"policy must be an email.policy.EmailPolicy, not {policy!r}")
         quick = quick_policy(policy)
-        built = email.message.EmailMessage(policy=quick)
+        built = BuiltMessage(policy=quick)
         self._add_bodies(built)
         self._add_attachments(built)
         if "MIME-Version" not in built:

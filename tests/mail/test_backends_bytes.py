@@ -1,7 +1,9 @@
 """What backends that send, print and keep do to a message, and leave alone."""
 
 from email import message_from_bytes
+from email.message import EmailMessage as PythonMessage
 from email.message import Message
+from email.policy import EmailPolicy, default
 
 import mailqueue
 from mailqueue import EmailMessage
@@ -55,3 +57,22 @@ def test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire(smtp_server
         assert b"und mehr\r\n" in content
         assert b"\n" not in content.replace(b"\r\n", b"")
         assert b"\r\nFrom here on\r\n" in content
+
+
+class Signed(EmailMessage):
+    """A message that is signed as it is built, by a policy that forbids to fold it anew."""
+
+    def message(self, *, policy: EmailPolicy = default) -> PythonMessage:
+        built = super().message(policy=policy)
+        built.policy = policy.clone(refold_source="none")
+        built.set_raw("DKIM-Signature", "v=1; b=" + "q" * 300)
+        return built
+
+
+def test_a_signature_over_headers_stays_valid(smtp_server):
+    """What a class forbids to fold anew is sent as it is, though it takes a policy too."""
+    backend = smtp.EmailBackend(host="127.0.0.1", port=smtp_server.port)
+    signed = Signed("Subject", "Body", "ann@example.com", ["bob@example.com"])
+    assert backend.send_messages([signed]) == 1
+    line = b"DKIM-Signature: v=1; b=" + b"q" * 300 + b"\r\n"
+    assert line in smtp_server.received[0].content

@@ -171,7 +171,7 @@ def test_a_subclass_may_add_recipients(outbox) -> None:
 def test_message_is_pythons_email_message() -> None:
     """message() returns the modern class, with the default policy."""
     built = EmailMessage("Subject", "Body").message()
-    assert type(built) is email.message.EmailMessage
+    assert isinstance(built, email.message.EmailMessage)
     assert built.policy is email.policy.default
 
 

@@ -1,21 +1,117 @@
-"""A payload becomes a message of Django's where Django is used, whichever Django that is."""
+"""A payload becomes a message of its producer's family, where that is to be had."""
 
-from mailqueue import EmailMultiAlternatives
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from mailqueue import EmailMessage, EmailMultiAlternatives
+from mailqueue.errors import PayloadError
 from mailqueue.queue import payload
 from tests.support import in_django
 
+REBUILT = """
+from mailqueue.queue import payload
+message = payload.loads({text!r})
+types = [part.get_content_type() for part in message.message().walk()]
+homes = [type(given).__module__ for given in (message, *message.alternatives)]
+result = [homes, types]
+"""
 
-def test_our_message_becomes_one_of_djangos_own():
-    """Django 6.1 refuses a message that says what its parts together are called, even as usual."""
+
+def fields(**changes: Any) -> str:
     message = EmailMultiAlternatives("s", "text", "me@example.com", ["you@example.com"])
     message.attach_alternative("<p>HTML</p>", "text/html")
     message.attach("a.txt", "attached")
-    text = payload.dumps(message, "an-id")
+    found = payload.parse(payload.dumps(message, "an-id"))
+    return json.dumps(found | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "home"),
+    [
+        ({}, "mailqueue.mail.message"),
+        ({"family": "django 4.2"}, "django.core.mail.message"),
+        ({"mixed_subtype": "related"}, "mailqueue.mail.message"),
+    ],
+    ids=["ours", "Django's", "another multipart"],
+)
+def test_the_family_stays_what_it_was(changes: dict[str, Any], home: str) -> None:
+    """Ours in a process with Django too, whatever that Django refuses; Django's where it is."""
+    homes, types = in_django({}, REBUILT.format(text=fields(**changes)))
+    assert homes == [home, home]
+    kinds = ["multipart/mixed", "multipart/alternative", "text/plain", "text/html"]
+    kinds[0] = f"multipart/{changes.get('mixed_subtype', 'mixed')}"
+    assert types[:4] == kinds
+
+
+def test_a_payload_of_before_is_rebuilt_as_it_was_then() -> None:
+    """Django's class where Django is configured, as far as it builds such a message."""
+    found = json.loads(fields())
+    del found["family"]
+    homes, _ = in_django({}, REBUILT.format(text=json.dumps(found)))
+    assert homes[0] == "django.core.mail.message"
+    assert type(payload.loads(json.dumps(found))) is EmailMultiAlternatives
+
+
+def test_without_django_its_messages_are_ours() -> None:
+    """They say the same; test_pairs.py compares what is delivered."""
+    assert type(payload.loads(fields(family="django 5.2"))) is EmailMultiAlternatives
+
+
+def test_a_family_that_nobody_knows_is_refused() -> None:
+    """A later version may have more of them."""
     code = f"""
+from mailqueue.errors import PayloadError
 from mailqueue.queue import payload
-message = payload.loads({text!r})
-result = [type(message).__module__, [part.get_content_type() for part in message.message().walk()]]
+try:
+    payload.loads({fields(family="flask")!r})
+except PayloadError as error:
+    result = str(error)
 """
-    module, types = in_django({}, code)
-    assert module == "django.core.mail.message"
-    assert types[:4] == ["multipart/mixed", "multipart/alternative", "text/plain", "text/html"]
+    assert in_django({}, code) == "the payload is of the unknown family 'flask'"
+
+
+class Reminder(EmailMultiAlternatives):
+    """A class of ours that names itself, and attaches in its own way."""
+
+    mailqueue_class = f"{__name__}.Reminder"
+
+    def attach_alternative(self, content: Any, mimetype: str) -> None:
+        super().attach_alternative(f"{content}<!-- attached -->", mimetype)
+
+
+def test_a_named_class_of_ours_is_rebuilt_where_django_is_too() -> None:
+    """It is a subclass of ours, which Django's class in that process doesn't change."""
+    message = Reminder("s", "text", "me@example.com", ["you@example.com"])
+    message.attach_alternative("<p>", "text/html")
+    text = payload.dumps(message, "an-id")
+    (home, _), _ = in_django({}, REBUILT.format(text=text))
+    assert home == __name__
+    again = payload.loads(text)
+    assert [tuple(given) for given in again.alternatives] == [("<p><!-- attached -->", "text/html")]
+
+
+class Listing(EmailMessage):
+    """A class without alternatives, on which somebody has hung some."""
+
+
+def test_alternatives_of_a_class_without_them_are_an_attribute() -> None:
+    """Its message() knows nothing of them, and Anymail reads them nevertheless."""
+    message = Listing("s", "text", "me@example.com", ["you@example.com"])
+    message.alternatives = [("<p>", "text/html")]  # type: ignore[attr-defined]
+    again = payload.loads(payload.dumps(message, "an-id"))
+    assert type(again) is EmailMessage
+    assert again.alternatives == [("<p>", "text/html")]  # type: ignore[attr-defined]
+    assert again.message().get_content_type() == "text/plain"
+
+
+def test_a_class_that_a_worker_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads the error knows what to install, or to leave unnamed."""
+    text = payload.dumps(Reminder("s", "text", "me@example.com", ["you@example.com"]), "an-id")
+    monkeypatch.delattr(sys.modules[__name__], "Reminder")
+    with pytest.raises(PayloadError, match=rf"there is no message class at '{__name__}.Reminder'"):
+        payload.loads(text)

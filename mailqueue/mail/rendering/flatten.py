@@ -21,12 +21,13 @@ def flatten(
 ) -> bytes:
     """The bytes of anybody's message object: ours, Django's, or one with ``message()`` its own."""
     changes: dict[str, Any] = {"linesep": linesep, "cte_type": "7bit" if seven_bit else "8bit"}
-    policy: Policy[Any] = EmailPolicy(**changes, utf8=utf8)
-    if "policy" in inspect.signature(message.message).parameters:
-        built: Message[Any, Any] = message.message(policy=policy)
-    else:
-        built = message.message()
-        policy = built.policy.clone(**changes)
+    asked: EmailPolicy[Any] = EmailPolicy(**changes, utf8=utf8)
+    takes_policy = "policy" in inspect.signature(message.message).parameters
+    built: Message[Any, Any] = message.message(**({"policy": asked} if takes_policy else {}))
+    # Its own, since whoever signs what is built has forbidden to fold it anew.
+    policy: Policy[Any] = built.policy.clone(**changes)
+    if isinstance(policy, EmailPolicy):
+        policy = policy.clone(utf8=utf8)
     encode_unfit(built, seven_bit=seven_bit)
     # A part that was made elsewhere may have other line ends than the policy's.
     return _LINE_END.sub(linesep.encode(), generate(built, policy))

@@ -100,12 +100,16 @@ def shape_of(message: Any) -> Shape:
 
 
 @lru_cache(maxsize=256)
-def builder_of(kind: type[Any]) -> type[Any] | None:
+def builder_of(kind: Any) -> type[Any] | None:
     """The class of ours or of Django's that builds the messages of this class; None: it itself."""
-    for base in base_classes():
-        if issubclass(kind, base):
-            return None if _replaces_building(kind, base) else base
-    return None
+    base = base_of(kind)
+    return None if base is None or _replaces_building(kind, base) else base
+
+
+@lru_cache(maxsize=256)
+def base_of(kind: Any) -> type[Any] | None:
+    """The class of ours or of Django's that this one is or derives from; None: neither."""
+    return next((base for base in base_classes() if issubclass(kind, base)), None)
 
 
 def base_classes() -> list[type[Any]]:

@@ -94,8 +94,16 @@ def load_attachment(
     part = _with_large(part, blob)
     if "part" in part:
         return load_part(part["part"])
-    values = (part["filename"], load_content(part), part["mimetype"])
-    return values if triple is tuple else triple(*values)
+    return _made(triple, part["filename"], load_content(part), part["mimetype"])
+
+
+def load_alternative(part: Mapping[str, Any], pair: Any) -> Any:
+    """Turn a version of the body into a ``pair`` of its content and its type."""
+    return _made(pair, load_content(part), part["mimetype"])
+
+
+def _made(class_: Any, *values: Any) -> Any:
+    return values if class_ is tuple else class_(*values)
 
 
 def load_content(part: Mapping[str, Any]) -> Any:

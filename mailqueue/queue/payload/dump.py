@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from email.message import Message
 from email.utils import formatdate
@@ -24,21 +25,21 @@ from mailqueue.mail.rendering.simple import is_sound
 from mailqueue.mail.text import is_lazy_text
 
 from .. import quickjson
-from .attribute import dump_attributes
+from .attribute import dump_attributes, is_left_behind
 from .blob import BlobCollector
 from .codec import VERSION, compress
 from .content import dump_attachment, dump_content, in_base64
-from .kind import named_class
-from .rendered import RenderedMessage
+from .derived import fields_in
+from .kind import SHAPE, family_name, kind_of, named_class
 from .value import to_json
 
 LISTS = ("to", "cc", "bcc", "reply_to")
-# What classes have unless somebody says otherwise; Django 6.1's have only the first of them.
-SHAPE = {
-    "content_subtype": "plain",
-    "mixed_subtype": "mixed",
-    "alternative_subtype": "alternative",
-}
+# What a class may replace that builds its messages itself; on a single message too.
+_BUILDING = {"message", "recipients"}
+# What stays what the MIME says where it has no form in JSON, or where LEAVE_BEHIND names it.
+_BESIDE_MIME = (
+    "body", *LISTS, "headers", "encoding", *SHAPE, "alternatives", "attachments",
+)  # fmt: skip
 
 
 def dumps(
@@ -65,7 +66,7 @@ def dumps(
             envelope_address(address)
     if own:
         _refuse_line_ends(message)
-        found = _dump_rendered(message, message.message(), recipients)
+        found = _dump_rendered(message, message.message(), recipients, blobs)
     else:
         _refuse_unbuildable(message, blobs.threshold)
         found = _dump_fields(message, blobs)
@@ -94,11 +95,11 @@ def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:
 
 
 def _builds_its_own(message: Any) -> bool:
-    """Whether the message's class overrides ``message()``, or its encoding is no plain name."""
+    """Whether ``message()`` is another than ours or Django's, or its encoding no plain name."""
     if getattr(message, "mailqueue_class", None):
         return False  # its class is named, and builds it in the worker
-    if isinstance(message, RenderedMessage):
-        return False
+    if not _BUILDING.isdisjoint(vars(message)):
+        return True
     kind: Any = type(message)
     return builder_of(kind) is None or not isinstance(message.encoding, str | None)
 
@@ -141,50 +142,85 @@ def _is_heavy(part: Any, threshold: int) -> bool:
     return isinstance(part, tuple) and isinstance(part[1], bytes) and len(part[1]) > threshold
 
 
-def _dump_rendered(message: Any, rendered: Message, recipients: Sequence[str]) -> dict[str, Any]:
+def _dump_rendered(
+    message: Any, rendered: Message, recipients: Sequence[str], blobs: BlobCollector
+) -> dict[str, Any]:
     if "Message-ID" not in rendered:
         rendered["Message-ID"] = make_msgid()
     if "Date" not in rendered:
         rendered["Date"] = _date()
+    class_: Any = type(message)
+    mime, envelope = rendered.as_bytes(), [str(address) for address in recipients]
     return {
         "kind": "rendered",
+        "family": family_name(class_),
         "subject": _text(message.subject),
         "from_email": first_sender(_sender(message)),  # the envelope's
-        "recipients": [str(address) for address in recipients],
-        "mime": in_base64(rendered.as_bytes()),
-        # What its class needed to build it may have no form in JSON; the rest is for who sends it.
-        "attributes": dump_attributes(message, strict=False),
+        "recipients": envelope,
+        "mime": in_base64(mime),
+        **_beside(message, fields_in(mime, envelope), blobs),
+        "attributes": dump_attributes(message),
     }
+
+
+def _beside(message: Any, said: Mapping[str, Any], blobs: BlobCollector) -> dict[str, Any]:
+    """Those fields of the message that its MIME doesn't say, or says in another way."""
+    found: dict[str, Any] = {}
+    for name in _BESIDE_MIME:
+        value = getattr(message, _attribute_of(name), None)
+        # An iterator was read when the message was built.
+        if value is None or isinstance(value, Iterator) or is_left_behind(message, name):
+            continue
+        with suppress(TypeError, ValueError):  # then the MIME tells
+            whole = BlobCollector(sys.maxsize)
+            if _field(message, name, whole) != said.get(name, SHAPE.get(name)):
+                found[name] = _field(message, name, blobs)
+    return found
 
 
 def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
-    multiple = hasattr(message, "alternatives")
+    class_: Any = type(message)
     found: dict[str, Any] = {
-        "kind": "EmailMultiAlternatives" if multiple else "EmailMessage",
+        "kind": kind_of(class_),
+        "family": family_name(class_),
         # None is not nothing: for Anymail it is what the template says.
         "subject": None if message.subject is None else _text(message.subject),
-        "body": _text(message.body),
         "from_email": None if message.from_email is None else str(message.from_email),
-        "headers": _dump_headers(message.extra_headers or {}),
         **_completion(message),
-        "encoding": _word(message, "encoding"),
-        "attachments": [dump_attachment(part, blobs) for part in message.attachments or ()],
     }
-    for name in LISTS:
-        addresses = getattr(message, name)
-        if isinstance(addresses, str) or is_lazy_text(addresses):
-            raise TypeError(f'"{name}" attribute must be a list or other iterable of addresses')
-        found[name] = [str(address) for address in addresses if address] if addresses else []
-    for name in SHAPE:
-        if hasattr(message, name):
-            found[name] = _word(message, name)
+    names = [name for name in _BESIDE_MIME if hasattr(message, _attribute_of(name))]
+    if found["kind"] == "EmailMessage" and "alternatives" in names:
+        names.remove("alternatives")  # somebody's attribute, of which message() knows nothing
+    found |= {name: _field(message, name, blobs) for name in names}
     if getattr(message, "mailqueue_class", None):
         found["class"] = named_class(message)
-    if multiple:
-        contents = message.alternatives or ()
-        found["alternatives"] = [dump_content(None, content, type_) for content, type_ in contents]
     found["attributes"] = dump_attributes(message)
     return found
+
+
+def _attribute_of(field: str) -> str:
+    return "extra_headers" if field == "headers" else field
+
+
+def _field(message: Any, name: str, blobs: BlobCollector) -> Any:
+    """What a field of the payload says. Raises TypeError or ValueError for what has no form."""
+    value: Any = getattr(message, _attribute_of(name))
+    match name:
+        case "body":
+            return _text(value)
+        case "headers":
+            return _dump_headers(value or {})
+        case "attachments":
+            return [dump_attachment(part, blobs) for part in value or ()]
+        case "alternatives":
+            return [dump_content(None, content, type_) for content, type_ in value or ()]
+    return _addresses(name, value) if name in LISTS else _word(name, value)
+
+
+def _addresses(name: str, value: Any) -> list[str]:
+    if isinstance(value, str) or is_lazy_text(value):
+        raise TypeError(f'"{name}" attribute must be a list or other iterable of addresses')
+    return [str(address) for address in value if address] if value else []
 
 
 def _text(value: Any) -> str:
@@ -194,9 +230,8 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _word(message: Any, name: str) -> str | None:
+def _word(name: str, value: Any) -> str | None:
     """What ``message()`` takes as it is."""
-    value: Any = getattr(message, name)
     if not isinstance(value, str | None):
         kind = type(value).__name__
         raise PayloadError(f"the message's {name} can't be queued: it must be text, not {kind}")

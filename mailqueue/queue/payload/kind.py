@@ -1,39 +1,116 @@
-"""The class that a message is rebuilt with: the one that was named, else Django's, else ours."""
+"""Whose class a message is of, and the class that a worker rebuilds it with."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import import_module
-from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailqueue.conf.lookup import django_settings
 from mailqueue.errors import PayloadError
-from mailqueue.mail.message import EmailMessage, EmailMultiAlternatives
+from mailqueue.mail.message import (
+    EmailAlternative,
+    EmailAttachment,
+    EmailMessage,
+    EmailMultiAlternatives,
+)
+from mailqueue.mail.rendering.shape import base_of
+
+# What classes have unless somebody says otherwise; Django's have only the first since 6.0.
+SHAPE = {
+    "content_subtype": "plain",
+    "mixed_subtype": "mixed",
+    "alternative_subtype": "alternative",
+}
+_OURS = "mailqueue"
+# Since then Django builds messages with Python's newer API: it takes parts of that, and refuses
+# another kind of multipart.
+_NEW_DJANGO = (6, 0)
+_FAMILY = re.compile(r"django (\d+)\.(\d+)")
 
 
-def django_mail() -> ModuleType | None:
-    """Django's mail package in a process where Django is configured."""
-    return import_module("django.core.mail") if django_settings() is not None else None
+class Family(NamedTuple):
+    """The classes of one mail API: ours, or that of the Django at hand."""
+
+    messages: Mapping[str, Any]
+    attachment: Any
+    alternative: Any
 
 
-def class_for(found: Mapping[str, Any], module: ModuleType | None) -> Any:
-    """The class to rebuild a message with: the one that was named, else Django's, else ours."""
-    classes: dict[str, Any] = {
-        "EmailMessage": module.EmailMessage if module else EmailMessage,
-        "EmailMultiAlternatives": module.EmailMultiAlternatives
-        if module
-        else EmailMultiAlternatives,
-    }
-    if found["kind"] not in classes:
-        raise PayloadError(f"the payload is of the unknown kind {found['kind']!r}")
-    usual = classes[found["kind"]]
-    if "class" not in found:
-        return usual
-    named = import_class(found["class"])
-    if not (isinstance(named, type) and issubclass(named, usual)):
-        raise PayloadError(f"{found['class']!r} is no subclass of {usual.__qualname__}")
-    return named
+_OUR_FAMILY = Family(
+    {"EmailMessage": EmailMessage, "EmailMultiAlternatives": EmailMultiAlternatives},
+    EmailAttachment,
+    EmailAlternative,
+)
+
+
+@lru_cache(maxsize=256)
+def family_name(class_: Any) -> str:
+    """Whose class it is: ``mailqueue``, or ``django`` with its version, such as ``django 6.1``."""
+    base = base_of(class_)
+    if base is None or base in _OUR_FAMILY.messages.values():
+        return _OURS
+    major, minor = sys.modules["django"].VERSION[:2]
+    return f"django {major}.{minor}"
+
+
+@lru_cache(maxsize=256)
+def kind_of(class_: Any) -> str:
+    """The name of the class of ours or of Django's that it derives from."""
+    base = base_of(class_)
+    return "EmailMessage" if base is None else base.__name__
+
+
+def class_for(found: Mapping[str, Any]) -> tuple[Any, Family]:
+    """The class to rebuild a message with, and the family that it belongs to.
+
+    That is the class that was named; else the producer's family's, where it is at hand and can
+    build the message; else ours, which can build all that either can.
+    """
+    kind = found["kind"]
+    if kind not in _OUR_FAMILY.messages:
+        raise PayloadError(f"the payload is of the unknown kind {kind!r}")
+    django = _django_family()
+    if "class" in found:
+        return _named(found["class"], kind, [_OUR_FAMILY, *([django] if django else [])])
+    family = django if django and _fits_django(found) else _OUR_FAMILY
+    return family.messages[kind], family
+
+
+def _django_family() -> Family | None:
+    """Django's classes in a process where Django is configured."""
+    if django_settings() is None:
+        return None
+    mail = import_module("django.core.mail")
+    # Of before 5.2 both are plain tuples.
+    extras = (getattr(mail, name, tuple) for name in ("EmailAttachment", "EmailAlternative"))
+    return Family({name: getattr(mail, name) for name in _OUR_FAMILY.messages}, *extras)
+
+
+def _fits_django(found: Mapping[str, Any]) -> bool:
+    """Whether the Django at hand builds the message that the producer's would have built."""
+    family = found.get("family")  # payloads of before have none, and were rebuilt as Django's
+    if family == _OURS:
+        return False
+    version = _FAMILY.fullmatch(family or "django 4.2")
+    if version is None:
+        raise PayloadError(f"the payload is of the unknown family {family!r}")
+    if sys.modules["django"].VERSION >= _NEW_DJANGO:
+        subtypes = ("mixed_subtype", "alternative_subtype")
+        return all(found.get(name, SHAPE[name]) == SHAPE[name] for name in subtypes)
+    return (int(version[1]), int(version[2])) < _NEW_DJANGO
+
+
+def _named(path: str, kind: str, families: list[Family]) -> tuple[Any, Family]:
+    named = import_class(path)
+    for family in families:
+        if isinstance(named, type) and issubclass(named, family.messages[kind]):
+            return named, family
+    homes = " or ".join(f"{f.messages[kind].__module__}.{kind}" for f in families)
+    raise PayloadError(f"{path!r} is no subclass of {homes}")
 
 
 def named_class(message: Any) -> str:

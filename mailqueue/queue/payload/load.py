@@ -9,29 +9,33 @@ from decimal import Decimal
 from typing import Any
 
 from mailqueue.errors import PayloadError
-from mailqueue.mail.message import EmailAttachment
 from mailqueue.mail.rendering.completion import Completion, keep_apart
 
 from .blob import Blob
 from .codec import parse
-from .content import load_attachment, load_content
-from .dump import LISTS, SHAPE
-from .kind import class_for, django_mail
-from .rendered import RenderedMessage
+from .content import load_alternative, load_attachment
+from .derived import fields_in
+from .dump import LISTS
+from .kind import SHAPE, class_for
+from .rendered import as_rendered
 from .value import from_json
 
 _OF_CONTENT = (ArithmeticError, zlib.error)  # a Decimal that is none, what isn't compressed
 
 
 def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
-    """Turn a payload into a message: Django's class where Django is configured, else ours.
+    """Turn a payload into a message: of its producer's family where that is to be had, else ours.
 
     ``blob`` returns a large attachment by its name. Raises PayloadError for anything that isn't a
     payload of a known version, or that refers to an attachment that is gone.
     """
     try:
         found = parse(text)
-        return _load_rendered(found) if found["kind"] == "rendered" else _load_fields(found, blob)
+        return (
+            _load_rendered(found, blob)
+            if found["kind"] == "rendered"
+            else _load_fields(found, blob)
+        )
     except PayloadError:
         raise
     except KeyError as error:
@@ -40,9 +44,12 @@ def loads(text: str, blob: Callable[[str], str | Blob] | None = None) -> Any:
         raise PayloadError(f"the payload can't be read: {error}") from error
 
 
-def _load_rendered(found: Mapping[str, Any]) -> RenderedMessage:
-    message = RenderedMessage(b64decode(found["mime"]), found["from_email"], found["recipients"])
-    # Payloads of before have none.
+def _load_rendered(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | None) -> Any:
+    mime = b64decode(found["mime"])
+    # Its own fields say more than what was built does; payloads of before have none.
+    fields = fields_in(mime, found["recipients"]) | dict(found)
+    plain = _load_fields(fields | {"kind": "EmailMultiAlternatives", "attributes": {}}, blob)
+    message = as_rendered(plain, mime, found["recipients"])
     for name, value in found.get("attributes", {}).items():
         if not hasattr(message, name):  # its envelope and its content are what was built
             setattr(message, name, from_json(value))
@@ -64,8 +71,7 @@ def _check_types(found: Mapping[str, Any]) -> None:
 
 def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | None) -> Any:
     _check_types(found)
-    module = django_mail()
-    class_ = class_for(found, module)
+    class_, family = class_for(found)
     lists = {name: found[name] for name in LISTS}
     message = class_(
         subject=found["subject"],
@@ -79,13 +85,13 @@ def _load_fields(found: Mapping[str, Any], blob: Callable[[str], str | Blob] | N
     for name, usual in SHAPE.items():
         if found.get(name, usual) != getattr(message, name, usual):
             setattr(message, name, found[name])
-    # Django's class since 5.2; a plain tuple before.
-    attachment = getattr(module, "EmailAttachment", tuple) if module else EmailAttachment
-    message.attachments = [load_attachment(part, attachment, blob) for part in found["attachments"]]
+    message.attachments = [
+        load_attachment(part, family.attachment, blob) for part in found["attachments"]
+    ]
     if "alternatives" in found:
-        message.alternatives = []
-        for part in found["alternatives"]:
-            message.attach_alternative(load_content(part), part["mimetype"])
+        message.alternatives = [
+            load_alternative(part, family.alternative) for part in found["alternatives"]
+        ]
     for name, value in found["attributes"].items():
         setattr(message, name, from_json(value))
     sender = found["sender"] if found["from_email"] is None else found.get("sender")

@@ -81,6 +81,20 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "mail/built",
+        "queue/test_pairs.py",
+        (
+            "return chosen.clone(linesep=linesep) if linesep else chosen",
+            "return chosen",
+            "queue/test_pairs.py::test_djangos_way_of_writing_has_its_line_ends",
+        ),
+        (
+            'if charset and part.get("Content-Transfer-Encoding") == "8bit":',
+            "if False:",
+            "queue/test_pairs.py::test_every_pair_delivers_what_was_composed",
+        ),
+    ),
+    *of(
         "mail/header",
         "mail/test_headers.py mail/test_parts.py",
         (
@@ -248,6 +262,11 @@ MUTATIONS = [
             "return _LINE_END.sub(linesep.encode(), generate(built, policy))",
             "return generate(built, policy)",
             "mail/test_backends_bytes.py::test_a_folded_header_that_was_read_has_the_line_ends_of_the_wire",
+        ),
+        (
+            "policy: Policy[Any] = built.policy.clone(**changes)",
+            "policy: Policy[Any] = asked",
+            "mail/test_backends_bytes.py::test_a_signature_over_headers_stays_valid",
         ),
         (
             "(seven_bit and not text.isascii() and not by_itself)",
