@@ -34,13 +34,16 @@ class Options(NamedTuple):
     idempotency_key: str | None = None
 
 
-def options_of(message: Any) -> Options:
-    """Read the message's attributes. Raises PayloadError, naming the one that is wrong."""
+def options_of(message: Any, queue: str | None = None) -> Options:
+    """Read the message's attributes; ``queue`` is that of a message that names none.
+
+    Raises PayloadError, naming the one that is wrong.
+    """
     return Options(
         send_at=_read(message, "send_at", _moment),
         expires_at=_read(message, "expires_at", _moment),
         priority=_read(message, "priority", Priority) or Priority.NORMAL,
-        queue=_read(message, "queue", QueueSettings.QUEUE.parse),
+        queue=_read(message, "queue", QueueSettings.QUEUE.parse) or queue,
         idempotency_key=_read(message, "idempotency_key", _key),
     )
 

@@ -25,7 +25,7 @@ _ACCOUNTED_FOR = {
 def dump_attributes(message: Any, *, strict: bool = True) -> dict[str, Any]:
     """The attributes that others hung on the message; ``strict`` refuses what can't be carried."""
     found = {}
-    for name, value in vars(message).items():
+    for name, value in getattr(message, "__dict__", {}).items():
         if name in _ACCOUNTED_FOR or name.startswith("_") or _is_unset(value):
             continue
         try:

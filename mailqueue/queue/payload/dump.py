@@ -9,7 +9,7 @@ from copy import copy
 from email.message import Message
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailqueue.conf import settings
 from mailqueue.errors import PayloadError
@@ -37,12 +37,29 @@ SHAPE = {
 }
 
 
+class Dumped(NamedTuple):
+    """A message as text, and the fields that the text was made of."""
+
+    text: str
+    fields: Mapping[str, Any]
+
+
 def dumps(
     message: Any,
     id_: str,
     blobs: BlobCollector | None = None,
     recipients: Sequence[str] | None = None,
 ) -> str:
+    """Turn a message into a payload, as ``dump`` does; return its text."""
+    return dump(message, id_, blobs, recipients).text
+
+
+def dump(
+    message: Any,
+    id_: str,
+    blobs: BlobCollector | None = None,
+    recipients: Sequence[str] | None = None,
+) -> Dumped:
     """Turn a message of ours or of Django's into a payload; large attachments go to ``blobs``.
 
     ``recipients`` is the list of the message's own, where the caller has it at hand. Message-ID and
@@ -76,7 +93,7 @@ def dumps(
             f"the message takes {size} bytes in the queue, and "
             f"MAILQUEUE['MAX_MESSAGE_SIZE'] is {limit}"
         )
-    return text
+    return Dumped(text, found)
 
 
 def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:

@@ -1,0 +1,88 @@
+"""What calls that failed have left behind, so that the same objects can be sent again.
+
+It is kept beside the message objects and goes with them. A copy of an object is another message,
+and an object that takes no new attributes is known again too.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple
+
+from .options import Options
+
+_HELD_AT_MOST = 1000  # objects that no weak reference can be made to
+
+
+class End(Enum):
+    """How the call ended for a message."""
+
+    REFUSED = 1
+    IN_DOUBT = 2
+    ACCEPTED = 3
+
+
+class Likeness(NamedTuple):
+    """What was to be sent, and how."""
+
+    content: bytes
+    options: Options
+
+
+class FailedCall:
+    """Lives as long as one of the messages that it left open."""
+
+
+class Earlier(NamedTuple):
+    """A message as a call that failed had it.
+
+    That it was accepted is of use only while what failed in that call may be sent again, together
+    with it. Afterwards the same object is a new message.
+    """
+
+    id: str
+    likeness: Likeness
+    end: End
+    keeps_alive: tuple[FailedCall, ...] = ()
+    depends_on: Callable[[], FailedCall | None] | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether sending the object again means this message."""
+        return self.depends_on is None or self.depends_on() is not None
+
+
+class Memory:
+    """The earlier messages of each object."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[Callable[[], Any], Sequence[Earlier]]] = {}
+        self._held: dict[int, Any] = {}  # the one that was kept first comes first
+
+    def of(self, message: Any) -> Sequence[Earlier]:
+        """What earlier calls left of this object."""
+        get, found = self._found.get(id(message), (None, ()))
+        return [one for one in found if one.counts] if get and get() is message else ()
+
+    def keep(self, message: Any, found: Sequence[Earlier]) -> None:
+        """Remember this of the object, and nothing else; with nothing it is forgotten."""
+        self._found.pop(id(message), None)
+        self._held.pop(id(message), None)
+        if found:
+            self._found[id(message)] = self._reference(message), found
+
+    def _reference(self, message: Any) -> Callable[[], Any]:
+        key = id(message)
+        try:
+            return weakref.ref(message, lambda _: self._found.pop(key, None))
+        except TypeError:
+            self._held[key] = message
+            if len(self._held) > _HELD_AT_MOST:
+                self.keep(next(iter(self._held.values())), ())
+            return partial(self._held.get, key)
+
+
+memory = Memory()
