@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ class Call:
         self.in_doubt = False  # whether the messages in hand may have been accepted
         self._remembers = remembers
         self._objects: dict[int, _Object] = {}
+        self._calls: dict[FailedCall, None] = {}  # those that this one goes on with
         self._portion: Sequence[Submission] = ()
         self._ids: dict[int, str] = {}  # of those of the portion that were accepted
         self._before: list[str] = []  # ids of the portions before, one text for each
@@ -50,6 +50,7 @@ class Call:
         found = memory.of(message)
         if found:
             self._objects[id(message)] = _Object(message, [*found], [*found])
+            self._calls |= dict.fromkeys(call for one in found for call in one.open_in)
         return bool(found)
 
     def find_earlier(self, message: Any, likeness: Likeness) -> Earlier | None:
@@ -78,7 +79,8 @@ class Call:
         done = [(one, self._ids[id(one)]) for one in self._portion if id(one) in self._ids]
         self._before.append(" ".join([id_ for _, id_ in done]))
         if self._remembers:
-            self._done += [(one.message, id_, one.likeness) for one, id_ in done]
+            new = [(one, id_) for one, id_ in done if not one.is_accepted]
+            self._done += [(one.message, id_, one.likeness) for one, id_ in new]
         self._portion = ()
         self._ids.clear()
 
@@ -108,16 +110,16 @@ class Call:
     def fail(self) -> None:
         """Remember what the objects are to be known by when they are sent again."""
         self.end_portion()
-        this, found = FailedCall(), dict[int, tuple[Any, list[Earlier]]]()
-        depends_on = weakref.ref(this) if self._open else None
+        found: dict[int, tuple[Any, list[Earlier]]] = {}
+        this = FailedCall()
+        depends_on = this if self._open else None
         for message, id_, likeness in self._done:
             one = Earlier(id_, likeness, End.ACCEPTED, depends_on=depends_on)
             self._all_of(message, found).append(one)
+        calls = (*self._calls, this) if self._done else tuple(self._calls)
         for submission, end in self._open:
-            before = submission.earlier.keeps_alive if submission.earlier else ()
             self._settle(submission)
-            id_ = submission.entry.id
-            one = Earlier(id_, submission.likeness, end, keeps_alive=(*before, this))
+            one = Earlier(submission.entry.id, submission.likeness, end, open_in=calls)
             self._all_of(submission.message, found).append(one)
         for message, all_ in found.values():
             memory.keep(message, all_)
@@ -131,7 +133,7 @@ class Call:
         self._in_hand = ()
 
     def _settle(self, submission: Submission) -> None:
-        if submission.earlier:
+        if submission.earlier and not submission.is_accepted:
             left = self._objects[id(submission.message)].left
             if submission.earlier in left:
                 left.remove(submission.earlier)

@@ -28,31 +28,33 @@ class End(Enum):
 class Likeness(NamedTuple):
     """What was to be sent, and how."""
 
-    content: bytes
+    content: int
     options: Options
 
 
 class FailedCall:
-    """Lives as long as one of the messages that it left open."""
+    """A call that failed; ``open`` counts what is remembered of the messages that it left open."""
+
+    open = 0
 
 
 class Earlier(NamedTuple):
     """A message as a call that failed had it.
 
-    That it was accepted is of use only while what failed in that call may be sent again, together
-    with it. Afterwards the same object is a new message.
+    One that was left open belongs to the calls that left it so. One that was accepted depends on a
+    call: when nothing is open of that any more, the same object is a new message.
     """
 
     id: str
     likeness: Likeness
     end: End
-    keeps_alive: tuple[FailedCall, ...] = ()
-    depends_on: Callable[[], FailedCall | None] | None = None
+    open_in: tuple[FailedCall, ...] = ()
+    depends_on: FailedCall | None = None
 
     @property
     def counts(self) -> bool:
         """Whether sending the object again means this message."""
-        return self.depends_on is None or self.depends_on() is not None
+        return self.depends_on is None or self.depends_on.open > 0
 
 
 class Memory:
@@ -69,19 +71,29 @@ class Memory:
 
     def keep(self, message: Any, found: Sequence[Earlier]) -> None:
         """Remember this of the object, and nothing else; with nothing it is forgotten."""
-        self._found.pop(id(message), None)
-        self._held.pop(id(message), None)
-        if found:
-            self._found[id(message)] = self._reference(message), found
+        self._forget(id(message))
+        if not found:
+            return
+        self._found[id(message)] = self._reference(message), found
+        for one in found:
+            for call in one.open_in:
+                call.open += 1
+
+    def _forget(self, key: int) -> None:
+        self._held.pop(key, None)
+        _, found = self._found.pop(key, (None, ()))
+        for one in found:
+            for call in one.open_in:
+                call.open -= 1
 
     def _reference(self, message: Any) -> Callable[[], Any]:
         key = id(message)
         try:
-            return weakref.ref(message, lambda _: self._found.pop(key, None))
+            return weakref.ref(message, lambda _: self._forget(key))
         except TypeError:
             self._held[key] = message
             if len(self._held) > _HELD_AT_MOST:
-                self.keep(next(iter(self._held.values())), ())
+                self._forget(next(iter(self._held)))
             return partial(self._held.get, key)
 
 

@@ -43,14 +43,13 @@ def checked_portions(messages: Sequence[Any], call: Call, queue: str | None) -> 
         if size > _KEPT_AT_MOST:
             break
     rest = list(waiting)
-    call.total = sum(len(portion.messages) for portion in kept)
-    for portion in portions(iter(rest), None, queue):
+    before = call.total = sum(len(portion.messages) for portion in kept)
+    for portion in portions(iter(rest), None, queue) if rest else ():
         call.total += len(portion.messages)
-    before = 0
     while kept:
-        before += len(kept[0].messages)
         yield kept.popleft()
-    yield from portions(iter(rest), call, queue, before)
+    if rest:
+        yield from portions(iter(rest), call, queue, before)
 
 
 def portions(
@@ -153,12 +152,10 @@ def _prepare(
 ) -> Submission:
     """Serialize a message; what is wrong with it is an error now."""
     options = options_of(message, queue or settings.MAILQUEUE.QUEUE)
-    given = [str(name).lower() for name in getattr(message, "extra_headers", None) or ()]
     id_, earlier = os.urandom(10).hex(), None
     dumped = payload.dump(message, id_, blobs, recipients)
     if call and call.knows(message):
-        content = payload.likeness(dumped.fields, given)
-        earlier = call.find_earlier(message, Likeness(content, options))
+        earlier = call.find_earlier(message, Likeness(dumped.said.likeness, options))
         if earlier:
             id_ = earlier.id
             dumped = payload.dump(message, id_, blobs, recipients)
@@ -174,4 +171,4 @@ def _prepare(
         blobs=blobs.used,
         priority=options.priority,
     )
-    return Submission(message, options, entry, dumped.fields, given, earlier)
+    return Submission(message, options, entry, dumped.said, earlier)

@@ -46,6 +46,8 @@ class Producer:
                 call = Call(remembers=False)
                 return self._send_all(portions(waiting, call, self._queue), call)
             call, listed = Call(remembers=True), list(waiting)
+            if len(listed) == 1:
+                return self._send_all(portions(iter(listed), call, self._queue), call)
             return self._send_all(checked_portions(listed, call, self._queue), call)
 
     def _send_all(self, portions: Iterable[Portion], call: Call) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,19 +11,16 @@ from . import payload
 from .earlier import Earlier, End, Likeness
 from .journal import Entry
 from .options import Options
+from .payload.likeness import Said
 
 
 class Submission(NamedTuple):
-    """A message as it was when it was serialized, and what an earlier call left of it.
-
-    ``given`` are the names of the headers that the application has set, in lower case.
-    """
+    """A message as it was when it was serialized, and what an earlier call left of it."""
 
     message: Any
     options: Options
     entry: Entry
-    fields: Mapping[str, Any]
-    given: Collection[str]
+    said: Said
     earlier: Earlier | None = None
 
     @property
@@ -35,7 +31,7 @@ class Submission(NamedTuple):
     @property
     def likeness(self) -> Likeness:
         """What it says, and how it is to be sent."""
-        return Likeness(payload.likeness(self.fields, self.given), self.options)
+        return Likeness(self.said.likeness, self.options)
 
     @property
     def is_accepted(self) -> bool:

@@ -26,8 +26,10 @@ from .blob import BlobCollector
 from .codec import VERSION, compress
 from .content import dump_attachment, dump_content, in_base64
 from .kind import named_class
+from .likeness import Said, said_in, said_in_mime
 from .rendered import RenderedMessage
 
+_OWN_HEADERS = ("Message-ID", "Date")
 LISTS = ("to", "cc", "bcc", "reply_to")
 # What classes have unless somebody says otherwise; Django 6.1's have only the first of them.
 SHAPE = {
@@ -38,10 +40,10 @@ SHAPE = {
 
 
 class Dumped(NamedTuple):
-    """A message as text, and the fields that the text was made of."""
+    """A message as text, and what of it would be the same if it were turned into text again."""
 
     text: str
-    fields: Mapping[str, Any]
+    said: Said
 
 
 def dumps(
@@ -85,6 +87,11 @@ def dump(
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
+    fresh = _fresh(message)
+    if own:
+        said = said_in_mime(found, [name.lower() for name in fresh])
+    else:
+        said = said_in(text, [id_, *(found["headers"][name] for name in fresh)])
     text = compress(text, id_)
     size = len(text.encode()) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
@@ -93,7 +100,7 @@ def dump(
             f"the message takes {size} bytes in the queue, and "
             f"MAILQUEUE['MAX_MESSAGE_SIZE'] is {limit}"
         )
-    return Dumped(text, found)
+    return Dumped(text, said)
 
 
 def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:
@@ -223,6 +230,14 @@ def _dump_headers(headers: Mapping[str, Any]) -> dict[str, str]:
     if "date" not in names:
         found["Date"] = _date()
     return found
+
+
+def _fresh(message: Any) -> Sequence[str]:
+    """The headers that the message gets each time that it is serialized."""
+    if not message.extra_headers:
+        return _OWN_HEADERS
+    names = {str(name).lower() for name in message.extra_headers}
+    return [name for name in _OWN_HEADERS if name.lower() not in names]
 
 
 def _date() -> str:

@@ -1,54 +1,61 @@
-"""What a message says, as a digest: it is the same for two that would be the same mail."""
+"""What a message says, apart from what is new each time that it is serialized."""
 
 from __future__ import annotations
 
-import hashlib
 from base64 import b64decode
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from email import message_from_bytes, policy
 from email.message import Message
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import quickjson
 
-_BYTES = 16  # enough that two different messages never have the same digest
-# They are made anew whenever a message is serialized, unless its application has set them.
-_MADE_ANEW = ("message-id", "date")
-# A signature covers what is made anew, and says when it was made.
-_SIGNATURES = ("dkim-signature", "arc-seal", "arc-message-signature")
+# A signature covers what is new each time, and says when it was made.
+_SIGNATURES = {"dkim-signature", "arc-seal", "arc-message-signature"}
 
 
-def likeness(fields: Mapping[str, Any], given: Collection[str]) -> bytes:
-    """The digest of a payload's fields without what is new each time.
+class Said(NamedTuple):
+    """What a message says, for this process to compare; ``fresh`` are headers to be left out."""
 
-    ``given`` are the names of the headers that the application has set, in lower case.
-    """
-    said = {name: value for name, value in fields.items() if name != "added"}
-    fresh = [name for name in _MADE_ANEW if name not in given]
-    if "headers" in said:
-        headers: Mapping[str, Any] = said["headers"]
-        said["headers"] = {n: value for n, value in headers.items() if n.lower() not in fresh}
-    if "mime" in said:
-        said["mime"] = list(_lasting(b64decode(said["mime"]), fresh))
-    text = quickjson.dumps(said)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
+    hashed: int
+    mime: str = ""
+    fresh: Collection[str] = ()
+
+    @property
+    def likeness(self) -> int:
+        """The same number for messages that would be the same mail, and for no others."""
+        if not self.mime:
+            return self.hashed
+        return hash((self.hashed, *_lasting(b64decode(self.mime), self.fresh)))
+
+
+def said_in(text: str, fresh: Iterable[str]) -> Said:
+    """What a payload says, but for those values in it."""
+    for value in fresh:
+        text = text.replace(value, "", 1)
+    return Said(hash(text))
+
+
+def said_in_mime(fields: Mapping[str, Any], fresh: Collection[str]) -> Said:
+    """What the fields of a rendered message say, but for the headers of those names."""
+    others = {name: value for name, value in fields.items() if name != "mime"}
+    return Said(hash(quickjson.dumps(others)), fields["mime"], fresh)
 
 
 def _lasting(mime: bytes, fresh: Collection[str]) -> Iterator[Any]:
-    """What a rendered message says without boundaries, which are random, and without ``fresh``."""
+    """What a rendered message says without its boundaries, which are random."""
     whole = message_from_bytes(mime, policy=policy.compat32)
-    left_out = {*fresh, *_SIGNATURES}
-    for name in {*map(str.lower, whole.keys())} & left_out:
+    for name in {*map(str.lower, whole.keys())} & {*fresh, *_SIGNATURES}:
         del whole[name]
     for part in whole.walk():
-        yield [_header(part, *header) for header in part.raw_items()]
-        if not part.is_multipart():
+        yield tuple(_header(part, *header) for header in part.raw_items())
+        if part.is_multipart():
+            yield part.preamble, part.epilogue, len(part.get_payload())
+        else:
             yield part.get_payload()
-            continue
-        yield [part.preamble, part.epilogue, len(part.get_payload())]
 
 
-def _header(part: Message[Any, Any], name: str, value: Any) -> list[str]:
+def _header(part: Message[Any, Any], name: str, value: Any) -> tuple[str, str]:
     text = str(value)
     boundary = part.get_boundary() if name.lower() == "content-type" else None
-    return [name, text.replace(boundary, "") if boundary else text]
+    return name, text.replace(boundary, "") if boundary else text
