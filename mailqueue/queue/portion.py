@@ -153,12 +153,12 @@ def _prepare(
     """Serialize a message; what is wrong with it is an error now."""
     options = options_of(message, queue or settings.MAILQUEUE.QUEUE)
     id_, earlier = os.urandom(10).hex(), None
-    dumped = payload.dump(message, id_, blobs, recipients)
+    dumped = payload.serialize(message, id_, blobs, recipients)
     if call and call.knows(message):
         earlier = call.find_earlier(message, Likeness(dumped.said.likeness, options))
         if earlier:
             id_ = earlier.id
-            dumped = payload.dump(message, id_, blobs, recipients)
+            dumped = payload.serialize(message, id_, blobs, recipients)
     text = current_sealer().seal(dumped.text)
     entry = Entry(
         id=id_,

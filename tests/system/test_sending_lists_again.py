@@ -167,16 +167,16 @@ def test_a_message_that_changes_after_the_check_leaves_the_others_known(journal,
     """It raises in its turn, and what was accepted before it is passed over the next time."""
     monkeypatch.setattr(portion, "_KEPT_AT_MOST", 0)
     messages = letters()
-    dump = payload.dump
+    serialize = payload.serialize
 
     def change_when_all_are_checked(message: EmailMessage, *arguments: Any) -> Any:
         seen[message.to[0]] += 1
         if message is messages[4] and seen["e"] == 2:
             messages[5].to = ["f f"]
-        return dump(message, *arguments)
+        return serialize(message, *arguments)
 
     seen: Counter[str] = Counter()
-    monkeypatch.setattr(payload, "dump", change_when_all_are_checked)
+    monkeypatch.setattr(payload, "serialize", change_when_all_are_checked)
     with pytest.raises(ValueError, match="Invalid") as caught:
         send(messages)
     assert caught.value.__notes__ == ["mailqueue had accepted 4 messages of the call before"]

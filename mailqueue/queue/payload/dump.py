@@ -52,11 +52,11 @@ def dumps(
     blobs: BlobCollector | None = None,
     recipients: Sequence[str] | None = None,
 ) -> str:
-    """Turn a message into a payload, as ``dump`` does; return its text."""
-    return dump(message, id_, blobs, recipients).text
+    """Turn a message into a payload, as ``serialize`` does; return its text."""
+    return serialize(message, id_, blobs, recipients).text
 
 
-def dump(
+def serialize(
     message: Any,
     id_: str,
     blobs: BlobCollector | None = None,

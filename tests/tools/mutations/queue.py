@@ -28,7 +28,7 @@ MUTATIONS = [
         (
             "if value is None or isinstance(value, type):",
             "if value is None:",
-            "queue/test_options_unset.py::test_what_is_marked_as_unset_is_not_wished_for",
+            "queue/test_options.py::test_what_is_marked_as_unset_is_not_wished_for",
         ),
     ),
     *of(
