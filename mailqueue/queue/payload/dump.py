@@ -93,6 +93,11 @@ def serialize(
     else:
         said = said_in(text, [id_, *(found["headers"][name] for name in fresh)])
     text = compress(text, id_)
+    _refuse_too_large(text, blobs)
+    return Dumped(text, said)
+
+
+def _refuse_too_large(text: str, blobs: BlobCollector) -> None:
     size = len(text.encode()) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
     if size > limit:
@@ -100,7 +105,6 @@ def serialize(
             f"the message takes {size} bytes in the queue, and "
             f"MAILQUEUE['MAX_MESSAGE_SIZE'] is {limit}"
         )
-    return Dumped(text, said)
 
 
 def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:
