@@ -60,7 +60,7 @@ class Call:
         """
         free = self._objects[id(message)].free
         for earlier in free:
-            if earlier.likeness == likeness:
+            if earlier.likeness.is_that_of(likeness):
                 free.remove(earlier)
                 return earlier
         return None

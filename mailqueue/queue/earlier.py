@@ -26,10 +26,16 @@ class End(Enum):
 
 
 class Likeness(NamedTuple):
-    """What was to be sent, and how."""
+    """What was to be sent, and how; ``set_by`` counts where the content is new each time."""
 
     content: int
     options: Options
+    set_by: int = 0
+
+    def is_that_of(self, other: Likeness) -> bool:
+        """Whether both are of the same mail."""
+        is_set_so = self.set_by != 0 and self.set_by == other.set_by
+        return (is_set_so or self.content == other.content) and self.options == other.options
 
 
 class FailedCall:

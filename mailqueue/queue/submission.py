@@ -31,7 +31,7 @@ class Submission(NamedTuple):
     @property
     def likeness(self) -> Likeness:
         """What it says, and how it is to be sent."""
-        return Likeness(self.said.likeness, self.options)
+        return Likeness(self.said.likeness, self.options, self.said.set_by)
 
     @property
     def is_accepted(self) -> bool:

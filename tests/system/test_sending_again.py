@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
@@ -189,6 +190,33 @@ def test_an_object_of_any_kind_is_known_again(journal, monkeypatch, kind):
     assert accepted() == {"to@example.com": 1}
     assert get_connection().send_messages([message]) == 1
     assert accepted() == {"to@example.com": 2}
+
+
+class Tagged(EmailMessage):
+    """Renders its message with something new each time."""
+
+    def message(self, **options: Any) -> Any:
+        built = super().message(**options)
+        built["X-Entity-Ref-ID"] = uuid4().hex
+        return built
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "messages"),
+    [({}, {}, 1), ({}, {"body": "Two"}, 2), ({"tags": ["a"]}, {"tags": ["b"]}, 2),
+     ({"context": object()}, {}, 2), ({"_context": 1}, {"_context": 2}, 2)],
+)  # fmt: skip
+def test_mail_that_is_rendered_with_something_new_is_known_by_what_was_set(
+    journal, first, then, messages
+):
+    """It is the same one while nothing is set on it; what nobody can compare may have changed."""
+    message = Tagged("Hello", "One", "from@example.com", ["to@example.com"])
+    vars(message).update(first)
+    journal.plan([ANSWER_LOST])
+    fails(message)
+    vars(message).update(then)
+    assert message.send() == 1
+    assert accepted() == {"to@example.com": messages}
 
 
 def test_rendered_mail_that_says_something_else_is_another(journal):

@@ -89,12 +89,26 @@ def serialize(
         raise PayloadError(f"the message can't be queued: {error}") from error
     fresh = _fresh(message)
     if own:
-        said = said_in_mime(found, [name.lower() for name in fresh])
+        names = [name.lower() for name in fresh]
+        said = said_in_mime(found, names, _hash_of_fields(message, fresh))
     else:
         said = said_in(text, [id_, *(found["headers"][name] for name in fresh)])
     text = compress(text, id_)
     _refuse_too_large(text, blobs)
     return Dumped(text, said)
+
+
+def _hash_of_fields(message: Any, fresh: Sequence[str]) -> int:
+    """The hash of what was set on a message that its class renders; 0 if that can't be told."""
+    try:
+        if any(name.startswith("_") for name in vars(message)):
+            return 0
+        found = _dump_fields(message, BlobCollector(sys.maxsize))
+    except Exception:  # noqa: BLE001 - it may be a message of anybody's
+        return 0
+    for name in fresh:
+        del found["headers"][name]
+    return hash(quickjson.dumps(found))
 
 
 def _refuse_too_large(text: str, blobs: BlobCollector) -> None:

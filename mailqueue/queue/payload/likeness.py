@@ -15,11 +15,17 @@ _SIGNATURES = {"dkim-signature", "arc-seal", "arc-message-signature"}
 
 
 class Said(NamedTuple):
-    """What a message says, for this process to compare; ``fresh`` are headers to be left out."""
+    """What a message says, for this process to compare; ``fresh`` are headers to be left out.
+
+    ``set_by`` stands for what the application has set on a message that its class renders: that
+    tells whether it is the same where the class renders it with something new each time. It is 0
+    where not all of it is known.
+    """
 
     hashed: int
     mime: str = ""
     fresh: Collection[str] = ()
+    set_by: int = 0
 
     @property
     def likeness(self) -> int:
@@ -36,10 +42,10 @@ def said_in(text: str, fresh: Iterable[str]) -> Said:
     return Said(hash(text))
 
 
-def said_in_mime(fields: Mapping[str, Any], fresh: Collection[str]) -> Said:
+def said_in_mime(fields: Mapping[str, Any], fresh: Collection[str], set_by: int) -> Said:
     """What the fields of a rendered message say, but for the headers of those names."""
     others = {name: value for name, value in fields.items() if name != "mime"}
-    return Said(hash(quickjson.dumps(others)), fields["mime"], fresh)
+    return Said(hash(quickjson.dumps(others)), fields["mime"], fresh, set_by)
 
 
 def _lasting(mime: bytes, fresh: Collection[str]) -> Iterator[Any]:
