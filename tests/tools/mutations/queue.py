@@ -278,7 +278,7 @@ MUTATIONS = [
             "system/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
         ),
         (
-            "                if not self._fail_silently:\n                    raise\n",
+            "        if not self._fail_silently:\n            raise error\n",
             "",
             "faults/test_outage.py::test_a_stopped_server_is_a_clear_error_in_time",
         ),
@@ -286,6 +286,15 @@ MUTATIONS = [
             "            producer_app()  # a wrong",
             "            pass  # a wrong",
             "system/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",
+        ),
+    ),
+    *of(
+        "queue/submission",
+        "faults/test_spool.py",
+        (
+            "self.in_doubt or self.waits",
+            "self.waits",
+            "system/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
         ),
     ),
     *of(
