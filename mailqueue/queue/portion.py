@@ -26,7 +26,7 @@ _AT_FIRST, _BYTES_AT_ONCE = 100, 32 * 1024**2
 # Then a part of what was accepted before, up to BATCH_SIZE: what a task costs to begin is shared.
 _PART_OF_BEFORE = 4
 # What is kept of a list that is checked as a whole; what is beyond is serialized a second time.
-_KEPT_AT_MOST, _ABOUT_A_MESSAGE = 64 * 1024**2, 3000  # bytes
+_KEPT_AT_MOST, _ABOUT_A_MESSAGE = 64 * 1024**2, 1500  # bytes
 
 
 def checked_portions(messages: Sequence[Any], call: Call, queue: str | None) -> Iterator[Portion]:
@@ -39,7 +39,7 @@ def checked_portions(messages: Sequence[Any], call: Call, queue: str | None) -> 
     kept, size = deque[Portion](), 0
     for portion in portions(waiting, call, queue):
         kept.append(portion)
-        size += 2 * portion.size + _ABOUT_A_MESSAGE * len(portion.messages)
+        size += portion.size + _ABOUT_A_MESSAGE * len(portion.messages)
         if size > _KEPT_AT_MOST:
             break
     rest = list(waiting)
