@@ -256,12 +256,12 @@ def test_an_interrupt_leaves_no_doubt_behind_that_nobody_knows(journal, monkeypa
 def test_a_list_of_large_messages_takes_bounded_memory(monkeypatch):
     """Checked as a whole, it is not held as a whole once more."""
     monkeypatch.setattr(portion, "_AT_FIRST", 100)
-    messages = letters("abcdef" * 10)
+    messages = letters("abcdef" * 20)
     for number, message in enumerate(messages):
-        message.body = f"<p>Hello</p>{number}" * 150_000  # 2 MB
+        message.attach("file", bytes([number]) * 1024**2, "application/octet-stream")
     tracemalloc.start()
     try:
-        assert send(messages) == 60
-        assert tracemalloc.get_traced_memory()[1] < 60 * 1024**2
+        assert send(messages) == 120
+        assert tracemalloc.get_traced_memory()[1] < 120 * 1024**2
     finally:
         tracemalloc.stop()
