@@ -71,13 +71,16 @@ class EnqueueError(MailqueueError, SMTPException):
     It is an ``SMTPException`` (hence an ``OSError``), because Django documents that as what
     ``send_mail`` raises, and code that changes nothing but ``EMAIL_BACKEND`` catches it.
 
-    ``ids`` are the message ids concerned. Sending the same message object again uses the same id,
-    so that it can't be accepted twice.
+    ``ids`` are the ids of the messages concerned. ``accepted`` holds the ids of those that the same
+    call had accepted before, in the order of the messages, and ``count`` is how many there were.
+    Sending the same unchanged objects again makes no second message of any of them.
     """
 
     def __init__(self, message: str, ids: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
+        self.accepted: tuple[str, ...] = ()
+        self.count = 0
 
 
 class JournalUnavailable(EnqueueError, ConnectionError):

@@ -21,6 +21,10 @@ _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 # What would end the command or its argument, were it written into MAIL or RCPT (RFC 5321, 4.1.2).
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
 _UNSAFE_UNQUOTED = re.compile(r'[\x00-\x20\x7f<>()",;:\\]')
+# Dots where an atom has none: at an end of the local part, or side by side.
+_ODD_DOTS = re.compile(r"\.[.@]|(?:^|[\s<,;:])\.")
+# A quoted string, a comment, or what stands before an "@".
+_BEFORE_AT = re.compile(r'"(?:[^"\\]|\\.)*"|\([^()]*\)|[^\x00-\x20\x7f<>()\[\]",;:\\@]+(?=@)')
 _registry = HeaderRegistry()
 
 
@@ -35,6 +39,27 @@ def refuse_line_ends(value: str, name: str) -> None:
         raise BadHeaderError(
             f"Header values may not contain NUL characters (got {value!r} for header {name!r})"
         )
+
+
+def quote_odd_dots(text: str) -> str:
+    """The text of an address or several, with quotes around local parts such as ``foo..bar``.
+
+    Large providers have given such addresses to their customers. They are no dot-atoms, so that
+    parsers and many servers refuse them; in quotes they are the same addresses, and legal (RFC
+    5321, 4.1.2). It is what Postfix makes of them, too.
+    """
+    return _BEFORE_AT.sub(_quoted, text) if _ODD_DOTS.search(text) else text
+
+
+def _quoted(found: re.Match[str]) -> str:
+    word = found[0]
+    is_odd = _ODD_DOTS.search(f"{word}@") and word.strip(".") and not word.startswith("=?")
+    return f'"{word}"' if is_odd and word[0] not in '"(' else word
+
+
+def addr_spec(address: Address) -> str:
+    """The address as it is written, without its name."""
+    return quote_odd_dots(address.addr_spec)
 
 
 def ascii_domain(domain: str) -> str:
@@ -72,7 +97,8 @@ def envelope_address(address: str) -> str:
             "characters, any other line end, or NUL"
         )
     parsed = parse_address(text)
-    local = Address(username=parsed.username).addr_spec.removesuffix("@")
+    username = Address(username=parsed.username).addr_spec.removesuffix("@")
+    local = quote_odd_dots(f"{username}@")[:-1] if parsed.domain else username
     # Looked at in ASCII: IDNA makes a space of some characters that aren't one.
     domain = ascii_domain(parsed.domain)
     _refuse_unsafe(text, local, domain)
@@ -90,7 +116,7 @@ def parse_address(address: str) -> Address:
 def parse_addresses(address: str) -> tuple[Address, ...]:
     """Parse addresses with commas between them; ValueError for a group or a malformed one."""
     try:
-        header: Any = _registry("To", address)
+        header: Any = _registry("To", quote_odd_dots(address))
     except Exception as error:
         # The parser fails with IndexError, AttributeError, … on inputs such as "ann@".
         raise ValueError(f"Invalid address {address!r}: can't be parsed") from error

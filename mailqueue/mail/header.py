@@ -17,7 +17,7 @@ from email.headerregistry import (
     UnstructuredHeader,
 )
 from email.message import Message
-from email.policy import EmailPolicy, Policy
+from email.policy import EmailPolicy, Policy, default
 from email.utils import format_datetime, getaddresses
 from functools import lru_cache
 from numbers import Number
@@ -25,7 +25,7 @@ from typing import Any
 
 from mailqueue.errors import BadHeaderError, locate
 
-from .address import ascii_domain, refuse_line_ends
+from .address import addr_spec, ascii_domain, quote_odd_dots, refuse_line_ends
 
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322, 2.2: printable US-ASCII except the colon
 _ATEXT_WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*")
@@ -137,6 +137,16 @@ def make_header(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     return header
 
 
+def fold_as_python(name: str, value: str, policy: EmailPolicy[Any]) -> str:
+    """The field as Python's email package writes it, and Django."""
+    try:
+        folded: str = default.header_factory(name, value).fold(policy=policy)
+    except TypeError:
+        # Before 3.13 it can't read a local part that begins with a dot.
+        folded = default.header_factory(name, _readable(name, value)).fold(policy=policy)
+    return folded
+
+
 def header_text(name: str, value: Any) -> str:
     """The text that ``make_header`` makes of a value. Raises TypeError where it has none."""
     if hasattr(value, "utctimetuple"):
@@ -217,10 +227,16 @@ def _parse(name: str, value: Any, policy: EmailPolicy[Any]) -> Any:
     # Somebody's own factory is theirs to answer for.
     factory = _registry if is_pythons(policy.header_factory) else policy.header_factory
     try:
-        return factory(name, value)
+        return factory(name, _readable(name, value))
     except Exception as error:
         # The parser fails with IndexError, AttributeError, … on inputs such as "To: ann@".
         raise ValueError(f"{name} can't be read: {value!r}") from error
+
+
+def _readable(name: str, value: Any) -> Any:
+    """The value as Python's parser, and others, can read it."""
+    is_list = isinstance(value, str) and issubclass(_registry[name], AddressHeader)
+    return quote_odd_dots(value) if is_list else value
 
 
 def _with_ascii_domains(header: Any, policy: EmailPolicy[Any]) -> Any:
@@ -266,7 +282,7 @@ def _reads_as(header: Any, value: str) -> bool:
     if encoded_in_quotes or any(group.display_name is not None for group in header.groups):
         return False
     read = [(_decode(name), address) for name, address in getaddresses([value])]
-    return read == [(a.display_name, a.addr_spec) for a in header.addresses]
+    return read == [(a.display_name, addr_spec(a)) for a in header.addresses]
 
 
 def _decode(value: str) -> str:
@@ -298,8 +314,8 @@ def _group_words(group: Group, policy: Policy[Any]) -> list[str]:
 
 def _address_words(address: Address, policy: Policy[Any]) -> list[str]:
     if not address.display_name:
-        return [address.addr_spec]
-    return [*_phrase_words(address.display_name, policy), f"<{address.addr_spec}>"]
+        return [addr_spec(address)]
+    return [*_phrase_words(address.display_name, policy), f"<{addr_spec(address)}>"]
 
 
 def _phrase_words(name: str, policy: Policy[Any]) -> list[str]:

@@ -4,76 +4,80 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections import deque
+from collections.abc import Iterator, Sequence
 from email.message import Message
-from typing import Any, NamedTuple
+from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.store.sealing import current_sealer
 
 from . import payload
-from .journal import Entry
-from .options import Options, options_of
+from .call import Call
+from .earlier import Likeness
+from .journal import ACCEPT_AT_ONCE, Entry
+from .options import options_of
 from .payload.blob import BlobCollector
+from .submission import Submission
 
 # Messages that are serialized and accepted together: so many at first, and never more than so much.
 # With more the workers would wait for something to do, or some of them would get nothing.
 _AT_FIRST, _BYTES_AT_ONCE = 100, 32 * 1024**2
 # Then a part of what was accepted before, up to BATCH_SIZE: what a task costs to begin is shared.
 _PART_OF_BEFORE = 4
+# What is kept of a list that is checked as a whole; what is beyond is serialized a second time.
+_KEPT_AT_MOST, _ABOUT_A_MESSAGE = 64 * 1024**2, 1500  # bytes
 
 
-class Submission(NamedTuple):
-    """A message on its way into the journal."""
+def checked_portions(messages: Sequence[Any], call: Call, queue: str | None) -> Iterator[Portion]:
+    """The portions of a list, of which each message can be queued, or else none is.
 
-    message: Any
-    options: Options
-    entry: Entry
-    in_doubt: bool  # whether an earlier send() of the same object may have been accepted
-
-    @property
-    def waits(self) -> bool:
-        """Whether it is to be sent later; then the timer publishes its task."""
-        return self.options.send_at is not None and self.options.send_at > datetime.now(UTC)
-
-    @property
-    def is_late(self) -> bool:
-        """Whether it is too late to send it; then the journal notes it as expired."""
-        return self.options.expires_at is not None and self.options.expires_at <= datetime.now(UTC)
-
-    @property
-    def may_go_directly(self) -> bool:
-        """Whether sending it now, past the journal, can't make a second copy or break a promise.
-
-        Without the journal nobody knows whether another message stands for its idempotency key.
-        """
-        return not (
-            self.in_doubt or self.waits or self.is_late or self.options.idempotency_key is not None
-        )
-
-    def rebuild(self) -> Any:
-        """The message as a worker would send it: the same Message-ID and Date at each attempt."""
-        text = current_sealer().open(self.entry.payload)
-        return payload.loads(text, self.entry.blobs.__getitem__)
+    What is small is serialized once. What is large is serialized to be checked, and once more when
+    its turn comes, so that memory is bounded.
+    """
+    waiting = iter(messages)
+    kept, size = deque[Portion](), 0
+    for portion in portions(waiting, call, queue):
+        kept.append(portion)
+        size += portion.size + _ABOUT_A_MESSAGE * len(portion.messages)
+        if size > _KEPT_AT_MOST:
+            break
+    rest = list(waiting)
+    before = call.total = sum(len(portion.messages) for portion in kept)
+    for portion in portions(iter(rest), None, queue) if rest else ():
+        call.total += len(portion.messages)
+    while kept:
+        yield kept.popleft()
+    if rest:
+        yield from portions(iter(rest), call, queue, before)
 
 
-def portions(messages: Iterable[Any]) -> Iterator[list[Submission]]:
-    """The messages that have recipients, serialized, as many at once as fit into bounded memory."""
-    before, batch_size = 0, settings.MAILQUEUE.BATCH_SIZE
-    portion = Portion(_AT_FIRST)
-    for message in settings.MAILQUEUE.loosely(messages):
+def portions(
+    messages: Iterator[Any], call: Call | None, queue: str | None, before: int = 0
+) -> Iterator[Portion]:
+    """The messages that have recipients, serialized, as many at once as fit into bounded memory.
+
+    ``queue`` is that of messages that name none, unless the settings' is meant. ``call`` knows what
+    earlier calls have left of them. ``before`` is the number of messages that came before.
+    """
+    portion = _portion_after(before)
+    for message in messages:
         recipients = list(message.recipients())
         if not recipients:
             continue
-        portion.add(message, recipients)
+        portion.add(message, recipients, call, queue)
         if portion.is_full:
-            yield portion.messages
             before += len(portion.messages)
-            portion.messages.clear()  # the caller has the list until it gets the next one
-            portion = Portion(max(_AT_FIRST, min(before // _PART_OF_BEFORE, batch_size)))
+            yield portion
+            portion = _portion_after(before)
     if portion.messages:
-        yield portion.messages
+        yield portion
+
+
+def _portion_after(before: int) -> Portion:
+    """The portion that comes after so many messages, which are one call to the journal at most."""
+    at_most = min(settings.MAILQUEUE.BATCH_SIZE, ACCEPT_AT_ONCE)
+    return Portion(max(_AT_FIRST, min(before // _PART_OF_BEFORE, at_most)))
 
 
 class Portion:
@@ -87,9 +91,11 @@ class Portion:
         self._held: dict[int, object] = {}
         self._size = 0
 
-    def add(self, message: Any, recipients: Sequence[str]) -> None:
+    def add(
+        self, message: Any, recipients: Sequence[str], call: Call | None, queue: str | None
+    ) -> None:
         """Serialize a message; what is wrong with it is an error now."""
-        submission = prepare(message, recipients, self._blobs)
+        submission = _prepare(message, recipients, self._blobs, call, queue)
         self.messages.append(submission)
         self._size += len(submission.entry.payload)
         for content in _contents(message):
@@ -97,11 +103,21 @@ class Portion:
                 self._held[id(content)] = content
                 self._size += _weight(content)
 
+    def clear(self) -> None:
+        """Let go of all that it holds, while the next portion is made."""
+        self.messages.clear()
+        self._held.clear()
+        self._blobs = BlobCollector(0)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the messages take, serialized and as objects."""
+        return self._size + self._blobs.size
+
     @property
     def is_full(self) -> bool:
         """Whether there are as many as may be, or as much as fits into memory."""
-        size = self._size + self._blobs.size
-        return len(self.messages) >= self._at_most or size > _BYTES_AT_ONCE
+        return len(self.messages) >= self._at_most or self.size > _BYTES_AT_ONCE
 
 
 def _contents(message: Any) -> list[object]:
@@ -127,11 +143,28 @@ def _weight(content: object) -> int:
     return sys.getsizeof(content)
 
 
-def prepare(message: Any, recipients: Sequence[str], blobs: BlobCollector) -> Submission:
+def _prepare(
+    message: Any,
+    recipients: Sequence[str],
+    blobs: BlobCollector,
+    call: Call | None,
+    queue: str | None,
+) -> Submission:
     """Serialize a message; what is wrong with it is an error now."""
-    options = options_of(message)
-    id_, in_doubt = vars(message).pop("_mailqueue_pending", None) or (os.urandom(10).hex(), False)
-    text = current_sealer().seal(payload.dumps(message, id_, blobs, recipients))
+    options = options_of(message, queue or settings.MAILQUEUE.QUEUE)
+    id_, earlier = os.urandom(10).hex(), None
+    dumped = payload.serialize(message, id_, blobs, recipients)
+    if call and call.knows(message):
+        now = Likeness(dumped.said.likeness, options, dumped.said.set_by)
+        if now.set_by:
+            second = payload.serialize(message, id_, blobs, recipients).said.likeness
+            # One that renders the same each time is told by what it renders.
+            now = now._replace(set_by=0) if second == now.content else now
+        earlier = call.find_earlier(message, now)
+        if earlier:
+            id_ = earlier.id
+            dumped = payload.serialize(message, id_, blobs, recipients)
+    text = current_sealer().seal(dumped.text)
     entry = Entry(
         id=id_,
         payload=text,
@@ -143,4 +176,4 @@ def prepare(message: Any, recipients: Sequence[str], blobs: BlobCollector) -> Su
         blobs=blobs.used,
         priority=options.priority,
     )
-    return Submission(message, options, entry, in_doubt)
+    return Submission(message, options, entry, dumped.said, earlier)

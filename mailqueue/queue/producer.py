@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from itertools import starmap
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url
-from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable
+from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable, MailqueueError
 from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
 
 from .broker import producer_app
+from .call import Call
 from .handover import for_backend
 from .journal import Acceptance, open_journal
 from .options import Priority
-from .portion import Submission, portions
+from .portion import Portion, checked_portions, portions
 from .publisher import publish
 from .spool import current_spool
+from .submission import Submission
 
 _log = logging.getLogger(__name__)
 # So few at once may join a task that waits; more get tasks of their own, for several workers.
@@ -39,39 +40,66 @@ class Producer:
     def send(self, messages: Iterable[Any]) -> int:
         """Accept the messages; return how many. The door, the queue backend, says what holds."""
         with settings.MAILQUEUE.steady():
-            return self._send_all(messages)
+            if settings.MAILQUEUE.CELERY_APP:
+                producer_app()  # a wrong one is an error before anything is accepted
+            waiting = settings.MAILQUEUE.loosely(messages)
+            if not isinstance(messages, Sized):
+                call = Call(remembers=False)
+                return self._send_all(portions(waiting, call, self._queue), call)
+            call, listed = Call(remembers=True), list(waiting)
+            if len(listed) == 1:
+                return self._send_all(portions(iter(listed), call, self._queue), call)
+            return self._send_all(checked_portions(listed, call, self._queue), call)
 
-    def _send_all(self, messages: Iterable[Any]) -> int:
-        if settings.MAILQUEUE.CELERY_APP:
-            producer_app()  # a wrong one is an error before anything is accepted
-        accepted = 0
-        for portion in portions(messages):
-            try:
-                accepted += self._send_portion(portion)
-            except EnqueueError as error:
-                if not self._fail_silently:
-                    raise
-                count("not_queued", len(portion))
-                report(_log, "%d messages were not queued: %s", len(portion), error)
-                break
-        return accepted
+    def _send_all(self, portions: Iterable[Portion], call: Call) -> int:
+        try:
+            for portion in portions:
+                self._send_portion(portion.messages, call)
+                portion.clear()
+        except BaseException as error:  # noqa: BLE001 - an interrupt leaves messages in doubt too
+            call.fail()
+            self._report(error, call)
+            return call.count
+        call.end()
+        return call.count
 
-    def _send_portion(self, portion: Sequence[Submission]) -> int:
+    def _report(self, error: BaseException, call: Call) -> None:
+        """Raise the error, with what was accepted before, or log it."""
+        if not isinstance(error, EnqueueError):
+            if call.count:
+                error.add_note(f"mailqueue had accepted {call.count} messages of the call before")
+            raise error
+        error.accepted, error.count = call.accepted, call.count
+        if not self._fail_silently:
+            raise error
+        left = call.total - call.count
+        count("not_queued", left)
+        report(_log, "%d messages were not queued: %s", left, error)
+
+    def _send_portion(self, portion: Sequence[Submission], call: Call) -> None:
+        call.begin_portion(portion)
         by_queue: dict[str, list[Submission]] = {}
         for submission in portion:
-            queue = submission.options.queue or self._queue or settings.MAILQUEUE.QUEUE
-            by_queue.setdefault(queue, []).append(submission)
-        return sum(starmap(self._send_to, by_queue.items()))
+            if not submission.is_accepted:
+                by_queue.setdefault(submission.queue, []).append(submission)
+        for queue, group in by_queue.items():
+            call.take_in_hand(group)
+            self._send_to(queue, group, call)
+        call.end_portion()
 
-    def _send_to(self, queue: str, group: Sequence[Submission]) -> int:
+    def _send_to(self, queue: str, group: Sequence[Submission], call: Call) -> None:
         start = time.monotonic()
         try:
             accepted = _accept(queue, group)
-        except EnqueueError as error:
-            return self._in_outage(queue, group, error)
+        except MailqueueError as error:
+            call.in_doubt = isinstance(error, EnqueueUnknown)
+            if not isinstance(error, EnqueueError):
+                raise
+            self._in_outage(queue, group, error, call)
+            return
         waiting: dict[Priority, list[tuple[str, str]]] = {}
         for submission, (id_, needs_task) in zip(group, accepted, strict=True):
-            submission.message.mailqueue_id = id_
+            call.accept(submission, id_)
             if needs_task:
                 place = waiting.setdefault(submission.options.priority, [])
                 place.append((id_, submission.entry.payload))
@@ -79,19 +107,22 @@ class Producer:
         if time.monotonic() - start < settings.MAILQUEUE.ENQUEUE_TIMEOUT / 2:
             for priority, messages in waiting.items():
                 publish(queue, messages, priority)
-        return len(group)
 
-    def _in_outage(self, queue: str, group: Sequence[Submission], error: EnqueueError) -> int:
+    def _in_outage(
+        self, queue: str, group: Sequence[Submission], error: EnqueueError, call: Call
+    ) -> None:
         choice = settings.MAILQUEUE.ON_OUTAGE
         if choice == "spool":
-            return _keep_in_spool(queue, group, error)
+            _keep_in_spool(queue, group, error, call)
+            return
         # What may have been accepted would be sent twice.
         refused = not isinstance(error, EnqueueUnknown)
         if choice == "send" and refused and all(one.may_go_directly for one in group):
-            return self._send_directly(group, error)
-        raise error
+            self._send_directly(group, error, call)
+            return
+        raise _whole_truth(error, group)
 
-    def _send_directly(self, group: Sequence[Submission], error: EnqueueError) -> int:
+    def _send_directly(self, group: Sequence[Submission], error: EnqueueError, call: Call) -> None:
         """Deliver in the caller, message by message, like a backend without a queue."""
         sent = 0
         backend = delivery_backend()
@@ -99,8 +130,9 @@ class Producer:
             backend.open()
             for submission in group:
                 message = for_backend(submission.rebuild(), backend)
-                sent += backend.send_messages([message]) or 0
-                vars(submission.message).pop("_mailqueue_pending", None)
+                if backend.send_messages([message]):
+                    call.accept(submission)
+                    sent += 1
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")
             if not self._fail_silently:
@@ -112,7 +144,6 @@ class Producer:
             backend.close()
             count("sent_directly", sent)
         report(_log, "%d messages were sent directly: %s", sent, error, level=logging.WARNING)
-        return sent
 
 
 class _LeftAlone(JournalUnavailable):
@@ -124,16 +155,19 @@ def _accept(queue: str, group: Sequence[Submission]) -> list[Acceptance]:
     fsync = config.DURABILITY == "fsync"
     # A task takes as many as BATCH_SIZE, with those that it names.
     room = max(config.BATCH_SIZE - len(group), 0) if len(group) <= _JOIN else 0
-    try:
-        _refuse_in_outage()
-        return open_journal(queue).accept([one.entry for one in group], fsync=fsync, room=room)
-    except EnqueueError as error:
-        # Some may have been accepted: the same objects keep their ids, so that sending them
-        # again can't make second copies.
-        for submission in group:
-            in_doubt = submission.in_doubt or isinstance(error, EnqueueUnknown)
-            submission.message._mailqueue_pending = submission.entry.id, in_doubt
-        raise
+    _refuse_in_outage()
+    return open_journal(queue).accept([one.entry for one in group], fsync=fsync, room=room)
+
+
+def _whole_truth(error: EnqueueError, group: Sequence[Submission], more: str = "") -> EnqueueError:
+    """The error to be raised: a message that an earlier call left in doubt is still in doubt."""
+    in_doubt = [submission.entry.id for submission in group if submission.in_doubt]
+    if isinstance(error, EnqueueUnknown) or not in_doubt:
+        return type(error)(f"{error}{more}", error.ids) if more else error
+    text = f"{error}{more}; an earlier send() of the same object may have been accepted"
+    found = EnqueueUnknown(text, in_doubt)
+    found.__cause__ = error
+    return found
 
 
 def _refuse_in_outage() -> None:
@@ -144,21 +178,21 @@ def _refuse_in_outage() -> None:
         raise _LeftAlone("the journal was away a moment ago")
 
 
-def _keep_in_spool(queue: str, group: Sequence[Submission], error: EnqueueError) -> int:
+def _keep_in_spool(
+    queue: str, group: Sequence[Submission], error: EnqueueError, call: Call
+) -> None:
     """Keep the messages in the spool; where that fails, the journal's error says so too."""
     spool = current_spool()
     fsync = settings.MAILQUEUE.DURABILITY == "fsync"
     try:
         spool.keep_messages(queue, [submission.entry for submission in group], fsync=fsync)
     except OSError as failure:
-        text = f"{error}; the spool {spool.directory} can't be written either: {failure}"
-        raise type(error)(text, error.ids) from failure
+        text = f"; the spool {spool.directory} can't be written either: {failure}"
+        raise _whole_truth(error, group, text) from failure
     if not isinstance(error, _LeftAlone):
         _left_alone_until[journal_url()] = time.monotonic() + _SECONDS_LEFT_ALONE
     for submission in group:
-        submission.message.mailqueue_id = submission.entry.id
-        vars(submission.message).pop("_mailqueue_pending", None)
+        call.accept(submission, submission.entry.id)
     count("spooled", len(group))
     text = "%d messages were kept in %s: %s"
     report(_log, text, len(group), spool.directory, error, level=logging.WARNING)
-    return len(group)

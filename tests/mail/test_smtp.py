@@ -125,6 +125,21 @@ def test_idna_domains_need_no_extension(start_server) -> None:
     assert server.messages[0].mail_from == "a@xn--4ca.de"
 
 
+def test_dots_where_no_atom_has_them_are_quoted(start_server) -> None:
+    """Addresses of large providers arrive, and stand in each header as RFC 5322 writes them."""
+    server = start_server()
+    odd = ["a..b@example.jp", "Bob <b.@example.jp>", '"Doe, Jane" <.c@example.jp>']
+    sent = message(*odd, cc=odd[1:], bcc=["d..@example.jp"], reply_to=odd, from_email=odd[0])
+    backend_for(server).send_messages([sent])
+    (got,) = server.messages
+    assert got.mail_from == "a..b@example.jp"  # the server's parser takes the quotes away
+    assert got.rcpt_tos == [f"{local}@example.jp" for local in ("a..b", "b.", ".c", "d..")]
+    fields = got.content.replace(b"\r\n ", b" ").splitlines()
+    to = b'"a..b"@example.jp, Bob <"b."@example.jp>, "Doe, Jane" <".c"@example.jp>'
+    assert {b'From: "a..b"@example.jp', b"To: " + to, b"Reply-To: " + to} <= {*fields}
+    assert b'Cc: Bob <"b."@example.jp>, "Doe, Jane" <".c"@example.jp>' in fields
+
+
 def test_smtputf8_is_used_where_it_is_needed(server) -> None:
     """A local part outside ASCII: the headers are in UTF-8, and the server is told."""
     backend_for(server).send_messages([message("jörg@example.com"), message()])

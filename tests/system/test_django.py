@@ -358,6 +358,36 @@ def test_every_way_in_leads_to_the_queue(send_by_django, journal, django_worker,
     wait_until(lambda: {m["state"] for m in report.find(report.Filter())} == {"sent"}, 5)
 
 
+def test_dots_anywhere_in_a_local_part_are_delivered(
+    send_by_django, journal, django_worker, smtp_server
+):
+    """Django's message to such an address was a ValueError; each recipient has its reply."""
+    send_by_django(
+        """
+        from django.core import mail
+
+        to = [".a@example.jp", "Bob <b..b@example.jp>"]
+        messages = [mail.EmailMessage("one", "", "c.@example.jp", to, cc=["d.@example.jp"])]
+        assert messages[0].send() == 1
+        """
+    )
+    arrived(smtp_server, 1, django_worker)
+    (got,) = smtp_server.received
+    assert [a.replace('"', "") for a in got.recipients] == [
+        ".a@example.jp",
+        "b..b@example.jp",
+        "d.@example.jp",
+    ]
+    assert [a.username for a in got.parsed["To"].addresses] == [".a", "b..b"]
+
+    def fate() -> list[tuple[str, str]]:
+        (found,) = report.find(report.Filter())
+        return [(one["address"], one["state"]) for one in found["recipients"]]
+
+    addresses = [".a@example.jp", "Bob <b..b@example.jp>", "d.@example.jp"]
+    wait_until(lambda: fate() == [(address, "sent") for address in addresses], 5)
+
+
 def test_worker_obeys_the_projects_settings(
     send_by_django, start_worker, project, smtp_server, tmp_path
 ):

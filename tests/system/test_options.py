@@ -86,7 +86,7 @@ def test_an_idempotency_key_makes_one_message_of_two(start_worker, smtp_server):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("send_at", "tomorrow"), ("expires_at", True), ("priority", "urgent"), ("queue", "a b"),
-     ("idempotency_key", ""), ("idempotency_key", 17)],
+     ("idempotency_key", ""), ("idempotency_key", 17), ("priority", 0), ("queue", 0)],
 )  # fmt: skip
 def test_a_wrong_option_is_an_error_that_names_it(name, value):
     """Nothing is accepted."""
@@ -110,6 +110,6 @@ def test_a_time_beyond_all_calendars_is_refused(name):
 def test_what_expired_before_1970_is_expired(start_worker, smtp_server):
     """A time that is long past isn't taken for none."""
     message = letter()
-    message.expires_at = 0
+    message.expires_at = datetime(1969, 7, 20, tzinfo=UTC)
     message.send()
     wait_for_state(message, "expired", start_worker())

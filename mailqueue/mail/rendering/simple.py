@@ -16,7 +16,8 @@ from email.policy import EmailPolicy, compat32, default
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
-from ..header import check_part, make_header, quick_policy
+from ..address import quote_odd_dots
+from ..header import check_part, fold_as_python, make_header, quick_policy
 from ..part import attach_content, base64_lines
 from ..text import alternative_arguments, content_arguments, text_or_binary
 from .cache import SizedCache
@@ -141,7 +142,8 @@ def _is_sound_field(name: str, value: str, family: Family) -> bool:
     if pattern.fullmatch(value) and "=?" not in value:
         return True
     # Python's parser may fail on it, or find a line's end that an encoded word hides.
-    return family is Family.OURS and bool(_fold_field(name, value, _policy(False, True), False))
+    is_ours = family is Family.OURS or (pattern is _ADDRESSES and quote_odd_dots(value) != value)
+    return is_ours and bool(_fold_field(name, value, _policy(False, True), False))
 
 
 def _is_sound_attachment(given: Attachment, family: Family) -> bool:
@@ -244,7 +246,7 @@ def _fold_field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
 def _fold(name: str, value: str, policy: _Policy, as_python: bool) -> str:
     """The field, as it has to be; ``as_python`` refuses to mend what Python writes."""
     folded: str = make_header(name, value, _QUICK).fold(policy=policy)
-    if as_python and folded != default.header_factory(name, value).fold(policy=policy):
+    if as_python and folded != fold_as_python(name, value, policy):
         raise Unusual("a field that Python doesn't write as it should")
     return folded
 

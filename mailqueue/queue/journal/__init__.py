@@ -1,6 +1,6 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
-from .journal import Journal, Policy
+from .journal import ACCEPT_AT_ONCE, Journal, Policy
 from .opening import open_journal, open_journals
 from .reader import NO_FSYNC, known_queues, now_on
 from .record import (
@@ -17,6 +17,7 @@ from .record import (
 )
 
 __all__ = [
+    "ACCEPT_AT_ONCE",
     "NO_FSYNC",
     "Acceptance",
     "Attempt",

@@ -35,7 +35,7 @@ from .rows import dump_results, read_results
 
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
 _TRIES_TO_STORE = 5
-_ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
+ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
 _CHANGE_AT_ONCE = 500  # likewise
 _Reply = TypeVar("_Reply")
 
@@ -92,9 +92,9 @@ class Journal(Reader):
         of many carries the ids that are not known as accepted.
         """
         accepted: list[Acceptance] = []
-        for start in range(0, len(entries), _ACCEPT_AT_ONCE):
+        for start in range(0, len(entries), ACCEPT_AT_ONCE):
             try:
-                accepted += self._accept(entries[start : start + _ACCEPT_AT_ONCE], fsync, room)
+                accepted += self._accept(entries[start : start + ACCEPT_AT_ONCE], fsync, room)
             except EnqueueError as error:
                 error.ids = tuple(entry.id for entry in entries[start:])
                 raise

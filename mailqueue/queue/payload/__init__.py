@@ -1,7 +1,7 @@
 """A message as JSON."""
 
 from .codec import digest, is_packed, parse
-from .dump import dumps, summary
+from .dump import dumps, serialize, summary
 from .load import loads
 
-__all__ = ["digest", "dumps", "is_packed", "loads", "parse", "summary"]
+__all__ = ["digest", "dumps", "is_packed", "loads", "parse", "serialize", "summary"]

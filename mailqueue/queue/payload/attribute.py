@@ -37,7 +37,7 @@ def dump_attributes(message: Any) -> dict[str, Any]:
     accounted = _accounted_for(class_)
     found: dict[str, Any] = {}
     unfit: dict[str, Exception] = {}
-    for name, value in vars(message).items():
+    for name, value in getattr(message, "__dict__", {}).items():
         if name in accounted or name.startswith(_PASSED_OVER) or _is_unset(value):
             continue
         if is_left_behind(message, name):

@@ -11,7 +11,7 @@ from email.message import Message
 from email.utils import formatdate
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailqueue.conf import settings
 from mailqueue.errors import PayloadError
@@ -31,8 +31,10 @@ from .codec import VERSION, compress
 from .content import dump_attachment, dump_content, in_base64
 from .derived import fields_in
 from .kind import SHAPE, family_name, kind_of, named_class
+from .likeness import Said, said_in, said_in_mime
 from .value import to_json
 
+_OWN_HEADERS = ("Message-ID", "Date")
 LISTS = ("to", "cc", "bcc", "reply_to")
 # What a class may replace that builds its messages itself; on a single message too.
 _BUILDING = {"message", "recipients"}
@@ -42,12 +44,29 @@ _BESIDE_MIME = (
 )  # fmt: skip
 
 
+class Dumped(NamedTuple):
+    """A message as text, and what of it would be the same if it were turned into text again."""
+
+    text: str
+    said: Said
+
+
 def dumps(
     message: Any,
     id_: str,
     blobs: BlobCollector | None = None,
     recipients: Sequence[str] | None = None,
 ) -> str:
+    """Turn a message into a payload, as ``serialize`` does; return its text."""
+    return serialize(message, id_, blobs, recipients).text
+
+
+def serialize(
+    message: Any,
+    id_: str,
+    blobs: BlobCollector | None = None,
+    recipients: Sequence[str] | None = None,
+) -> Dumped:
     """Turn a message of ours or of Django's into a payload; large attachments go to ``blobs``.
 
     ``recipients`` is the list of the message's own, where the caller has it at hand. Message-ID and
@@ -74,7 +93,28 @@ def dumps(
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
         raise PayloadError(f"the message can't be queued: {error}") from error
+    if own:
+        said = said_in_mime(found, _fresh(message), _hash_of_fields(message))
+    else:
+        said = said_in(text, [id_, *(found["added"][name] for name in _OWN_HEADERS)])
     text = compress(text, id_)
+    _refuse_too_large(text, blobs)
+    return Dumped(text, said)
+
+
+def _hash_of_fields(message: Any) -> int:
+    """The hash of what was set on a message that its class renders; 0 if that can't be told."""
+    try:
+        if any(name.startswith("_") for name in vars(message)):
+            return 0
+        found = _dump_fields(message, BlobCollector(sys.maxsize))
+    except Exception:  # noqa: BLE001 - it may be a message of anybody's
+        return 0
+    del found["added"]
+    return hash(quickjson.dumps(found))
+
+
+def _refuse_too_large(text: str, blobs: BlobCollector) -> None:
     size = len(text.encode()) + sum(map(len, blobs.used.values()))
     limit = settings.MAILQUEUE.MAX_MESSAGE_SIZE
     if size > limit:
@@ -82,7 +122,6 @@ def dumps(
             f"the message takes {size} bytes in the queue, and "
             f"MAILQUEUE['MAX_MESSAGE_SIZE'] is {limit}"
         )
-    return text
 
 
 def summary(message: Any, recipients: Sequence[str]) -> dict[str, object]:
@@ -265,6 +304,12 @@ def _completion(message: Any) -> dict[str, Any]:
         added |= {"From": given, "Sender": sender}  # RFC 5322, 3.6.2
     is_named = message.from_email is not None and sender == given
     return {"added": added} | ({} if is_named else {"sender": sender})
+
+
+def _fresh(message: Any) -> set[str]:
+    """The headers, in lower case, that the message gets each time that it is serialized."""
+    names = {str(name).lower() for name in message.extra_headers or ()}
+    return {*map(str.lower, _OWN_HEADERS)} - names
 
 
 def _date() -> str:
