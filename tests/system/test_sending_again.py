@@ -207,9 +207,10 @@ class Tagged(EmailMessage):
      ({"context": object()}, {}, 2), ({"_context": 1}, {"_context": 2}, 2)],
 )  # fmt: skip
 def test_mail_that_is_rendered_with_something_new_is_known_by_what_was_set(
-    journal, first, then, messages
+    journal, monkeypatch, first, then, messages
 ):
     """It is the same one while nothing is set on it; what nobody can compare may have changed."""
+    monkeypatch.setenv("MAILQUEUE_LEAVE_BEHIND", '{"*": ["context"]}')
     message = Tagged("Hello", "One", "from@example.com", ["to@example.com"])
     vars(message).update(first)
     journal.plan([ANSWER_LOST])

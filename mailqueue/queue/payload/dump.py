@@ -105,7 +105,7 @@ def serialize(
 def _hash_of_fields(message: Any) -> int:
     """The hash of what was set on a message that its class renders; 0 if that can't be told."""
     try:
-        if any(name.startswith("_") for name in vars(message)):
+        if any(name.startswith("_") or is_left_behind(message, name) for name in vars(message)):
             return 0
         found = _dump_fields(message, BlobCollector(sys.maxsize))
     except Exception:  # noqa: BLE001 - it may be a message of anybody's
@@ -137,7 +137,7 @@ def _builds_its_own(message: Any) -> bool:
     """Whether ``message()`` is another than ours or Django's, or its encoding no plain name."""
     if getattr(message, "mailqueue_class", None):
         return False  # its class is named, and builds it in the worker
-    if not _BUILDING.isdisjoint(vars(message)):
+    if not _BUILDING.isdisjoint(getattr(message, "__dict__", ())):
         return True
     kind: Any = type(message)
     return builder_of(kind) is None or not isinstance(message.encoding, str | None)

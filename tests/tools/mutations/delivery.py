@@ -12,8 +12,8 @@ MUTATIONS = [
             "contracts/test_backend_transport.py::test_a_message_that_another_worker_took_over_is_never_handed_to_the_backend",
         ),
         (
-            "message = for_the_rest(turn.outgoing.message, recipients)",
-            "message = turn.outgoing.message",
+            "        message = for_the_rest(message, recipients)\n",
+            "",
             "contracts/test_backend_transport.py::test_each_recipient_gets_what_the_exception_says_of_it",
         ),
         (
