@@ -17,8 +17,9 @@ import pytest
 
 from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.mail.rendering import simple as fastpath
+from mailqueue.mail.rendering.proof import is_sound
 from mailqueue.mail.rendering.render import built_bytes, rendered_bytes
-from mailqueue.mail.rendering.simple import is_sound, write
+from mailqueue.mail.rendering.simple import write
 from mailqueue.queue import payload
 from mailqueue.queue.payload.blob import BlobCache, BlobCollector
 from tests import profiles
@@ -350,7 +351,7 @@ def travelling(part: MIMEPart) -> Callable[[], Any]:
 def test_a_shared_part_is_written_once(monkeypatch) -> None:
     """However many messages of a worker show the logo, each with a part of its own."""
     load = travelling(logo(os.urandom(100_000)))
-    policy = fastpath._policy(False, False)
+    policy = fastpath.policy_for(False, False)
     (one,), (other,) = load().attachments, load().attachments
     first = fastpath._write_part(one, policy)
     monkeypatch.delattr(fastpath, "_flatten")

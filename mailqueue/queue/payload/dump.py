@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from copy import copy
+from datetime import UTC, datetime
 from email.message import Message
-from email.utils import formatdate
+from email.utils import format_datetime, formatdate
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +18,8 @@ from mailqueue.mail.address import envelope_address, refuse_line_ends
 from mailqueue.mail.header import header_text
 from mailqueue.mail.message import ADDRESS_LISTS
 from mailqueue.mail.msgid import make_msgid
+from mailqueue.mail.rendering.proof import is_sound, refuse_unwritable
 from mailqueue.mail.rendering.shape import builder_of
-from mailqueue.mail.rendering.simple import is_sound
 
 from .. import quickjson
 from .attribute import dump_attributes
@@ -55,14 +56,13 @@ def dumps(
     own = _builds_its_own(message)
     if recipients is None:
         recipients = list(message.recipients())
-    for address in (message.from_email, *recipients):
-        if address:
-            envelope_address(address)  # raises what is wrong with it
+    # Raises what is wrong with one of them.
+    envelope = [envelope_address(a) for a in (message.from_email, *recipients) if a]
     if own:
         _refuse_line_ends(message)
         found = _dump_rendered(message, message.message(), recipients)
     else:
-        _refuse_unbuildable(message, blobs.threshold)
+        _refuse_unbuildable(message, id_, blobs.threshold, envelope)
         found = _dump_fields(message, blobs)
     try:
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
@@ -114,12 +114,13 @@ def _refuse_line_ends(message: Any) -> None:
         refuse_line_ends(header_text(str(name), value), str(name))
 
 
-def _refuse_unbuildable(message: Any, threshold: int) -> None:
-    """Raise what ``message()`` raises: bad headers are an error now, not in a worker."""
+def _refuse_unbuildable(message: Any, id_: str, threshold: int, envelope: Sequence[str]) -> None:
+    """Raise what a worker would raise as it writes the message, for whichever server."""
     # Building takes most of the producer's time. What is large can't be wrong, only slow.
-    if not is_sound(message):
+    utf8 = not "".join(envelope).isascii()
+    if not is_sound(message, utf8=utf8):
         _refuse_line_ends(message)
-        _without_weight(message, threshold).message()
+        refuse_unwritable(_without_weight(message, threshold), id_, utf8=utf8)
 
 
 def _without_weight(message: Any, threshold: int) -> Any:
@@ -215,4 +216,4 @@ def _date() -> str:
 
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
-    return formatdate(second)
+    return format_datetime(datetime.fromtimestamp(second, UTC))  # +0000, as message() has it
