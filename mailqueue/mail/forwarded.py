@@ -5,12 +5,15 @@ To parse and write them again would break signatures over them, and fail on what
 
 from __future__ import annotations
 
+import re
 from email.message import Message, MIMEPart
 from typing import Any
 
 from .text import base64_lines, is_binary, is_message_type
 
 LONGEST_LINE = 998  # bytes, RFC 5322 2.1.1, without the line's end
+# RFC 2045 5.1; a reader takes anything else for text.
+_READABLE_TYPE = re.compile(r"message/[!#$%&'*+.^_`{|}~0-9a-z-]+\s*(?:;|$)", re.IGNORECASE)
 _LINE_LENGTH = 76  # of base64, RFC 2045 6.8
 
 
@@ -31,8 +34,8 @@ def comes_as_it_is(content: Any, mimetype: str) -> bool:
 
 
 def message_source(content: Any) -> bytes:
-    """The bytes of such a message."""
-    return bytes(content) if is_binary(content) else str(content).encode()
+    """The bytes of such a message; what stands for bytes in text becomes those again (PEP 383)."""
+    return bytes(content) if is_binary(content) else str(content).encode("utf-8", "surrogateescape")
 
 
 def is_in_lines(data: bytes, *, seven_bit: bool = False) -> bool:
@@ -58,7 +61,7 @@ def put_message(
     (RFC 2046 5.2.1), so there is no other way to send it whole.
     """
     _set_field(part, "Content-Type", mimetype)
-    if is_in_lines(data, seven_bit=seven_bit) and part.get_content_maintype() == "message":
+    if is_in_lines(data, seven_bit=seven_bit) and _READABLE_TYPE.match(mimetype):
         put_source(part, data)
         _set_field(part, "Content-Transfer-Encoding", "7bit" if data.isascii() else "8bit")
     else:

@@ -163,7 +163,10 @@ def encode_value(name: str, value: Any) -> str:
     """The value in ASCII, folded, as the newer policy writes it (RFC 2047, and 2231 for names)."""
     if isinstance(value, Header):
         return value.encode()
-    folded: str = make_header(name, _FOLD.sub("", value), _OURS).fold(policy=_OURS)
+    try:
+        folded: str = make_header(name, _FOLD.sub("", value), _OURS).fold(policy=_OURS)
+    except UnicodeEncodeError as error:
+        raise locate(error, f"the header {name!r:.100}") from None
     return folded.partition(":")[2].strip()
 
 

@@ -155,7 +155,12 @@ def _as_message(content: Any, policy: Policy[Any]) -> Message[Any, Any]:
         return content  # type: ignore[no-any-return] # so says its policy
     # A message of the older policy would have its headers written by the newer, which it can't be:
     # they are plain strings, maybe not ASCII.
-    return message_from_bytes(content.as_bytes(), policy=policy)
+    try:
+        data = content.as_bytes()
+    except UnicodeEncodeError:
+        # It was parsed from text, and has text where bytes are wanted.
+        data = content.as_string().encode("utf-8", "surrogateescape")
+    return message_from_bytes(data, policy=policy)
 
 
 def is_lazy_text(value: Any) -> bool:

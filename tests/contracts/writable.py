@@ -23,7 +23,7 @@ from email.mime.text import MIMEText
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from mailqueue.mail.address import envelope_address
@@ -34,6 +34,9 @@ from tests.contracts import samebytes
 from tests.contracts.roundtrip import family
 from tests.contracts.samebytes import contents, filenames, mostly
 
+import os
+
+TELL = os.environ.get("TELL")
 ID = "an-id"
 LINE_END = re.compile(rb"\r\n|\r|\n")
 # Python's own examples of odd mail, where its tests are installed.
@@ -251,7 +254,8 @@ def messages(draw: Any, mail: Any) -> Any:
     if mail.__name__ != "mailqueue" and draw(mostly(st.just(True), st.just(False))):
         message.attachments = [given for given in message.attachments if is_djangos(given)]
     message.extra_headers = message.extra_headers | draw(mostly(st.just({}), odd_fields))
-    message.to = [*(message.to or ()), *draw(mostly(st.just([]), odd_addresses))]
+    message.from_email, message.cc, message.bcc = "ann@example.com", [], []
+    message.to = ["bob@example.com", *draw(mostly(st.just([]), odd_addresses))]
     if draw(mostly(st.just(False), st.just(True))):
         message.reply_to = ["é@b.example"]
     return message
@@ -282,13 +286,14 @@ def assert_same_content(message: Any, data: bytes) -> None:
         return
     parts: Any = built.get_payload()
     parts = parts[-len(attachments) :]
-    for given, part in zip(attachments, parts, strict=True):
-        if not isinstance(given, tuple):
+    for attached, part in zip(attachments, parts, strict=True):
+        if not isinstance(attached, tuple):
             continue
-        content = given[1]
+        content = attached[1]
         if isinstance(content, Message) or hasattr(content, "message"):
             continue
-        wanted = content.encode() if isinstance(content, str) else bytes(content)
+        is_text = isinstance(content, str)
+        wanted = content.encode("utf-8", "surrogateescape") if is_text else bytes(content)
         if part.get_content_maintype() == "message":
             assert lines(wanted) in lines(data)
         elif part.get_content_maintype() != "text" and not is_garbled_by_django(message, content):
@@ -305,12 +310,26 @@ def lines(data: bytes) -> bytes:
     return LINE_END.sub(b"\n", data)
 
 
+def describe(message: Any) -> str:
+    """What it is, for whoever reads of a failure."""
+    parts = [
+        f"{type(given)} {vars(given)}" if isinstance(given, Message) else repr(given)
+        for given in message.attachments or ()
+    ]
+    return "\n".join([str(vars(message)), *parts])
+
+
 def check(message: Any, seen: Counter[str]) -> None:
     seen["examples"] += 1
+    note(describe(message))
     try:
         text = payload.dumps(message, ID)
     except (ValueError, TypeError) as error:
         seen["refused"] += 1
+        if TELL == "2" and not re.search("Invalid addr|line end|Header", str(error)):
+            print(repr(error)[:300], repr(error.__cause__ or error.__context__)[:200])
+        if TELL:
+            seen[re.sub(r"'.*'|b?\".*\"|\d+", "…", str(error), flags=re.S)[:90]] += 1
         assert str(error)
         assert not isinstance(error, UnicodeEncodeError) or "(in " in str(error)
         return

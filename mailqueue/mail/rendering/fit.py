@@ -10,7 +10,7 @@ from email.message import Message
 from email.policy import EmailPolicy, Policy, compat32
 from typing import Any, TypeAlias
 
-from ..forwarded import LONGEST_LINE, is_in_lines, put_base64, put_bytes, put_source
+from ..forwarded import LONGEST_LINE, AsItCame, is_in_lines, put_base64, put_bytes, put_source
 from ..header import encode_value
 from ..part import MAX_DEPTH
 from .boundary import write_whole
@@ -39,6 +39,10 @@ def own_copy(part: Any, depth: int = 0) -> _Message:
         raise ValueError(f"the parts of a message may be nested {MAX_DEPTH} deep, not deeper")
     own: Any = copy(part)
     own._headers = list(own._headers)
+    for name in ("_payload", "preamble", "epilogue"):
+        text = getattr(own, name)
+        if isinstance(text, str) and not text.isascii():
+            setattr(own, name, _bytes_in_text(part, text))
     if own._payload is None and own.get_content_maintype() == "multipart":
         own._payload = []
     if isinstance(own._payload, list):
@@ -52,6 +56,8 @@ def fit(part: _Message, policy: _Policy, id_: str | None, *, signed: bool = Fals
     The policy says what it takes: ``cte_type`` "7bit" is a server without 8BITMIME. What is signed
     is changed only where it couldn't be sent at all.
     """
+    if isinstance(part, AsItCame):
+        return
     _fold_long_headers(part)
     payload: Any = part._payload  # type: ignore[attr-defined] # get_payload() would decode it
     kind = part.get_content_maintype()
@@ -61,10 +67,20 @@ def fit(part: _Message, policy: _Policy, id_: str | None, *, signed: bool = Fals
     if part.get_content_subtype() == "signed":
         # Python folds no header within it anew.
         signed, policy = True, policy.clone(max_line_length=0)
-    for inner in payload:
-        fit(inner, policy, id_, signed=signed)
+    if part.get_content_type() != _WRITTEN_IN_BLOCKS:  # which are no parts
+        for inner in payload:
+            fit(inner, policy, id_, signed=signed)
+    _fit_surroundings(part, policy)
     if kind == "message":
         _fit_message(part, policy, id_)
+
+
+def _fit_surroundings(part: _Message, policy: _Policy) -> None:
+    """Leave away what stands around parts, which no reader shows, where a server can't take it."""
+    for name in ("preamble", "epilogue"):
+        text = (getattr(part, name) or "").encode("ascii", "surrogateescape")
+        if not is_in_lines(text.replace(b"\r", b"\n"), seven_bit=_is_seven_bit(policy)):
+            setattr(part, name, None)
 
 
 def _fit_message(part: _Message, policy: _Policy, id_: str | None) -> None:
@@ -80,21 +96,26 @@ def _fit_message(part: _Message, policy: _Policy, id_: str | None) -> None:
 
 def _content(part: _Message, policy: _Policy, id_: str | None) -> bytes:
     """What stands below the headers of a part."""
-    try:
-        data = write_whole(part, policy, id_)
-    except WRITING_ERRORS:
-        # Headers that came in may be such that the newer policy can't write them.
-        data = write_whole(part, _older(policy), id_)
+    within: Any = part.get_payload()
+    if within and all(isinstance(inner, AsItCame) for inner in within):
+        return b"\n".join(map(_source, within))
+    data = _write_anyhow(part, policy, id_)
     data = LINE_END.sub(b"\n", data)
     return data[1:] if data.startswith(b"\n") else data.partition(b"\n\n")[2]
 
 
-def _older(policy: _Policy) -> _Policy:
-    limit = policy.max_line_length
-    older: _Policy = compat32.clone(
-        linesep=policy.linesep, cte_type=policy.cte_type, max_line_length=limit
-    )
-    return older
+def _write_anyhow(part: _Message, policy: _Policy, id_: str | None) -> bytes:
+    """Write a part with a message in it, by an older policy where the newer can't.
+
+    What came in may have headers that only the older one writes, and eight bits that neither can
+    encode; these stay then.
+    """
+    options = {"linesep": policy.linesep, "max_line_length": policy.max_line_length}
+    older: _Policy = compat32.clone(cte_type=policy.cte_type, **options)
+    for each in (policy, older):
+        with suppress(*WRITING_ERRORS):
+            return write_whole(part, each, id_)
+    return write_whole(part, compat32.clone(**options), id_)
 
 
 def is_fit(part: _Message, policy: _Policy, *, signed: bool = False) -> bool:
@@ -137,21 +158,32 @@ def _encoding(part: _Message) -> str:
     return str(part.get("Content-Transfer-Encoding", "")).strip().lower()
 
 
+def _bytes_in_text(part: _Message, text: str) -> str:
+    """The text as Python's generators want it: with what isn't ASCII as the bytes that it is.
+
+    A part that was parsed from text has the text's characters instead. In the part's charset they
+    are the bytes that a reader expects.
+    """
+    with suppress(UnicodeEncodeError):
+        text.encode("ascii", "surrogateescape")
+        return text
+    data = None
+    with suppress(UnicodeEncodeError, LookupError):
+        data = text.encode(_charset(part), "surrogateescape")
+    if data is None:
+        data = text.encode("utf-8", "surrogateescape")
+    return data.decode("ascii", "surrogateescape")
+
+
 def _source(part: _Message) -> bytes:
-    """The content of a part as it would be written. Raises what says which part has none."""
+    """The content of a part as it would be written. Raises TypeError for a part that has none."""
     payload: Any = part._payload  # type: ignore[attr-defined]
     if not isinstance(payload, str | None):
         raise TypeError(
             f"{_name(part)}: the payload of a part must be text or a list of parts, "
             f"not {payload!r:.100}"
         )
-    try:
-        return (payload or "").encode("ascii", "surrogateescape")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"{_name(part)}: the payload of a part must be in its charset already, as "
-            f"set_content() and set_payload(text, charset) have it, not {payload!r:.100}"
-        ) from error
+    return (payload or "").encode("ascii", "surrogateescape")
 
 
 def _name(part: _Message) -> str:

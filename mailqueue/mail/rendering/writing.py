@@ -11,7 +11,7 @@ from email.message import Message
 from email.policy import EmailPolicy, Policy
 from typing import Any, TypeAlias
 
-from mailqueue.errors import BadHeaderError
+from mailqueue.errors import BadHeaderError, locate
 
 from ..forwarded import comes_as_it_is, message_source, put_message
 from ..message import EmailMessage
@@ -55,10 +55,17 @@ def _sources(message: Any) -> dict[int, tuple[str, bytes]]:
     if not is_built_as_usual(message) or issubclass(kind, EmailMessage):
         return {}
     return {
-        place: (given[2], message_source(given[1]))
+        place: (given[2], _source(*given[:2]))
         for place, given in enumerate(message.attachments or ())
         if isinstance(given, (tuple, list)) and len(given) == 3 and _is_source(given[1], given[2])
     }
+
+
+def _source(filename: Any, content: Any) -> bytes:
+    try:
+        return message_source(content)
+    except UnicodeEncodeError as error:
+        raise locate(error, f"the attachment {filename!r:.100}") from None
 
 
 def _is_source(content: Any, mimetype: Any) -> bool:
