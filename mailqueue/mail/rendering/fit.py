@@ -98,7 +98,7 @@ def _content(part: _Message, policy: _Policy, id_: str | None) -> bytes:
     """What stands below the headers of a part."""
     within: Any = part.get_payload()
     if within and all(isinstance(inner, AsItCame) for inner in within):
-        return b"\n".join(map(_source, within))
+        return b"".join(map(_source, within))
     data = _write_anyhow(part, policy, id_)
     data = LINE_END.sub(b"\n", data)
     return data[1:] if data.startswith(b"\n") else data.partition(b"\n\n")[2]
@@ -110,7 +110,7 @@ def _write_anyhow(part: _Message, policy: _Policy, id_: str | None) -> bytes:
     What came in may have headers that only the older one writes, and eight bits that neither can
     encode; these stay then.
     """
-    options = {"linesep": policy.linesep, "max_line_length": policy.max_line_length}
+    options: dict[str, Any] = {"linesep": policy.linesep, "max_line_length": policy.max_line_length}
     older: _Policy = compat32.clone(cte_type=policy.cte_type, **options)
     for each in (policy, older):
         with suppress(*WRITING_ERRORS):
@@ -148,9 +148,11 @@ def _fit_claim(part: _Message, policy: _Policy) -> None:
     if is_encoded and (is_in_blocks or not is_in_lines(data, seven_bit=True)):
         data = _decoded(part)
         del part["Content-Transfer-Encoding"]
-    if not is_in_lines(data, seven_bit=_is_seven_bit(policy)):
+    # Of these two Python's generator takes no bytes that aren't ASCII.
+    is_message = part.get_content_maintype() == "message"
+    if not is_in_lines(data, seven_bit=_is_seven_bit(policy) or not is_message):
         put_bytes(part, data)
-    elif is_in_blocks:
+    elif is_in_blocks or not data.isascii():
         put_source(part, data)
 
 
