@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mailqueue import EmailMessage
+from mailqueue.delivery.envelope import Outgoing, render
 from mailqueue.mail.rendering.render import rendered_bytes
 from mailqueue.queue import payload
 from tests import profiles
@@ -96,3 +97,34 @@ def test_finding_out_changes_nothing() -> None:
     before = (part.items(), part.get_payload(), whole.items())
     payload.dumps(with_part(whole), "id")
     assert (part.items(), part.get_payload(), whole.items()) == before
+
+
+class Own(EmailMessage):
+    """Builds its message in a way of its own."""
+
+    fields: tuple[tuple[str, Any], ...] = ()
+
+    def message(self, **options: Any) -> Any:
+        built = super().message(**options)
+        for name, value in self.fields:
+            built.set_raw(name, value)
+        return built
+
+
+@pytest.mark.parametrize("field", [("X-A", "\xe9"), ("X-A", 5), ("X-A", "a\nBcc: b@x.example")])
+def test_what_a_class_builds_itself_is_written_at_send_too(field: tuple[str, Any]) -> None:
+    """It travels as it was built, and what can't be written is the caller's error."""
+    message = Own("s", "b", "ann@example.com", ["bob@example.com"])
+    message.fields = (field,)
+    with pytest.raises((ValueError, TypeError), match=r".+"):
+        payload.dumps(message, "id")
+    message.fields = (("X-A", "a"),)
+    assert "X-A: a" in payload.loads(payload.dumps(message, "id")).message().as_string()
+
+
+def test_who_has_a_message_already_may_need_smtputf8_for_the_others() -> None:
+    """His address stands in its headers at each attempt."""
+    message = payload.loads(payload.dumps(letter(to=["é@example.com", "bob@example.com"]), "id"))
+    envelope = render(Outgoing("id", message, ("bob@example.com",)))
+    assert envelope.needs_smtputf8
+    assert "To: é@example.com, bob@example.com\r\n".encode() in envelope.data

@@ -89,7 +89,7 @@ def write_built(
     policy: Policy[Any] = built.policy.clone(**changes)
     if utf8 and isinstance(policy, EmailPolicy):
         policy = policy.clone(utf8=True)
-    _refuse_injected_headers(built)
+    refuse_injected_headers(built)
     whole = own_copy(built)
     with _explaining(whole, policy):
         if id_ is not None:
@@ -100,8 +100,11 @@ def write_built(
     return LINE_END.sub(linesep.encode(), data)
 
 
-def _refuse_injected_headers(built: _Message) -> None:
-    """Whoever built it: Django 5.2 and Python's older policy write any name, and some any value."""
+def refuse_injected_headers(built: _Message) -> None:
+    """Raise BadHeaderError for a header that would be written as several, whoever built it.
+
+    Django 5.2 and Python's older policy write any name, and some any value.
+    """
     for part in outer_parts(built):
         for name, value in part.raw_items():
             if _HEADER_END.search(f"{name}: {value}"):

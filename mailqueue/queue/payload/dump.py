@@ -13,13 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 from mailqueue.conf import settings
-from mailqueue.errors import PayloadError
+from mailqueue.errors import BadHeaderError, PayloadError
 from mailqueue.mail.address import envelope_address, refuse_line_ends
 from mailqueue.mail.header import header_text
 from mailqueue.mail.message import ADDRESS_LISTS
 from mailqueue.mail.msgid import make_msgid
+from mailqueue.mail.rendering.fit import WRITING_ERRORS
 from mailqueue.mail.rendering.proof import is_sound, refuse_unwritable
 from mailqueue.mail.rendering.shape import builder_of
+from mailqueue.mail.rendering.writing import refuse_injected_headers
 
 from .. import quickjson
 from .attribute import dump_attributes
@@ -58,11 +60,15 @@ def dumps(
         recipients = list(message.recipients())
     # Raises what is wrong with one of them.
     envelope = [envelope_address(a) for a in (message.from_email, *recipients) if a]
+    utf8 = not "".join(envelope).isascii()
     if own:
         _refuse_line_ends(message)
-        found = _dump_rendered(message, message.message(), recipients)
+        mime = _complete_bytes(message.message())
+        built = RenderedMessage(mime, _sender(message), recipients)
+        refuse_unwritable(built, id_, utf8=utf8)
+        found = _dump_rendered(message, mime, recipients)
     else:
-        _refuse_unbuildable(message, id_, blobs.threshold, envelope)
+        _refuse_unbuildable(message, id_, blobs.threshold, utf8=utf8)
         found = _dump_fields(message, blobs)
     try:
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
@@ -114,10 +120,9 @@ def _refuse_line_ends(message: Any) -> None:
         refuse_line_ends(header_text(str(name), value), str(name))
 
 
-def _refuse_unbuildable(message: Any, id_: str, threshold: int, envelope: Sequence[str]) -> None:
+def _refuse_unbuildable(message: Any, id_: str, threshold: int, *, utf8: bool) -> None:
     """Raise what a worker would raise as it writes the message, for whichever server."""
     # Building takes most of the producer's time. What is large can't be wrong, only slow.
-    utf8 = not "".join(envelope).isascii()
     if not is_sound(message, utf8=utf8):
         _refuse_line_ends(message)
         refuse_unwritable(_without_weight(message, threshold), id_, utf8=utf8)
@@ -137,17 +142,30 @@ def _is_heavy(part: Any, threshold: int) -> bool:
     return isinstance(part, tuple) and isinstance(part[1], bytes) and len(part[1]) > threshold
 
 
-def _dump_rendered(message: Any, rendered: Message, recipients: Sequence[str]) -> dict[str, Any]:
+def _complete_bytes(rendered: Message) -> bytes:
+    """What a class has built as bytes, with what every attempt sends the same."""
     if "Message-ID" not in rendered:
         rendered["Message-ID"] = make_msgid()
     if "Date" not in rendered:
         rendered["Date"] = _date()
+    try:
+        refuse_injected_headers(rendered)
+        return rendered.as_bytes()
+    except BadHeaderError:
+        raise
+    except WRITING_ERRORS as error:
+        raise PayloadError(
+            f"what message() has built can't be written: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _dump_rendered(message: Any, mime: bytes, recipients: Sequence[str]) -> dict[str, Any]:
     return {
         "kind": "rendered",
         "subject": _text(message.subject),
         "from_email": _sender(message),
         "recipients": [str(address) for address in recipients],
-        "mime": in_base64(rendered.as_bytes()),
+        "mime": in_base64(mime),
         # What its class needed to build it may have no form in JSON; the rest is for who sends it.
         "attributes": dump_attributes(message, strict=False),
     }
