@@ -62,11 +62,7 @@ def dumps(
     envelope = [envelope_address(a) for a in (message.from_email, *recipients) if a]
     utf8 = not "".join(envelope).isascii()
     if own:
-        _refuse_line_ends(message)
-        mime = _complete_bytes(message.message())
-        built = RenderedMessage(mime, _sender(message), recipients)
-        refuse_unwritable(built, id_, utf8=utf8)
-        found = _dump_rendered(message, mime, recipients)
+        found = _dump_own(message, id_, recipients, utf8=utf8)
     else:
         _refuse_unbuildable(message, id_, blobs.threshold, utf8=utf8)
         found = _dump_fields(message, blobs)
@@ -157,6 +153,14 @@ def _complete_bytes(rendered: Message) -> bytes:
         raise PayloadError(
             f"what message() has built can't be written: {type(error).__name__}: {error}"
         ) from error
+
+
+def _dump_own(message: Any, id_: str, recipients: Sequence[str], *, utf8: bool) -> dict[str, Any]:
+    """A message that its class builds in a way of its own. Raises what a worker would raise."""
+    _refuse_line_ends(message)
+    mime = _complete_bytes(message.message())
+    refuse_unwritable(RenderedMessage(mime, _sender(message), recipients), id_, utf8=utf8)
+    return _dump_rendered(message, mime, recipients)
 
 
 def _dump_rendered(message: Any, mime: bytes, recipients: Sequence[str]) -> dict[str, Any]:
