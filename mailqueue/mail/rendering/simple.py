@@ -68,6 +68,7 @@ class _Part(NamedTuple):
 
     head: bytes
     content: tuple[bytes, ...]
+    is_base64: bool = False
 
 
 class _Kind(NamedTuple):
@@ -153,11 +154,7 @@ def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
 
 
 def _multipart(subtype: str, parts: list[_Part], id_: str, number: int) -> _Part:
-    limit = next(
-        found
-        for found in map(partial(boundary, id_, number), count())
-        if not any(is_within(found, piece) for part in parts for piece in part.content)
-    )
+    limit = _limit(parts, id_, number)
     pieces: list[bytes] = []
     between = f"\r\n--{limit}\r\n".encode()
     for part in parts:
@@ -166,6 +163,17 @@ def _multipart(subtype: str, parts: list[_Part], id_: str, number: int) -> _Part
     pieces.append(f"\r\n--{limit}--\r\n".encode())
     head = f'Content-Type: multipart/{subtype}; boundary="{limit}"\r\n'
     return _Part(head.encode(), tuple(pieces))
+
+
+def _limit(parts: list[_Part], id_: str, number: int) -> str:
+    """The boundary between these parts, which no line in them begins with."""
+    limit = boundary(id_, number)
+    line = f"--{limit}".encode()
+    texts = [piece for part in parts if not part.is_base64 for piece in part.content]
+    if not any(line in piece for piece in texts):
+        return limit
+    others = map(partial(boundary, id_, number), count())
+    return next(other for other in others if not any(is_within(other, piece) for piece in texts))
 
 
 # -- header fields
@@ -220,7 +228,7 @@ def _attachment(shape: Shape, given: Attachment, policy: _Policy) -> _Part:
 
 def _part(kind: _Kind, content: str | bytes) -> _Part:
     if isinstance(content, bytes):
-        return _Part(_head(kind, b""), (_once(_base64, content),))
+        return _Part(_head(kind, b""), (_once(_base64, content),), is_base64=True)
     lines = _lines(content, kind)
     if lines is not None:
         return _Part(_head(kind, "" if content.isascii() else "\xe9"), (lines,))

@@ -257,7 +257,7 @@ MUTATIONS = [
         (
             'place = f"{id_} {number} {attempt}"',
             'place = f"{id_} {attempt}"',
-            "contracts/test_simple_parts.py::test_each_multipart_has_a_boundary_of_its_own",
+            "mail/test_boundaries.py::test_no_boundary_begins_with_another",
         ),
         (
             "    return _lines(limit, data) > 0",
