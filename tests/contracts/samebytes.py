@@ -24,9 +24,11 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mailqueue.mail.rendering import proof
 from mailqueue.mail.rendering import simple as fastpath
+from mailqueue.mail.rendering.proof import is_sound
 from mailqueue.mail.rendering.render import built_bytes
-from mailqueue.mail.rendering.simple import is_sound, write
+from mailqueue.mail.rendering.simple import write
 from mailqueue.queue.payload.part import dump_part, load_part
 from tests import profiles
 from tests.contracts.roundtrip import family
@@ -60,7 +62,7 @@ in_one_line = some_text.map(lambda text: "".join(c for c in text if c.isprintabl
 # Whatever is written straight must be what Python makes of it.
 straight_text = st.from_regex(fastpath._WORDS, fullmatch=True)
 straight_addresses = st.from_regex(fastpath._ADDRESSES, fullmatch=True)
-straight_ids = st.from_regex(fastpath._PATTERNS["message-id"], fullmatch=True)
+straight_ids = st.from_regex(fastpath.PATTERNS["message-id"], fullmatch=True)
 straight_names = st.from_regex(fastpath._FILE_NAME, fullmatch=True)
 subjects = st.one_of(sentence, straight_text, sentence, in_one_line, in_one_line, some_text)
 
@@ -168,7 +170,7 @@ filenames = st.one_of(
     st.sampled_from(["a.pdf", "Invoice 17.pdf", "photo-1.png", "notes.txt", "data.bin"]),
     st.sampled_from(["a.pdf", "Invoice 17.pdf", "photo-1.png", "notes.txt", "data.bin"]),
     straight_names,
-    st.from_regex(fastpath._SOUND_NAME, fullmatch=True),
+    st.from_regex(proof._SOUND_NAME, fullmatch=True),
     st.sampled_from(
         ['a"b.pdf', "a\\b", "é.pdf", "漢" * 20, "a;b", "", " a", "a ", "a  b", "x" * 90, "a%20b",
          "=?utf-8?q?a?=", "a\nb", "a\0b", "a\ud800", "any.name", "'a'", "a*b", "a=b", "a\tb"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from email import message_from_bytes
 from email.message import Message
+from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
@@ -73,7 +75,63 @@ def test_what_is_signed_is_left_as_it_is(content):
     assert content in built_bytes(message, "id")
 
 
-def test_what_is_forwarded_is_left_as_it_is():
-    """A message within a message can't be in base64 (RFC 2046 5.2.1)."""
-    data = built_bytes(with_part(part(b"Subject: s\r\n\r\na\0b", "8bit", "message/rfc822")), "id")
-    assert b"a\0b" in data
+@pytest.mark.parametrize("seven_bit", [False, True])
+@pytest.mark.parametrize("content", [b"a\0b", b"gr\xfc\xdfe"])
+def test_a_forwarded_message_is_never_in_base64_itself(content, seven_bit):
+    """RFC 2046 5.2.1 forbids it; what is within is encoded, and the reader finds the same."""
+    message = with_part(part(b"Subject: s\r\n\r\n" + content, "8bit", "message/rfc822"))
+    forwarded = second_part(built_bytes(message, "id", seven_bit=seven_bit))
+    assert forwarded.get("Content-Transfer-Encoding") in (None, "7bit", "8bit")
+    inner = forwarded.get_payload(0)
+    assert isinstance(inner, Message)
+    assert inner["Subject"] == "s"
+    assert inner.get_payload(decode=True) == content
+
+
+def test_what_was_built_stays_as_it_was():
+    """What one server can't take is no reason to give another something else."""
+    message = with_part(part(b"gr\xfc\xdfe", "8bit"))
+    before = message.message().as_bytes()
+    assert built_bytes(message, "id", seven_bit=True).isascii()
+    assert message.message().as_bytes() == before
+    assert b"gr\xfc\xdfe" in built_bytes(message, "id")
+
+
+@pytest.mark.parametrize("charset", ["no-such", "us-ascii", "utf-8", "iso-8859-1"])
+def test_eight_bits_in_any_charset_are_the_same_in_seven(charset):
+    """Python doesn't know each charset, and replaces the bytes that a charset doesn't have."""
+    kind = f"text/plain; charset={charset}"
+    data = built_bytes(with_part(part(b"gr\xfc\xdfe", "8bit", kind)), "id", seven_bit=True)
+    assert data.isascii()
+    assert second_part(data).get_payload(decode=True) == b"gr\xfc\xdfe"
+
+
+@pytest.mark.parametrize("encoding", [None, "base64"])
+def test_a_line_too_long_for_any_server_is_encoded(encoding):
+    """Also one of base64 that nobody has broken into lines."""
+    content = b"x" * 4000
+    given = base64.b64encode(content) if encoding else content
+    data = built_bytes(with_part(part(given, encoding, "application/x-thing")), "id")
+    assert max(map(len, data.split(b"\r\n"))) <= 998
+    assert second_part(data).get_payload(decode=True) == content
+
+
+def test_bytes_that_are_no_lines_are_encoded():
+    """A bare CR among other line ends would become another line end."""
+    data = built_bytes(with_part(part(b"a\rb\nc", "binary", "application/x-thing")), "id")
+    assert second_part(data).get_payload(decode=True) == b"a\rb\nc"
+
+
+@pytest.mark.parametrize("seven_bit", [False, True])
+@pytest.mark.parametrize("kind", ["multipart/mixed; boundary=x", "message/delivery-status"])
+def test_what_claims_to_have_parts_and_has_none_is_whole(kind, seven_bit):
+    """As a stream of bytes, where it can't be written as what it says."""
+    given = MIMEBase("application", "x-thing")
+    given.replace_header("Content-Type", kind)
+    given.set_payload(b"gr\xfc\xdfe".decode("ascii", "surrogateescape"))
+    found = second_part(built_bytes(with_part(given), "id", seven_bit=seven_bit))
+    if found.get_content_type() == "application/octet-stream":
+        assert found.get_payload(decode=True) == b"gr\xfc\xdfe"
+    else:
+        assert b"\n\ngr\xfc\xdfe" in found.as_bytes()
+        assert not seven_bit

@@ -82,7 +82,7 @@ def shape_of(message: Any) -> Shape:
     """Look at a message. Raises Unusual, or another ValueError or TypeError, if it isn't simple."""
     kind: Any = type(message)
     family = _family(kind)
-    if "message" in vars(message) or kind.message.__module__ not in _HOMES:
+    if not is_built_as_usual(message):
         raise Unusual("somebody has put another message() in its place")
     shape = Shape(
         family,
@@ -97,6 +97,13 @@ def shape_of(message: Any) -> Shape:
     )
     _refuse_unusual(shape, message)
     return shape
+
+
+def is_built_as_usual(message: Any) -> bool:
+    """Whether a ``message()`` of ours or of Django's builds it, and nobody has replaced that."""
+    kind: Any = type(message)
+    is_ours = builder_of(kind) is not None and kind.message.__module__ in _HOMES
+    return is_ours and "message" not in vars(message)
 
 
 @lru_cache(maxsize=256)

@@ -14,14 +14,17 @@ from email.message import EmailMessage as PythonMessage
 from email.message import Message, MIMEPart
 from email.policy import EmailPolicy, compat32, default
 from functools import lru_cache, partial
+from itertools import count
 from typing import Any, NamedTuple, TypeAlias
 
-from ..address import quote_odd_dots
+from ..forwarded import is_in_lines
 from ..header import check_part, fold_as_python, make_header, quick_policy
-from ..part import attach_content, base64_lines
-from ..text import alternative_arguments, content_arguments, text_or_binary
+from ..part import attach_content
+from ..text import alternative_arguments, base64_lines, content_arguments, text_or_binary
+from .boundary import boundary, is_within
 from .cache import SizedCache
-from .generator import boundary, generate
+from .fit import is_fit
+from .generator import generate
 from .shape import UTF8, Attachment, Family, Shape, Unusual, shape_of
 
 _MAX_LINE = default.max_line_length or 0  # characters, without the line's end
@@ -37,25 +40,23 @@ _PLAIN = rf"{_ATOM}(?:\.{_ATOM})*@[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*"
 _NAMED = rf'(?:{_ATOM}(?: {_ATOM})*|"{_QUOTED}(?: {_QUOTED})*") <{_PLAIN}>'
 _ADDRESSES = re.compile(rf"(?:{_PLAIN}|{_NAMED})(?:, (?:{_PLAIN}|{_NAMED}))*")
 _WORDS = re.compile(r"[!-~]+(?: [!-~]+)*")
-_NOTHING = re.compile(r"(?!)")
+ALWAYS_ANEW = re.compile(r"(?!)")
 # How a field looks that is written as it is, if it fits into a line. A date is written anew.
-_PATTERNS = {
+PATTERNS = {
     "from": _ADDRESSES,
     "to": _ADDRESSES,
     "cc": _ADDRESSES,
     "reply-to": _ADDRESSES,
     "message-id": re.compile(rf"<{_PLAIN}>"),
-    "date": _NOTHING,
+    "date": ALWAYS_ANEW,
 }
-_PRINTABLE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _FILE_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]{0,30}[A-Za-z0-9])?")
 # Texts that Python encodes so in nearly any charset; their parts' heads serve for all such texts.
 _SAMPLES = {"quoted-printable": "x" * (_MAX_LINE + 1), "base64": "=" * (_MAX_LINE + 1)}
-_SOUND_NAME = re.compile(r"[\w .,()-]*")
 _ANY_NAME = "any.name"  # stands for such a name in the heads that are kept
 
 # What is raised by what is unusual, and by Python on a header that it can't read or write.
-_ERRORS = (ValueError, TypeError, LookupError, AttributeError)
+NOT_SIMPLE = (ValueError, TypeError, LookupError, AttributeError)
 
 _Policy: TypeAlias = "EmailPolicy[Any]"
 _Build: TypeAlias = Callable[["_Kind", str | bytes], "Message[Any, Any]"]
@@ -67,6 +68,7 @@ class _Part(NamedTuple):
 
     head: bytes
     content: tuple[bytes, ...]
+    is_base64: bool = False
 
 
 class _Kind(NamedTuple):
@@ -107,67 +109,14 @@ def write(message: Any, id_: str, *, seven_bit: bool = False, utf8: bool = False
         shape = shape_of(message)
         if shape.family is Family.OLD_DJANGO:
             return None
-        return b"".join(_pieces(shape, id_, _policy(seven_bit, utf8)))
-    except _ERRORS:
+        return b"".join(_pieces(shape, id_, policy_for(seven_bit, utf8)))
+    except NOT_SIMPLE:
         return None
 
 
-def is_sound(message: Any) -> bool:
-    """Whether it is certain that ``message()`` would build the message; False may be either."""
-    try:
-        _refuse_unsound(shape_of(message))
-    except _ERRORS:
-        return False
-    return True
-
-
-def _refuse_unsound(shape: Shape) -> None:
-    if shape.charset.lower() not in UTF8:
-        raise Unusual("a charset that may lack a letter")
-    for name, value in shape.fields:
-        if not _is_sound_field(name, value, shape.family):
-            raise Unusual("a header that Python may be unable to read")
-    for given in shape.attachments:
-        if not _is_sound_attachment(given, shape.family):
-            raise Unusual("an attachment that Python or Django may refuse")
-    _refuse_surrogates(shape.body)
-    for text, _ in shape.alternatives:
-        _refuse_surrogates(text)
-
-
-def _is_sound_field(name: str, value: str, family: Family) -> bool:
-    pattern = _PATTERNS.get(name.lower(), _PRINTABLE)
-    if pattern is _NOTHING and family is not Family.OURS:
-        pattern = _PRINTABLE  # Django takes any text for a date
-    if pattern.fullmatch(value) and "=?" not in value:
-        return True
-    # Python's parser may fail on it, or find a line's end that an encoded word hides.
-    is_ours = family is Family.OURS or (pattern is _ADDRESSES and quote_odd_dots(value) != value)
-    return is_ours and bool(_fold_field(name, value, _policy(False, True), False))
-
-
-def _is_sound_attachment(given: Attachment, family: Family) -> bool:
-    if isinstance(given, MIMEPart):
-        check_part(given)
-        return given.get_payload() is not None  # it fails where 8 bit and text are mixed
-    filename, content, mimetype = given
-    if filename is not None and not _SOUND_NAME.fullmatch(filename):
-        return False
-    if family is not Family.OURS and isinstance(content, str) != mimetype.startswith("text/"):
-        return False
-    if isinstance(content, str):
-        _refuse_surrogates(content)
-    return True
-
-
-def _refuse_surrogates(text: str) -> None:
-    """Raise UnicodeEncodeError for half a character."""
-    if not text.isascii():
-        text.encode()
-
-
 @lru_cache(maxsize=4)
-def _policy(seven_bit: bool, utf8: bool) -> _Policy:
+def policy_for(seven_bit: bool, utf8: bool) -> _Policy:
+    """The policy by which messages are written for a server of that kind."""
     return default.clone(linesep="\r\n", cte_type="7bit" if seven_bit else "8bit", utf8=utf8)
 
 
@@ -197,14 +146,15 @@ def _whole(shape: Shape, id_: str, policy: _Policy) -> _Part:
     if shape.alternatives:
         # Numbered as the parts are met: it is the first within what holds the attachments.
         number = 1 if shape.attachments else 0
-        versions = [_multipart(shape.alternative, versions, boundary(id_, number))]
+        versions = [_multipart(shape.alternative, versions, id_, number)]
     if not shape.attachments:
         return versions[0]
     attachments = [_attachment(shape, given, policy) for given in shape.attachments]
-    return _multipart(shape.mixed, [*versions, *attachments], boundary(id_, 0))
+    return _multipart(shape.mixed, [*versions, *attachments], id_, 0)
 
 
-def _multipart(subtype: str, parts: list[_Part], limit: str) -> _Part:
+def _multipart(subtype: str, parts: list[_Part], id_: str, number: int) -> _Part:
+    limit = _limit(parts, id_, number)
     pieces: list[bytes] = []
     between = f"\r\n--{limit}\r\n".encode()
     for part in parts:
@@ -213,6 +163,17 @@ def _multipart(subtype: str, parts: list[_Part], limit: str) -> _Part:
     pieces.append(f"\r\n--{limit}--\r\n".encode())
     head = f'Content-Type: multipart/{subtype}; boundary="{limit}"\r\n'
     return _Part(head.encode(), tuple(pieces))
+
+
+def _limit(parts: list[_Part], id_: str, number: int) -> str:
+    """The boundary between these parts, which no line in them begins with."""
+    limit = boundary(id_, number)
+    line = f"--{limit}".encode()
+    texts = [piece for part in parts if not part.is_base64 for piece in part.content]
+    if not any(line in piece for piece in texts):
+        return limit
+    others = map(partial(boundary, id_, number), count())
+    return next(other for other in others if not any(is_within(other, piece) for piece in texts))
 
 
 # -- header fields
@@ -230,13 +191,14 @@ def _fields(shape: Shape, policy: _Policy) -> bytes:
 def _field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
     line = f"{name}: {value}\r\n"
     if len(line) <= _MAX_LINE + 2 and "=?" not in value:
-        pattern = _PATTERNS.get(name.lower(), _WORDS)
+        pattern = PATTERNS.get(name.lower(), _WORDS)
         if pattern.fullmatch(value):
             return line
-    return _fold_field(name, value, policy, as_python)
+    return fold_field(name, value, policy, as_python)
 
 
-def _fold_field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+def fold_field(name: str, value: str, policy: _Policy, as_python: bool) -> str:
+    """The field, folded; ``as_python`` refuses to mend what Python writes."""
     fold = _fold if len(value) <= _LONGEST_KEPT_FIELD else _fold.__wrapped__
     folded: str = fold(name, value, policy, as_python)
     return folded
@@ -266,7 +228,7 @@ def _attachment(shape: Shape, given: Attachment, policy: _Policy) -> _Part:
 
 def _part(kind: _Kind, content: str | bytes) -> _Part:
     if isinstance(content, bytes):
-        return _Part(_head(kind, b""), (_once(_base64, content),))
+        return _Part(_head(kind, b""), (_once(_base64, content),), is_base64=True)
     lines = _lines(content, kind)
     if lines is not None:
         return _Part(_head(kind, "" if content.isascii() else "\xe9"), (lines,))
@@ -306,9 +268,9 @@ def _encode_text(kind: _Kind, text: str) -> _Part:
 def _write_part(part: MIMEPart, policy: _Policy) -> _Part:
     """A part that came as one."""
     text: str = vars(part)["_payload"]  # get_payload() would decode what is 8 bit
-    if "\0" in text:
-        raise Unusual("a part that has to be encoded")
     if not text.isascii() or "\r" in text:
+        if not is_fit(part, policy):
+            raise Unusual("a part that has to be encoded")
         return _flatten(part, policy)
     fields = [_part_field(name, value, policy) for name, value in part.raw_items()]
     return _Part(b"".join(fields), (_once(_with_crlf, text),))
@@ -341,6 +303,8 @@ def _base64(content: bytes) -> bytes:
 
 
 def _with_crlf(text: str) -> bytes:
+    if not is_in_lines(text.encode()):
+        raise Unusual("a part that has to be encoded")
     return text.encode("ascii").replace(b"\n", b"\r\n")
 
 

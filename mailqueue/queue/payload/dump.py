@@ -6,22 +6,25 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from email.message import Message
-from email.utils import formatdate
+from email.utils import format_datetime, formatdate
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
 
 from mailqueue.conf import settings
-from mailqueue.errors import PayloadError
+from mailqueue.errors import BadHeaderError, PayloadError
 from mailqueue.mail.address import envelope_address, first_sender, refuse_line_ends
 from mailqueue.mail.header import header_text
-from mailqueue.mail.message import ADDRESS_LISTS
+from mailqueue.mail.message import ADDRESS_LISTS, EmailMessage
 from mailqueue.mail.msgid import make_msgid
 from mailqueue.mail.rendering.completion import in_texts
+from mailqueue.mail.rendering.fit import WRITING_ERRORS
+from mailqueue.mail.rendering.proof import is_sound, refuse_unwritable
 from mailqueue.mail.rendering.shape import builder_of
-from mailqueue.mail.rendering.simple import is_sound
+from mailqueue.mail.rendering.writing import refuse_injected_headers
 from mailqueue.mail.text import is_lazy_text
 
 from .. import quickjson
@@ -32,6 +35,7 @@ from .content import dump_attachment, dump_content, in_base64
 from .derived import fields_in
 from .kind import SHAPE, family_name, kind_of, named_class
 from .likeness import Said, said_in, said_in_mime
+from .rendered import as_rendered
 from .value import to_json
 
 _OWN_HEADERS = ("Message-ID", "Date")
@@ -79,15 +83,14 @@ def serialize(
     own = _builds_its_own(message)
     if recipients is None:
         recipients = list(message.recipients())
-    first_sender(_sender(message))  # raises what is wrong with it
-    for address in recipients:
-        if address:
-            envelope_address(address)
+    # Raises what is wrong with one of them.
+    sender = first_sender(_sender(message))
+    envelope = [envelope_address(address) for address in (sender, *recipients) if address]
+    utf8 = not "".join(envelope).isascii()
     if own:
-        _refuse_line_ends(message)
-        found = _dump_rendered(message, message.message(), recipients, blobs)
+        found = _dump_own(message, id_, recipients, blobs, utf8=utf8)
     else:
-        _refuse_unbuildable(message, blobs.threshold)
+        _refuse_unbuildable(message, id_, blobs.threshold, utf8=utf8)
         found = _dump_fields(message, blobs)
     try:
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
@@ -159,12 +162,12 @@ def _refuse_line_ends(message: Any) -> None:
         refuse_line_ends(header_text(str(name), value), str(name))
 
 
-def _refuse_unbuildable(message: Any, threshold: int) -> None:
-    """Raise what ``message()`` raises: bad headers are an error now, not in a worker."""
+def _refuse_unbuildable(message: Any, id_: str, threshold: int, *, utf8: bool) -> None:
+    """Raise what a worker would raise as it writes the message, for whichever server."""
     # Building takes most of the producer's time. What is large can't be wrong, only slow.
-    if not is_sound(message):
+    if not is_sound(message, utf8=utf8):
         _refuse_line_ends(message)
-        _without_weight(message, threshold).message()
+        refuse_unwritable(_without_weight(message, threshold), id_, utf8=utf8)
 
 
 def _without_weight(message: Any, threshold: int) -> Any:
@@ -181,15 +184,38 @@ def _is_heavy(part: Any, threshold: int) -> bool:
     return isinstance(part, tuple) and isinstance(part[1], bytes) and len(part[1]) > threshold
 
 
-def _dump_rendered(
-    message: Any, rendered: Message, recipients: Sequence[str], blobs: BlobCollector
-) -> dict[str, Any]:
+def _complete_bytes(rendered: Message) -> bytes:
+    """What a class has built as bytes, with what every attempt sends the same."""
     if "Message-ID" not in rendered:
         rendered["Message-ID"] = make_msgid()
     if "Date" not in rendered:
         rendered["Date"] = _date()
+    try:
+        refuse_injected_headers(rendered)
+        return rendered.as_bytes()
+    except BadHeaderError:
+        raise
+    except WRITING_ERRORS as error:
+        raise PayloadError(
+            f"what message() has built can't be written: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _dump_own(
+    message: Any, id_: str, recipients: Sequence[str], blobs: BlobCollector, *, utf8: bool
+) -> dict[str, Any]:
+    """A message that its class builds in a way of its own. Raises what a worker would raise."""
+    _refuse_line_ends(message)
+    mime = _complete_bytes(message.message())
+    envelope = [str(address) for address in recipients]
+    refuse_unwritable(as_rendered(EmailMessage(), mime, envelope), id_, utf8=utf8)
+    return _dump_rendered(message, mime, envelope, blobs)
+
+
+def _dump_rendered(
+    message: Any, mime: bytes, envelope: Sequence[str], blobs: BlobCollector
+) -> dict[str, Any]:
     class_: Any = type(message)
-    mime, envelope = rendered.as_bytes(), [str(address) for address in recipients]
     return {
         "kind": "rendered",
         "family": family_name(class_),
@@ -319,4 +345,4 @@ def _date() -> str:
 
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
-    return formatdate(second)
+    return format_datetime(datetime.fromtimestamp(second, UTC))  # +0000, as message() has it

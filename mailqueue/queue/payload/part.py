@@ -15,6 +15,8 @@ from email.mime.base import MIMEBase
 from functools import lru_cache
 from typing import Any
 
+from mailqueue.mail.forwarded import AsItCame
+
 _POLICY_OPTIONS = (
     "linesep", "max_line_length", "cte_type", "mangle_from_", "utf8", "refold_source",
 )  # fmt: skip
@@ -32,6 +34,7 @@ _CLASSES: Mapping[str, Any] = {
     "EmailMessage": EmailMessage,
     "MIMEPart": MIMEPart,
     "MIMEBase": _LegacyPart,
+    "AsItCame": AsItCame,
 }
 
 
@@ -60,7 +63,12 @@ def load_part(found: Mapping[str, Any]) -> Message:
 
 
 # From the special to the general; everything legacy is a Message.
-_KINDS = {"EmailMessage": EmailMessage, "MIMEPart": MIMEPart, "MIMEBase": Message}
+_KINDS = {
+    "AsItCame": AsItCame,
+    "EmailMessage": EmailMessage,
+    "MIMEPart": MIMEPart,
+    "MIMEBase": Message,
+}
 
 
 def _dump_header(name: str, value: Any) -> list[Any]:

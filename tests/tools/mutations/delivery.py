@@ -220,7 +220,7 @@ MUTATIONS = [
             "delivery/test_turns_content.py::test_a_content_is_in_eight_bits_where_the_server_takes_that",
         ),
         (
-            'not "".join((sender, *spellings)).isascii()',
+            'not "".join((sender, *spellings, *everyone)).isascii()',
             "not sender.isascii()",
             "delivery/test_turns_content.py::test_an_address_outside_ascii_needs_a_server_for_it",
         ),
