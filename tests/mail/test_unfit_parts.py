@@ -54,6 +54,13 @@ def test_eight_bits_without_a_charset_are_encoded_for_seven(encoding, kind):
     assert second_part(data).get_payload(decode=True) == b"gr\xfc\xdfe"
 
 
+def test_a_backend_that_writes_seven_bits_has_each_part_encoded():
+    """Without a queue, too."""
+    data = flatten(with_part(part(b"gr\xfc\xdfe", "8bit")), seven_bit=True)
+    assert data.isascii()
+    assert second_part(data).get_payload(decode=True) == b"gr\xfc\xdfe"
+
+
 def test_eight_bits_stay_where_they_may():
     """Nothing is encoded that a server with 8BITMIME takes."""
     data = built_bytes(with_part(part(b"gr\xfc\xdfe", "8bit")), "id")
