@@ -45,7 +45,7 @@ COMPOSERS = ("ours", "ours in Django", "Django")
 WORKERS = ("Django", "no Django")
 
 
-_BOUNDARY = re.compile(rb"={15}\d+==|=_[0-9a-f]{24}_\d+")
+_BOUNDARY = re.compile(rb"={15}\d+==|=_[0-9a-f]{26}")
 
 
 # -- composing
