@@ -195,13 +195,14 @@ class EmailBackend(BaseEmailBackend):
 
     def _check(self, host: str | None) -> None:
         if self.alias is not None and not host:
-            raise InvalidMailer(f"MAILERS[{self.alias!r}]: OPTIONS must define 'host'.")
+            raise InvalidMailer("OPTIONS must define 'host'.", alias=self.alias)
         if not (self.use_tls and self.use_ssl):
             return
         if self.alias is not None:
             raise InvalidMailer(
-                f"MAILERS[{self.alias!r}]: The 'use_ssl' and 'use_tls' OPTIONS are incompatible. "
-                "Set at most one of them to True."
+                "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. "
+                "Set at most one of them to True.",
+                alias=self.alias,
             )
         raise ValueError(
             "EMAIL_USE_TLS/EMAIL_USE_SSL are mutually exclusive, so only set one of those "

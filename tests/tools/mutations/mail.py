@@ -316,8 +316,23 @@ MUTATIONS = [
             "mail/test_mailers.py::test_a_backend_need_not_know_fail_silently",
         ),
         (
-            "if name in named}",
+            "if n in named | _LOGIN}",
             "}",
+            "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
+        ),
+        (
+            "named | _LOGIN}",
+            "named}",
+            "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
+        ),
+        (
+            "overrides if takes_any else {",
+            "{",
+            "mail/test_mailers.py::test_user_and_password_reach_a_mailer_that_takes_any_keyword",
+        ),
+        (
+            "        options[_UNFIT] = set(fit)\n",
+            "        pass\n",
             "mail/test_mailers.py::test_get_connection_returns_the_default_mailer",
         ),
         (
