@@ -215,4 +215,5 @@ def _date() -> str:
 
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
-    return formatdate(second)
+    # +0000, as message() has it: -0000 says that the time zone is not known (RFC 5322, 3.3).
+    return formatdate(second).replace("-0000", "+0000")
