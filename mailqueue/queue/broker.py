@@ -142,6 +142,8 @@ def import_app(path: str) -> Celery:
 
 @cache
 def _own_app(url: str) -> Celery:
-    app = Celery("mailqueue", set_as_current=False)
+    # Celery's fix-up for Django is for workers: here it would make this the project's default
+    # app, and put the working directory before everything else that Python imports from.
+    app = Celery("mailqueue", set_as_current=False, fixups=())
     app.conf.update(broker_url=url, result_backend=None, task_ignore_result=True)
     return app
