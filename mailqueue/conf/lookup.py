@@ -26,6 +26,7 @@ from .setting import (
     fingerprint_of,
     read_variable,
     steady_block,
+    without_frames,
 )
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ class QueueSection(Section):
                 steady_block.reset(token)
             yield thing
 
+    @without_frames
     def _as_they_are(self) -> Steady:
         fingerprint = fingerprint_of(self._parent.sources())
         newest, environment = self._newest, current_environment()

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from mailqueue.conf import settings
+from mailqueue.conf.setting import without_frames
 from mailqueue.errors import ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
 
 from .deprecation import accept_positional
@@ -136,6 +137,7 @@ def _refuse_with_using(connection: bool, fail_silently: bool, auth: bool) -> Non
         )
 
 
+@without_frames  # whose variables are the options, passwords among them
 def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
     """Make the backend of a mailer; ``overrides`` that its class can't take are left out.
 

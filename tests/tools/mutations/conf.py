@@ -31,6 +31,11 @@ MUTATIONS = [
             "conf/test_conf.py::test_configure_is_all_or_nothing",
         ),
         (
+            "    @without_frames\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_wrong_setting_shows_no_password",
+        ),
+        (
             "        _ = django.DEBUG  # has the proxy load the settings\n",
             "        pass\n",
             "mail/test_django_settings.py::test_reading_djangos_settings_warns_nobody",

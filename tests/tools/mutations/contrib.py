@@ -11,6 +11,11 @@ MUTATIONS = [
             "pass",
             "system/test_django_checks.py::test_every_bad_setting_is_named",
         ),
+        (
+            "        hide_urls()\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_journal_that_is_away_shows_no_password",
+        ),
     ),
     *of(
         "contrib/django/checks",
@@ -19,6 +24,15 @@ MUTATIONS = [
             "if django_settings.DEBUG or not",
             "if not",
             "system/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",
+        ),
+    ),
+    *of(
+        "contrib/django/reports",
+        "system/test_error_reports.py",
+        (
+            "|JOURNAL_URL",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_journal_that_is_away_shows_no_password",
         ),
     ),
     *of(

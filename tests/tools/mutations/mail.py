@@ -321,6 +321,11 @@ MUTATIONS = [
             "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
         ),
         (
+            "@without_frames  # whose variables are the options, passwords among them\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_wrong_mailer_shows_no_password",
+        ),
+        (
             "named | _LOGIN}",
             "named}",
             "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
