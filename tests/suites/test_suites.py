@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import ROOT
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("suites")]
 WAYS = {"plain": 0, "queue": 300}  # at least so many messages come from their payloads
 ENOUGH = 200  # tests of Django's that have to run: an empty suite would pass as well
 
@@ -60,7 +60,6 @@ def django_source(tmp_path_factory: pytest.TempPathFactory, series: str) -> Path
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="Django 6 needs Python 3.12")
-@pytest.mark.xdist_group("suites")
 @pytest.mark.parametrize("way", WAYS)
 def test_djangos_own_mail_tests_pass(django_source, series, way, tmp_path) -> None:
     """All of them but those in the table of docs/mail-api.md, which names none in vain."""
@@ -79,3 +78,17 @@ def test_djangos_own_mail_tests_pass(django_source, series, way, tmp_path) -> No
     assert found["idle"] == []
     assert found["ran"] >= ENOUGH
     assert found["rebuilt"] >= WAYS[way]
+
+
+def test_django_celery_emails_own_tests_pass(redis_url, tmp_path) -> None:
+    """What is sent by another queue's interface arrives through payload, journal and delivery."""
+    source = source_of("django-celery-email==3.0.0", tmp_path)
+    results = tmp_path / "results.json"
+    program = [sys.executable, ROOT / "tests" / "suites" / "celery_email.py"]
+    done = subprocess.run(
+        [*program, source, results, redis_url], capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(results.read_text("utf-8"))
+    assert found["failed"] == {}
+    assert found["ran"] >= 17
