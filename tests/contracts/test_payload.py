@@ -186,9 +186,9 @@ def test_the_date_is_that_of_the_second(monkeypatch):
     """Each message has its own, in UTC."""
     now = [0.0]
     monkeypatch.setattr("mailqueue.queue.payload.dump.time", SimpleNamespace(time=lambda: now[0]))
-    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:00:00 -0000"
+    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:00:00 +0000"
     now[0] = 60.5
-    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:01:00 -0000"
+    assert date_of(EmailMessage()) == "Thu, 01 Jan 1970 00:01:00 +0000"
 
 
 def test_the_date_is_in_the_local_zone_of_the_moment(monkeypatch):
