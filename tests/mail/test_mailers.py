@@ -188,7 +188,8 @@ def test_user_and_password_reach_a_mailer_that_takes_any_keyword(kind) -> None:
 def test_a_mailer_without_a_base_gets_what_was_asked_for_and_no_more() -> None:
     """What tells a base class which arguments need not fit is for base classes."""
     mailqueue.configure(MAILERS={"default": {"BACKEND": f"{__name__}.KeenAlone"}})
-    assert get_connection(fail_silently=True).given == {"fail_silently": True, "alias": "default"}
+    given = {"fail_silently": True, "region": "eu"}
+    assert get_connection(**given).given == given | {"alias": "default"}
 
 
 def test_a_login_that_a_mailer_cannot_take_is_an_error() -> None:

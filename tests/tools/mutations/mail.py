@@ -333,7 +333,7 @@ MUTATIONS = [
         (
             "overrides if takes_any else {",
             "{",
-            "mail/test_mailers.py::test_user_and_password_reach_a_mailer_that_takes_any_keyword",
+            "mail/test_mailers.py::test_a_mailer_without_a_base_gets_what_was_asked_for_and_no_more",
         ),
         (
             "        options[_UNFIT] = set(fit)\n",
