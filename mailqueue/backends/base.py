@@ -18,14 +18,19 @@ class BaseEmailBackend:
     """
 
     def __init__(
-        self, fail_silently: bool = False, *, alias: str | None = None, **kwargs: Any
+        self,
+        fail_silently: bool = False,
+        *,
+        alias: str | None = None,
+        _ignore_unknown_kwargs: Iterable[str] | None = None,
+        **kwargs: Any,
     ) -> None:
-        # Django 6.1 adds the names of its get_connection()'s arguments, which need not fit.
-        unfit = kwargs.pop("_ignore_unknown_kwargs", None) or ()
+        # The arguments of get_connection(), Django's or ours, which need not fit.
+        unfit = set(_ignore_unknown_kwargs or ())
         unknown = [name for name in kwargs if name not in unfit]
         if alias is not None and unknown:
             listed = ", ".join(repr(name) for name in unknown)
-            raise InvalidMailer(f"MAILERS[{alias!r}]: Unknown options {listed}.")
+            raise InvalidMailer(f"Unknown options {listed}.", alias=alias)
         self.alias = alias
         self.fail_silently = fail_silently
 

@@ -15,13 +15,23 @@ from mailqueue.mail.rendering.flatten import flatten_for_reading
 from . import console
 
 _RULE = b"-" * 79
+# What is wrong with a directory: as the setting names it, and as a mailer's option does.
+_NO_DIRECTORY = (
+    "Path for saving email messages exists, but is not a directory",
+    "'file_path' is not a directory",
+)
+_NOT_MADE = (
+    "Could not create directory for saving email messages",
+    "Could not create 'file_path'",
+)
+_NOT_WRITABLE = "Could not write to directory", "'file_path' is not writable"
 
 
 class EmailBackend(console.EmailBackend):
     """Writes to a new file in ``file_path`` for each session that is opened.
 
     Without ``file_path`` the setting ``EMAIL_FILE_PATH`` names the directory; it is made if need
-    be. Raises ImproperlyConfigured where that can't be.
+    be. Raises ImproperlyConfigured where that can't be, InvalidMailer as a mailer of ``MAILERS``.
     """
 
     def __init__(self, fail_silently: bool = False, file_path: Any = None, **kwargs: Any) -> None:
@@ -50,27 +60,26 @@ def _file_name() -> str:
 
 
 def _directory(given: Any, alias: str | None) -> str:
-    if given is None and alias is not None:
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must define 'file_path'.")
+    if not given and alias is not None:
+        raise InvalidMailer("OPTIONS must define 'file_path'.", alias=alias)
     path = given or settings.EMAIL_FILE_PATH
     if not path:
         raise ImproperlyConfigured(
             "The EMAIL_FILE_PATH setting must be set to use the file EmailBackend."
         )
-    return _writable(os.path.abspath(path))  # noqa: PTH100 - a string, as Django's is
-
-
-def _writable(path: str) -> str:
+    path = os.path.abspath(path)  # noqa: PTH100 - a string, as Django's is
     try:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
     except FileExistsError:
-        raise ImproperlyConfigured(
-            f"Path for saving email messages exists, but is not a directory: {path}"
-        ) from None
+        raise _unusable(alias, *_NO_DIRECTORY, path) from None
     except OSError as error:
-        raise ImproperlyConfigured(
-            f"Could not create directory for saving email messages: {path} ({error})"
-        ) from error
+        raise _unusable(alias, *_NOT_MADE, f"{path} ({error})") from error
     if not os.access(path, os.W_OK):
-        raise ImproperlyConfigured(f"Could not write to directory: {path}")
+        raise _unusable(alias, *_NOT_WRITABLE, path)
     return path
+
+
+def _unusable(alias: str | None, by_setting: str, by_option: str, why: str) -> ImproperlyConfigured:
+    if alias is None:
+        return ImproperlyConfigured(f"{by_setting}: {why}")
+    return InvalidMailer(f"{by_option}: {why}", alias=alias)

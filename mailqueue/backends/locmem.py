@@ -14,7 +14,8 @@ from .base import BaseEmailBackend
 class EmailBackend(BaseEmailBackend):
     """Appends a copy of each message to the list ``mailqueue.outbox``, which it makes if need be.
 
-    The message is built first, so that a bad header is found in tests as it would be in earnest.
+    The copy's ``sent_using`` is the alias of the mailer, or None. The message is built first, so
+    that a bad header is found in tests as it would be in earnest.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -26,15 +27,18 @@ class EmailBackend(BaseEmailBackend):
         messages = list(email_messages or ())
         for message in messages:
             message.message()
-            mailqueue.outbox.append(_copy(message))
+            copied = _copy(message)
+            copied.sent_using = self.alias
+            mailqueue.outbox.append(copied)
         return len(messages)
 
 
 def _copy(message: Any) -> Any:
     # Who reuses a message for the next recipient changes its lists and parts in place. But the
     # connection stays what it is: it has a socket and a lock, which can't be copied.
-    connection = getattr(message, "connection", None)
-    shared = {id(connection): connection}
+    # Looked up where it is kept: to read Django's attribute is deprecated since Django 6.1.
+    kept = (getattr(message, "__dict__", {}).get(name) for name in ("connection", "_connection"))
+    shared = {id(connection): connection for connection in kept}
     try:
         return copy.deepcopy(message, dict(shared))
     except Exception:  # noqa: BLE001 - whatever __deepcopy__ and __reduce__ raise

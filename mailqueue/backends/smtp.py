@@ -242,8 +242,7 @@ class EmailBackend(BaseEmailBackend):
         try:
             return getattr(QueueSettings, name.upper()).parse(value)
         except (TypeError, ValueError) as error:
-            mailer = "" if self.alias is None else f"MAILERS[{self.alias!r}]: "
-            text = f"{mailer}The option {name} = {value!r}: {error}"
+            text = f"The option {name} = {value!r}: {error}"
             raise InvalidMailer(text, alias=self.alias) from None
 
     def _value(self, setting: str, given: Any) -> Any:
@@ -260,8 +259,7 @@ class EmailBackend(BaseEmailBackend):
             return find_source(path, options, alias=self.alias, username=self.username)
         if options and self.alias is not None:
             raise InvalidMailer(
-                f"MAILERS[{self.alias!r}]: The 'oauth2_options' OPTIONS are without 'oauth2'.",
-                alias=self.alias,
+                "The 'oauth2_options' OPTIONS are without 'oauth2'.", alias=self.alias
             )
         return None
 
@@ -272,13 +270,14 @@ class EmailBackend(BaseEmailBackend):
 
     def _check(self, host: str | None) -> None:
         if self.alias is not None and not host:
-            raise InvalidMailer(f"MAILERS[{self.alias!r}]: OPTIONS must define 'host'.")
+            raise InvalidMailer("OPTIONS must define 'host'.", alias=self.alias)
         if not (self.use_tls and self.use_ssl):
             return
         if self.alias is not None:
             raise InvalidMailer(
-                f"MAILERS[{self.alias!r}]: The 'use_ssl' and 'use_tls' OPTIONS are incompatible. "
-                "Set at most one of them to True."
+                "The 'use_ssl' and 'use_tls' OPTIONS are incompatible. "
+                "Set at most one of them to True.",
+                alias=self.alias,
             )
         raise ValueError(
             "EMAIL_USE_TLS/EMAIL_USE_SSL are mutually exclusive, so only set one of those "

@@ -22,6 +22,7 @@ from .parse import (
     parse_positive,
     parse_schedule,
     parse_seconds_above_zero,
+    parse_secret,
     parse_secrets,
     parse_size,
     parse_text,
@@ -33,8 +34,8 @@ from .setting import Setting
 class QueueSettings(QueueSection):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
-    BROKER_URL = Setting("", parse_text, secret=True)
-    JOURNAL_URL = Setting("", parse_text, secret=True)
+    BROKER_URL = Setting("", parse_secret, secret=True)
+    JOURNAL_URL = Setting("", parse_secret, secret=True)
     BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
     USING = Setting(None, parse_optional_text)
     CELERY_APP = Setting("", parse_text)
@@ -79,7 +80,7 @@ class Settings(MailSection):
     EMAIL_HOST = Setting("localhost", parse_text)
     EMAIL_PORT = Setting(25, parse_integer)
     EMAIL_HOST_USER = Setting("", parse_text)
-    EMAIL_HOST_PASSWORD = Setting("", parse_text, secret=True)
+    EMAIL_HOST_PASSWORD = Setting("", parse_secret, secret=True)
     EMAIL_OAUTH2 = Setting[str | None](None, parse_oauth2)
     EMAIL_OAUTH2_OPTIONS = Setting[dict[str, Any]]({}, parse_options, secret=True)
     EMAIL_USE_TLS = Setting(False, parse_boolean)

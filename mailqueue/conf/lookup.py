@@ -26,6 +26,7 @@ from .setting import (
     fingerprint_of,
     read_variable,
     steady_block,
+    without_frames,
 )
 
 T = TypeVar("T")
@@ -113,6 +114,7 @@ class QueueSection(Section):
                 steady_block.reset(token)
             yield thing
 
+    @without_frames
     def _as_they_are(self) -> Steady:
         fingerprint = fingerprint_of(self._parent.sources())
         newest, environment = self._newest, current_environment()
@@ -212,7 +214,7 @@ class MailSection(Section):
     def look_up(self, name: str) -> tuple[object, str]:
         django = django_settings()
         if django is not None:
-            return getattr(django, name, MISSING), "Django's settings"
+            return _read(django, name), "Django's settings"
         steady = steady_block.get()
         configured = self._configured if steady is None else steady.sources
         if name in configured:
@@ -245,6 +247,17 @@ def django_settings() -> Any | None:
         return None
     django = import_module("django.conf").settings
     return django if named or django.configured else None
+
+
+def _read(django: Any, name: str) -> Any:
+    """A setting of Django's, or MISSING, read without a warning.
+
+    Django 6.1 warns who reads one of the older mail settings, which nobody need have set. It does
+    so in its proxy, so this looks behind that.
+    """
+    if not getattr(django, "configured", True):
+        _ = django.DEBUG  # has the proxy load the settings
+    return getattr(getattr(django, "_wrapped", django), name, MISSING)
 
 
 def home() -> Path:

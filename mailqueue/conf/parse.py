@@ -22,6 +22,18 @@ class EnvironmentText(str):
     __slots__ = ()
 
 
+class Secret(str):
+    """A text that shows itself to nobody who only lists variables, as reports of errors do.
+
+    It is written by its name: what is made of it, such as an f-string, is an ordinary text.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'" if self else "''"
+
+
 def parse_boolean(value: object) -> bool:
     """Read ``1 true yes on`` and ``0 false no off`` (any case), or a bool."""
     if isinstance(value, bool):
@@ -74,10 +86,16 @@ def _scale(value: object, units: Mapping[str, float], wanted: str) -> float:
 
 def parse_text(value: object) -> str:
     """Return text, lazy text too."""
-    # Lazily translated strings are wanted as text too; bytes are always a mistake.
-    if value is None or isinstance(value, (bytes, bool, int)):
+    # Lazily translated strings are wanted as text too. Bytes are always a mistake, and so is what
+    # has no text but its repr(): None, a list.
+    if isinstance(value, (bytes, bool, int)) or type(value).__str__ is object.__str__:
         raise ValueError("must be a string")
     return str(value)
+
+
+def parse_secret(value: object) -> str:
+    """Return text that is, or holds, a password."""
+    return Secret(parse_text(value))
 
 
 def parse_optional_text(value: object) -> str | None:
@@ -149,7 +167,7 @@ def parse_secrets(value: object) -> list[str]:
         raise ValueError("must be a list of strings")
     if not all(key.strip() for key in keys):
         raise ValueError("has an empty key; no keys are written as []")
-    return list(keys)
+    return [Secret(key) for key in keys]
 
 
 def parse_mailers(value: object) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from mailqueue.errors import ImproperlyConfigured
 
 from . import settings
 from .lookup import home
+from .parse import Secret
 
 _SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux), see unix(7)
 _JOURNAL_DATABASE = 0
@@ -37,8 +38,8 @@ def broker_url() -> str:
     if scheme == "unix":
         path, query = _path_and_query(rest)
         query["virtual_host"] = query.pop("db", "0")
-        return f"redis+socket://{path}?{urlencode(query)}"
-    return f"{scheme}://{rest}"
+        return Secret(f"redis+socket://{path}?{urlencode(query)}")
+    return Secret(f"{scheme}://{rest}")
 
 
 def journal_url() -> str:
@@ -58,13 +59,13 @@ def journal_url() -> str:
     if scheme == "redis+socket":
         path, query = _path_and_query(rest)
         query["db"] = query.pop("virtual_host", "0")
-        return f"unix://{path}?{urlencode(query)}"
+        return Secret(f"unix://{path}?{urlencode(query)}")
     if scheme not in _REDIS_SCHEMES:
         raise ImproperlyConfigured(
             f"the journal needs Redis or Valkey, and {redact(url)} is neither: set "
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
-    return f"{scheme}://{rest}"
+    return Secret(f"{scheme}://{rest}")
 
 
 def journal_socket_url(directory: Path) -> str:
@@ -75,7 +76,7 @@ def journal_socket_url(directory: Path) -> str:
 def _split(url: str) -> tuple[str, str]:
     # By hand: urlunsplit drops the slashes of an empty host where it doesn't know the scheme.
     scheme, _, rest = url.partition("://")
-    return _SAME_SCHEMES.get(scheme, scheme), rest
+    return _SAME_SCHEMES.get(scheme, scheme), Secret(rest)
 
 
 def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:

@@ -7,13 +7,32 @@ import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from typing import Any, Generic, TypeVar, overload
+from functools import cache, lru_cache, wraps
+from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from mailqueue.errors import ImproperlyConfigured
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 MISSING = object()
+
+
+def without_frames(look_up: Callable[P, R]) -> Callable[P, R]:
+    """Have it raise what is wrong with a setting without the frames in which that was found.
+
+    Their variables are what was set, passwords too, and reports of errors list variables. The text
+    says all that there is to know.
+    """
+
+    @wraps(look_up)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return look_up(*args, **kwargs)
+        except ImproperlyConfigured as error:
+            raise error.with_traceback(None) from None
+
+    return wrapper
 
 
 class Setting(Generic[T]):
@@ -44,6 +63,7 @@ class Setting(Generic[T]):
         found: T = value
         return found
 
+    @without_frames
     def _look_up(self, section: Section) -> T:
         raw, source = section.look_up(self.name)
         if raw is MISSING or (raw is None and section.none_is_default):
@@ -82,9 +102,10 @@ class Section:
 class Steady:
     """What a block of ``QueueSettings.steady`` looks settings up in, and what it found."""
 
-    sources: Mapping[str, Any]
-    environment: Mapping[Any, Any]
-    fingerprint: bytes | None = None
+    # None of this is shown to who lists a frame's variables: passwords are among it.
+    sources: Mapping[str, Any] = field(repr=False)
+    environment: Mapping[Any, Any] = field(repr=False)
+    fingerprint: bytes | None = field(default=None, repr=False)
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
 
 

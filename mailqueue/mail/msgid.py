@@ -17,10 +17,10 @@ class _DnsName:
 
     def get_fqdn(self) -> str:
         """The fully qualified name, in ASCII."""
-        return self._name
+        return self._fqdn
 
     @cached_property
-    def _name(self) -> str:
+    def _fqdn(self) -> str:
         name = socket.getfqdn()
         try:
             return name.encode("idna").decode("ascii")

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from mailqueue.conf import settings
+from mailqueue.conf.setting import without_frames
 from mailqueue.errors import ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
 
 from .deprecation import accept_positional
@@ -22,6 +23,10 @@ _WITHOUT_LOGIN = {
     for package in ("mailqueue.backends", "django.core.mail.backends")
     for module in ("console", "dummy", "filebased", "locmem")
 }
+# Without these, a backend would log in by others than it was asked to.
+_LOGIN = {"username", "password"}
+# By this, Django's base class and ours are told which arguments are no options that must fit.
+_UNFIT = "_ignore_unknown_kwargs"
 
 
 class Mailers:
@@ -159,31 +164,34 @@ def _refuse_with_using(connection: bool, fail_silently: bool, auth: bool) -> Non
         )
 
 
+@without_frames  # whose variables are the options, passwords among them
 def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
-    """Make the backend of a mailer; ``overrides`` that its class doesn't know are left out."""
+    """Make the backend of a mailer; ``overrides`` that its class can't take are left out.
+
+    But for the login: a class that can't take that is an error.
+    """
     path, options = _definition(alias)
     try:
         backend = import_backend(path)
     except ImportError as error:
-        raise InvalidMailer(
-            f"MAILERS[{alias!r}]: Could not find BACKEND {path!r}: {error}", alias=alias
-        ) from error
+        raise InvalidMailer(f"Could not find BACKEND {path!r}: {error}", alias=alias) from error
     named, takes_any = _parameters(backend)
     if "oauth2" in options and not _takes_oauth2(backend):
         raise InvalidMailer(
-            f"MAILERS[{alias!r}]: {path} can't log in by OAuth2: use {_DEFAULT_BACKEND}, or take "
-            "'oauth2' out of OPTIONS",
+            f"{path} can't log in by OAuth2: use {_DEFAULT_BACKEND}, or take 'oauth2' out of "
+            "OPTIONS",
             alias=alias,
         )
-    options |= {name: value for name, value in overrides.items() if name in named}
+    fit = overrides if takes_any else {n: overrides[n] for n in overrides if n in named | _LOGIN}
+    options |= fit
+    if fit and takes_any and _UNFIT in named:
+        options[_UNFIT] = set(fit)
     if takes_any or "alias" in named:
         options["alias"] = alias
     try:
         inspect.signature(backend).bind(**options)
     except TypeError as error:
-        raise InvalidMailer(
-            f"MAILERS[{alias!r}]: OPTIONS don't fit {path}: {error}", alias=alias
-        ) from None
+        raise InvalidMailer(f"OPTIONS don't fit {path}: {error}", alias=alias) from None
     return backend(**options)
 
 
@@ -191,26 +199,23 @@ def _definition(alias: str) -> tuple[str, dict[str, Any]]:
     try:
         entry = settings.MAILERS[alias]
     except KeyError:
-        raise MailerDoesNotExist(f"The mailer {alias!r} is not configured.", alias=alias) from None
+        raise MailerDoesNotExist(alias=alias) from None
     if not isinstance(entry, Mapping):
-        raise InvalidMailer(
-            f"MAILERS[{alias!r}] must be a dictionary, not {type(entry).__name__}.", alias=alias
-        )
+        kind = type(entry).__name__
+        raise InvalidMailer(f"The entry must be a dictionary, not {kind}.", alias=alias)
     unknown = sorted(str(key) for key in entry if key not in _KEYS)
     if unknown:
         raise InvalidMailer(
-            f"MAILERS[{alias!r}]: Unknown key {unknown[0]!r}; "
-            "the keys are 'BACKEND' and 'OPTIONS'.",
-            alias=alias,
+            f"Unknown key {unknown[0]!r}; the keys are 'BACKEND' and 'OPTIONS'.", alias=alias
         )
     return entry.get("BACKEND", _DEFAULT_BACKEND), _options(alias, entry.get("OPTIONS", {}))
 
 
 def _options(alias: str, options: Any) -> dict[str, Any]:
     if not isinstance(options, Mapping):
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must be a dictionary.", alias=alias)
+        raise InvalidMailer("OPTIONS must be a dictionary.", alias=alias)
     if "alias" in options:
-        raise InvalidMailer(f"MAILERS[{alias!r}]: OPTIONS must not define 'alias'.", alias=alias)
+        raise InvalidMailer("OPTIONS must not define 'alias'.", alias=alias)
     return dict(options)
 
 

@@ -72,11 +72,10 @@ class _Titles:
 
     def __init__(self, alias: str | None) -> None:
         self._alias = alias
-        in_mailer = f"MAILERS[{alias!r}]: OPTIONS"
         is_plain = alias is None
-        self.path = "EMAIL_OAUTH2" if is_plain else f"{in_mailer}['oauth2']"
-        self.options = "EMAIL_OAUTH2_OPTIONS" if is_plain else f"{in_mailer}['oauth2_options']"
-        self.username = "EMAIL_HOST_USER" if is_plain else f"{in_mailer}['username']"
+        self.path = "EMAIL_OAUTH2" if is_plain else "OPTIONS['oauth2']"
+        self.options = "EMAIL_OAUTH2_OPTIONS" if is_plain else "OPTIONS['oauth2_options']"
+        self.username = "EMAIL_HOST_USER" if is_plain else "OPTIONS['username']"
 
     def error(self, text: str) -> ImproperlyConfigured:
         if self._alias is None:

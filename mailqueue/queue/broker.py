@@ -142,6 +142,17 @@ def import_app(path: str) -> Celery:
 
 @cache
 def _own_app(url: str) -> Celery:
-    app = Celery("mailqueue", set_as_current=False)
-    app.conf.update(broker_url=url, result_backend=None, task_ignore_result=True)
+    # Celery's fix-up for Django is for workers: here it would make this the project's default
+    # app, and put the working directory before everything else that Python imports from.
+    app = Celery("mailqueue", set_as_current=False, fixups=())
+    app.conf.update(own_broker(url), result_backend=None, task_ignore_result=True)
     return app
+
+
+def own_broker(url: str) -> dict[str, str]:
+    """The options by which an app uses that broker, whatever ``CELERY_BROKER_URL`` says.
+
+    Celery takes that variable for the broker of every app in the process, but not for one whose
+    URLs for reading and writing are set.
+    """
+    return {"broker_url": url, "broker_read_url": url, "broker_write_url": url}

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import threading
+import warnings
 from email import message_from_bytes, policy
 from email.message import MIMEPart
 
@@ -14,7 +15,7 @@ import pytest
 import mailqueue
 from mailqueue import EmailMessage
 from mailqueue.backends import base, console, dummy, filebased, locmem
-from mailqueue.errors import ImproperlyConfigured
+from mailqueue.errors import ImproperlyConfigured, InvalidMailer
 
 
 def message(subject: str = "Subject", **arguments) -> EmailMessage:
@@ -91,6 +92,38 @@ def test_the_outbox_holds_copies(outbox) -> None:
     (kept,) = outbox
     assert (kept.subject, kept.to) == ("Subject", ["bob@example.com"])
     assert (len(kept.attachments), kept.extra_headers) == (1, {"X": "y"})
+
+
+def test_the_outbox_tells_by_which_mailer_a_message_was_sent() -> None:
+    """``sent_using`` is the alias, or None where none was named; the message itself has none."""
+    backend = {"BACKEND": "mailqueue.backends.locmem.EmailBackend"}
+    mailqueue.configure(MAILERS={"default": backend, "news": backend})
+    sent = message()
+    assert sent.send(using="news") == sent.send() == 1
+    locmem.EmailBackend().send_messages([sent])
+    assert [one.sent_using for one in mailqueue.outbox] == ["news", "default", None]
+    assert not hasattr(sent, "sent_using")
+
+
+class Warning61(mailqueue.EmailMessage):
+    """A message like Django 6.1's: to look at its connection warns."""
+
+    @property
+    def connection(self):  # type: ignore[override]
+        warnings.warn("The EmailMessage.connection attribute is deprecated", stacklevel=2)
+        return self._connection
+
+    @connection.setter
+    def connection(self, value):
+        self._connection = value
+
+
+def test_the_outbox_does_not_look_at_a_connection_that_warns(outbox) -> None:
+    """Django 6.1 warns who reads ``message.connection``, which is shared with the copy."""
+    connection = dummy.EmailBackend()
+    sent = Warning61("Hello", "", None, ["bob@example.com"], connection=connection)
+    assert locmem.EmailBackend().send_messages([sent]) == 1
+    assert outbox[0]._connection is connection
 
 
 def test_the_outbox_copies_a_message_with_a_connection(server, outbox) -> None:
@@ -240,6 +273,21 @@ def test_a_directory_that_is_a_file(tmp_path) -> None:
         filebased.EmailBackend(file_path=tmp_path / "file")
     with pytest.raises(ImproperlyConfigured, match="Could not create directory"):
         filebased.EmailBackend(file_path=tmp_path / "file" / "more")
+
+
+def test_a_directory_of_a_mailer_that_cannot_be_used(tmp_path, monkeypatch) -> None:
+    """InvalidMailer names the mailer, and the option instead of the setting."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    for path, text in (
+        ("", "OPTIONS must define 'file_path'"),
+        (tmp_path / "file", "'file_path' is not a directory: "),
+        (tmp_path / "file" / "more", "Could not create 'file_path': "),
+        (tmp_path, "'file_path' is not writable: "),
+    ):
+        with pytest.raises(InvalidMailer, match=rf"^MAILERS\['files'\]: {text}") as raised:
+            filebased.EmailBackend(file_path=path, alias="files")
+        assert raised.value.alias == "files"
 
 
 def test_no_directory_at_all() -> None:

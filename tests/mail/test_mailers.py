@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import ClassVar
 
 import pytest
@@ -159,6 +160,55 @@ def test_get_connection_returns_the_default_mailer() -> None:
     assert (backend.host, backend.port, backend.fail_silently) == ("b", 1, True)
 
 
+class Keen(BaseEmailBackend):
+    """A backend that takes what it knows from its keywords, as Anymail's do."""
+
+    def __init__(self, **kwargs):
+        self.login = kwargs.get("username"), kwargs.get("password")
+        super().__init__(**kwargs)
+
+
+class KeenAlone:
+    """The same, without any base."""
+
+    def __init__(self, **kwargs):
+        self.login = kwargs.get("username"), kwargs.get("password")
+        self.given = kwargs
+
+
+@pytest.mark.parametrize("kind", [Keen, KeenAlone])
+def test_user_and_password_reach_a_mailer_that_takes_any_keyword(kind) -> None:
+    """A login that was asked for isn't dropped where no parameter has its name."""
+    path = f"{__name__}.{kind.__name__}"
+    mailqueue.configure(MAILERS={"default": {"BACKEND": path}})
+    assert get_connection(username="ann", password="s3cret").login == ("ann", "s3cret")
+    assert get_connection().login == (None, None)
+
+
+def test_a_mailer_without_a_base_gets_what_was_asked_for_and_no_more() -> None:
+    """What tells a base class which arguments need not fit is for base classes."""
+    mailqueue.configure(MAILERS={"default": {"BACKEND": f"{__name__}.KeenAlone"}})
+    given = {"fail_silently": True, "region": "eu"}
+    assert get_connection(**given).given == given | {"alias": "default"}
+
+
+def test_a_login_that_a_mailer_cannot_take_is_an_error() -> None:
+    """It must not send as somebody else; what is no login is left out."""
+    mailqueue.configure(MAILERS={"default": {"BACKEND": f"{__name__}.Narrow"}})
+    assert get_connection(fail_silently=True).region == "eu"
+    with pytest.raises(InvalidMailer, match="unexpected keyword argument 'username'"):
+        get_connection(username="ann")
+
+
+@pytest.mark.parametrize("kind", ["locmem", "dummy", "console"])
+def test_a_login_is_nothing_to_a_mailer_that_logs_in_nowhere(kind) -> None:
+    """In tests and development the functions take the same arguments as in earnest."""
+    path = f"mailqueue.backends.{kind}.EmailBackend"
+    mailqueue.configure(MAILERS={"default": {"BACKEND": path}})
+    assert get_connection(username="ann", password="s3cret").alias == "default"
+    vars(mailqueue).pop("outbox", None)
+
+
 def test_both_spellings_live_side_by_side() -> None:
     """A path may be given although there are MAILERS."""
     mailqueue.configure(MAILERS={"default": {"BACKEND": DUMMY}}, EMAIL_HOST="old.example.com")
@@ -195,6 +245,7 @@ def test_a_wrong_definition_names_its_mailer(definition, text, monkeypatch) -> N
     with pytest.raises(InvalidMailer, match=rf"MAILERS\['news'\].*{text}") as raised:
         mailers["news"]
     assert isinstance(raised.value, ImproperlyConfigured)
+    assert raised.value.alias == "news"
 
 
 def test_an_error_never_shows_a_password() -> None:
@@ -214,6 +265,12 @@ def test_a_mailer_that_is_not_there() -> None:
     ) as raised:
         mailers["other"]
     assert raised.value.alias == "other"
+    copied = pickle.loads(pickle.dumps(raised.value))
+    assert (type(copied), str(copied), copied.alias) == (
+        MailerDoesNotExist,
+        "The mailer 'other' is not configured.",
+        "other",
+    )
     with pytest.raises(KeyError):
         _ = mailers.default
     assert mailers.get("other") is None

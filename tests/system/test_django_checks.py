@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 QUEUE = "mailqueue.backends.queue.EmailBackend"
 SMTP = "mailqueue.backends.smtp.EmailBackend"
+CONSOLE = "django.core.mail.backends.console.EmailBackend"
 Check = Callable[..., list[list[str]]]
 PROGRAM = """
 import json, os, sys
@@ -140,6 +141,11 @@ def test_mailers_without_one_that_delivers_are_a_warning(check):
     assert id_ == "mailqueue.W002"
     assert "localhost:25" in text
     assert "USING" in hint
+
+
+def test_mailers_of_a_project_that_does_not_queue_are_fine(check):
+    """As in a new project of Django 6.1, whose mail goes to the console."""
+    assert check(MAILERS={"default": {"BACKEND": CONSOLE}}) == []
 
 
 def test_celery_app_that_is_not_there_is_an_error(check):

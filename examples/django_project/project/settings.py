@@ -4,7 +4,8 @@ import os
 
 # What concerns mail -------------------------------------------------------------------------------
 
-# The one line that makes `django.core.mail` queue what it sends.
+# The one line that makes `django.core.mail` queue what it sends. Django 6.1 takes it too; what it
+# would rather have, MAILERS, is in docs/django.md.
 EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"
 
 # By these, the worker delivers; 8025 is the inbox of `mailqueue up`.

@@ -1,1 +1,1 @@
-"""A Django app without models: system checks, and the task for a project's own Celery app."""
+"""A Django app without models: checks, error reports, the task for a project's own Celery app."""

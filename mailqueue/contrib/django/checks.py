@@ -106,7 +106,9 @@ def _check_mailer_is_named() -> Iterator[CheckMessage]:
     would find their defaults and deliver to port 25 of its own machine.
     """
     config = settings.MAILQUEUE
-    if settings.MAILERS and config.USING is None and config.BACKEND == _DEFAULT_BACKEND:
+    if not (settings.MAILERS and _sends_to_queue()):
+        return
+    if config.USING is None and config.BACKEND == _DEFAULT_BACKEND:
         yield Warning(
             "MAILERS is set, and no mailer is named that delivers: workers deliver to "
             f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}.",

@@ -84,14 +84,19 @@ MUTATIONS = [
             "mail/test_backends.py::test_header_errors_surface_in_memory",
         ),
         (
-            "outbox.append(_copy(message))",
-            "outbox.append(message)",
+            "copied = _copy(message)",
+            "copied = message",
             "mail/test_backends.py::test_the_outbox_holds_copies",
         ),
         (
-            "shared = {id(connection): connection}",
+            "shared = {id(connection): connection for connection in kept}",
             "shared: dict[int, Any] = {}",
             "mail/test_backends_bytes.py::test_the_outbox_does_not_copy_a_connection",
+        ),
+        (
+            "            copied.sent_using = self.alias\n",
+            "",
+            "mail/test_backends.py::test_the_outbox_tells_by_which_mailer_a_message_was_sent",
         ),
     ),
     *of(

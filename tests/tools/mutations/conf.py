@@ -41,6 +41,21 @@ MUTATIONS = [
             "conf/test_conf.py::test_configure_is_all_or_nothing",
         ),
         (
+            "    @without_frames\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_wrong_setting_shows_no_password",
+        ),
+        (
+            "        _ = django.DEBUG  # has the proxy load the settings\n",
+            "        pass\n",
+            "mail/test_django_settings.py::test_reading_djangos_settings_warns_nobody",
+        ),
+        (
+            'getattr(getattr(django, "_wrapped", django), name, MISSING)',
+            "getattr(django, name, MISSING)",
+            "mail/test_django_settings.py::test_reading_djangos_settings_warns_nobody",
+        ),
+        (
             "django if named or django.configured else None",
             "django",
             "conf/test_conf.py::test_django_that_is_only_imported_is_not_a_source",

@@ -11,6 +11,11 @@ MUTATIONS = [
             "pass",
             "system/test_django_checks.py::test_every_bad_setting_is_named",
         ),
+        (
+            "        hide_urls()\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_journal_that_is_away_shows_no_password",
+        ),
     ),
     *of(
         "contrib/django/checks",
@@ -24,6 +29,15 @@ MUTATIONS = [
             "        *_check_oauth2(),\n",
             "",
             "system/test_django_checks.py::test_a_login_by_oauth2_that_can_not_be_done_is_an_error",
+        ),
+    ),
+    *of(
+        "contrib/django/reports",
+        "system/test_error_reports.py",
+        (
+            "|JOURNAL_URL",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_journal_that_is_away_shows_no_password",
         ),
     ),
     *of(

@@ -459,8 +459,28 @@ MUTATIONS = [
             "mail/test_mailers.py::test_a_backend_need_not_know_fail_silently",
         ),
         (
-            "if name in named}",
+            "if n in named | _LOGIN}",
             "}",
+            "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
+        ),
+        (
+            "@without_frames  # whose variables are the options, passwords among them\n",
+            "",
+            "system/test_error_reports.py::test_a_report_of_a_wrong_mailer_shows_no_password",
+        ),
+        (
+            "named | _LOGIN}",
+            "named}",
+            "mail/test_mailers.py::test_a_login_that_a_mailer_cannot_take_is_an_error",
+        ),
+        (
+            "overrides if takes_any else {",
+            "{",
+            "mail/test_mailers.py::test_a_mailer_without_a_base_gets_what_was_asked_for_and_no_more",
+        ),
+        (
+            "        options[_UNFIT] = set(fit)\n",
+            "        pass\n",
             "mail/test_mailers.py::test_get_connection_returns_the_default_mailer",
         ),
         (

@@ -17,6 +17,16 @@ MUTATIONS = [
             "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
         ),
         (
+            ', "broker_read_url": url, "broker_write_url": url}',
+            "}",
+            "queue/test_broker_url.py::test_the_broker_of_the_projects_celery_is_not_taken_for_ours",
+        ),
+        (
+            ", fixups=())",
+            ")",
+            "system/test_first_send.py::test_the_first_send_leaves_the_process_as_it_was",
+        ),
+        (
             "        if isinstance(found, Celery):\n",
             "        if found is not None:\n",
             "system/test_project_options.py::test_a_wrong_application_is_an_error_before_anything_is_accepted",

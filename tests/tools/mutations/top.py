@@ -40,6 +40,16 @@ MUTATIONS = [
             "queue/test_error_tree.py::test_an_error_is_also_what_a_stranger_would_catch",
         ),
         (
+            "kind.__bases__ = (bases[0], theirs, *bases[1:])",
+            "pass",
+            "mail/test_namesakes.py::test_a_wrong_setting_is_djangos_improperly_configured",
+        ),
+        (
+            "        join_django()\n",
+            "",
+            "mail/test_namesakes.py::test_a_bad_header_is_caught_as_djangos_page_says",
+        ),
+        (
             "class MailerDoesNotExist(InvalidMailer, KeyError)",
             "class MailerDoesNotExist(InvalidMailer)",
             "mail/test_mailers.py::test_a_mailer_that_is_not_there",
