@@ -11,7 +11,7 @@ import pytest
 from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.delivery.rest import for_the_rest
 from mailqueue.queue import payload
-from mailqueue.queue.payload.rendered import RenderedMessage
+from mailqueue.queue.payload.rendered import as_rendered
 
 ANN, BOB, CY = "Ann <ann@example.com>", "bob@example.com", "cy@example.com"
 CONTENT = b"To: ann@example.com, bob@example.com\nSubject: Hello\n\nA letter\n"
@@ -72,7 +72,7 @@ def test_what_is_copied_of_it_is_an_ordinary_message(kind, copied):
 
 def test_a_message_that_travelled_as_mime_is_for_the_rest_too():
     """Its recipients are its envelope's, and its content stays what it was."""
-    message = RenderedMessage(CONTENT, "from@example.com", [ANN, BOB])
+    message = as_rendered(letter(EmailMessage), CONTENT, [ANN, BOB])
     rest = for_the_rest(message, [BOB])
     assert rest.recipients() == [BOB]
     assert rest.message().as_bytes() == CONTENT

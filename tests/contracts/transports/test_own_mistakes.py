@@ -46,7 +46,6 @@ def test_what_is_surely_our_mistake_raises_the_alarm_at_once(
     assert (wire.states(), wire.attempts()) == (["sent"] * 3, [1] * 3)
 
 
-@shown_by(Ability.PHASES)
 def test_a_name_that_is_refused_at_data_raises_the_alarm(wire: Wire) -> None:
     """That late, too, it is no message's fault."""
     wire.server.script = refusing(NAME, "DATA", "BDAT")
@@ -125,7 +124,6 @@ def test_a_message_by_itself_gets_its_verdict_within_the_hour(wire: Wire) -> Non
     assert wire.results() == {"ann@example.com": ("failed", RELAY)}
 
 
-@shown_by(Ability.RECIPIENTS)
 def test_a_refusal_beside_an_accepted_recipient_is_that_recipients(wire: Wire) -> None:
     """The server relays, and so it is no mistake of ours."""
     wire.server.script = refused_to({"bob@example.com"})
