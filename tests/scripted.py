@@ -141,13 +141,15 @@ class Session:
 
     def run(self) -> None:
         """Answer until either side closes."""
-        with suppress(OSError, ValueError, _Closed):
-            self._answer("connect", "", "220 scripted")
-            while True:
-                command = self._line().decode("utf-8").rstrip("\r\n")
-                self.server.commands.append((self.number, command))
-                self._handle(command)
-        self.socket.close()
+        try:
+            with suppress(OSError, ValueError, _Closed):
+                self._answer("connect", "", "220 scripted")
+                while True:
+                    command = self._line().decode("utf-8").rstrip("\r\n")
+                    self.server.commands.append((self.number, command))
+                    self._handle(command)
+        finally:  # also where the script fails: else its client would wait for ever
+            self.socket.close()
 
     def has_more(self) -> bool:
         """Whether the client has written more than was read."""

@@ -99,9 +99,11 @@ import sys
 import mailqueue
 from mailqueue import EmailMessage, get_connection
 
-assert mailqueue.__file__.startswith(sys.argv[1]), mailqueue.__file__
+checkout, first = sys.argv[1], int(sys.argv[2])
+assert mailqueue.__file__.startswith(checkout), mailqueue.__file__
+everyone = [f"old{n}@example.com" for n in range(first, first + 100)]
 get_connection().send_messages(
-    [EmailMessage("Old", "", "a@example.com", [f"old{n}@example.com"]) for n in range(100)]
+    [EmailMessage("Old", "", "a@example.com", [address]) for address in everyone]
 )
 """
 
@@ -110,28 +112,27 @@ get_connection().send_messages(
 def test_workers_of_two_versions_share_a_queue(
     older, start_worker, queue_settings, smtp_server, tmp_path
 ):
-    """Programs and workers from before the journal's last changes and of today: each message once.
+    """Workers from before the journal's last changes and of today: each message once.
 
-    As while a deployment is under way. Some are refused for now, so that one version's worker goes
-    on where the other's left off.
+    As while a deployment is under way, workers first: programs send by the format of before until
+    the last of those workers has ended. Some messages are refused for now, so that one version's
+    worker goes on where the other's left off.
     """
     environment = {**os.environ, **queue_settings, "MAILQUEUE_BATCH_SIZE": "5"}
-    for kind in ("old", "to"):
-        for n in range(0, 100, 10):
-            smtp_server.replies[f"{kind}{n}@example.com"] = ["451 later"]
-    subprocess.run(
-        [sys.executable, "-c", SEND, str(older)],
-        env=environment,
-        cwd=older,
-        check=True,
-    )
+    for n in range(0, 200, 10):
+        smtp_server.replies[f"old{n}@example.com"] = ["451 later"]
+
+    def send_by_older(first: int) -> None:
+        command = [sys.executable, "-c", SEND, str(older), str(first)]
+        subprocess.run(command, env=environment, cwd=older, check=True)
+
+    send_by_older(0)
     command = [sys.executable, "-m", "celery", "-A", "workers", "worker", "-c", "1", "-l", "INFO"]
     old = Worker(command, environment, cwd=older, log=tmp_path / "old.log")
     try:
         wait_until(old.is_ready, 30, old.explain)
         new = start_worker()
-        for message in letters(100):
-            message.send()
+        send_by_older(100)
         wait_until(lambda: states() == {"sent": 200}, 60, lambda: old.explain() + new.explain())
         found = report.find(report.Filter())
         workers = {h["worker"].rpartition(":")[2] for m in found for h in m["history"]}
@@ -139,4 +140,6 @@ def test_workers_of_two_versions_share_a_queue(
         assert {m["attempts"] for m in found} == {1, 2}
     finally:
         old.kill()
+    letters(1)[0].send()
+    wait_until(lambda: states() == {"sent": 201}, 60, new.explain)
     assert set(Counter(smtp_server.message_ids()).values()) == {1}

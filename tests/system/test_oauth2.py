@@ -106,7 +106,7 @@ def test_a_token_that_can_not_be_had_raises_an_alarm_and_fails_nothing(
     else:
         office.issuer.mode = fault
     send(30)
-    worker = start_worker(EMAIL_TIMEOUT="1")
+    worker = start_worker(EMAIL_TIMEOUT="1" if fault == "hang" else "30")
     wait_until(lambda: alarmed() and paused(), 30, lambda: everything(worker))
     wait_until(lambda: "sending" not in states(), 30, lambda: everything(worker))
     assert_nothing_charged()

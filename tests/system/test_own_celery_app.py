@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mailqueue.monitor import report
+from mailqueue.state import State
 from tests.patience import within
 from tests.support import STRICT, Worker, wait_until
 
@@ -175,6 +176,7 @@ def test_mail_can_have_workers_of_its_own(start, program, journal, smtp_server):
     assert smtp_server.received == []
     mail = start("-Q", "mailqueue")
     wait_until(lambda: subjects(smtp_server) == ["Order 7"], 20, mail.explain)
+    wait_until(lambda: report.find(report.Filter(State.SENT)), 20, mail.explain)
     ((worker,),) = [m["history"] for m in report.find(report.Filter())]
     assert worker["worker"].endswith(f":{mail.children()[0]}")
 

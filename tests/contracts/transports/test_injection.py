@@ -97,6 +97,9 @@ class Foreign:
         self.built = Message()
         self.built[name] = value
 
+    def recipients(self) -> list[str]:
+        return ["bob@example.com"]
+
     def message(self) -> Message:
         return self.built
 

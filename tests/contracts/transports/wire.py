@@ -24,6 +24,7 @@ from mailqueue.queue.journal import Claim, Entry, Journal, Policy, Record, Resul
 from mailqueue.state import State
 from tests.contracts.journals import Clock
 from tests.contracts.transports.kinds import Kind
+from tests.patience import wait_until
 from tests.scripted import Mail, ScriptedServer
 
 # Seconds by the test's clock: nothing ends by itself.
@@ -173,9 +174,14 @@ class Wire:
     def take_over(self, id_: str) -> Claim:
         """End a claim's lease, and have another worker claim the message."""
         client = self.journal._client
-        client.hset(f"mailqueue:{{q}}:message:{id_}", "due", 1)
-        client.zadd("mailqueue:{q}:due", {id_: 1})
-        assert id_ in [due.id for due in self.journal.release()]
+
+        def is_released() -> bool:
+            # The worker may renew its lease in between.
+            client.hset(f"mailqueue:{{q}}:message:{id_}", "due", 1)
+            client.zadd("mailqueue:{q}:due", {id_: 1})
+            return id_ in [due.id for due in self.journal.release()]
+
+        wait_until(is_released, 30)
         ((claim,), _) = self.journal.claim([(id_, "")])
         return claim
 
