@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 
 import redis
@@ -57,7 +58,12 @@ def translating_errors(client: Client, *, unknown: tuple[str, ...] = ()) -> Iter
     try:
         yield
     except redis.RedisError as error:
-        raise translate(client, error, unknown) from error
+        raise translate(client, error, unknown) from bare(error)
+
+
+def bare(error: redis.RedisError) -> redis.RedisError:
+    """The same error without its frames: in one of them is the login, and reports list variables."""
+    return copy(error)
 
 
 def translate(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
