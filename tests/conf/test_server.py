@@ -97,7 +97,10 @@ def test_without_settings_both_are_on_the_embedded_server(
         ("redis://user:se@cret@localhost/0", "redis://user:***@localhost/0"),
         ("unix:///run/x.sock?password=secret&db=1", "unix:///run/x.sock?password=***&db=1"),
         ("rediss://localhost/0?password=secret", "rediss://localhost/0?password=***"),
-        ("rediss://localhost/0?ssl_password=secret&db=1", "rediss://localhost/0?ssl_password=***&db=1"),
+        (
+            "rediss://localhost/0?ssl_password=secret&db=1",
+            "rediss://localhost/0?ssl_password=***&db=1",
+        ),
         ("redis://:sec/ret@localhost/0", "redis://:***@localhost/0"),
         ("redis://user:sec#r?t@localhost/0", "redis://user:***@localhost/0"),
         ("redis://:sec://ret@localhost/0", "redis://:***@localhost/0"),
