@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
 from functools import cache
 
 import redis
@@ -58,16 +57,15 @@ def translating_errors(client: Client, *, unknown: tuple[str, ...] = ()) -> Iter
     try:
         yield
     except redis.RedisError as error:
-        raise translate(client, error, unknown) from bare(error)
-
-
-def bare(error: redis.RedisError) -> redis.RedisError:
-    """The same error without its frames: in one of them is the login, and reports list variables."""
-    return copy(error)
+        raise translate(client, error, unknown) from error.with_traceback(None)
 
 
 def translate(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
-    """One of redis-py's errors as ours."""
+    """One of redis-py's errors as ours.
+
+    That is raised ``from`` the error without its frames: one of them has the login among its
+    variables, and reports of errors list those.
+    """
     refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
     if isinstance(error, refused):
         return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)
