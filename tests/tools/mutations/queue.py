@@ -308,6 +308,11 @@ MUTATIONS = [
             "queue/test_options.py::test_a_method_may_have_any_name",
         ),
         (
+            "        if is_left_behind(message, name):",
+            "        if False:",
+            "queue/test_options.py::test_a_name_that_is_left_behind_is_no_wish",
+        ),
+        (
             "or letters in _NO_MISNOMERS",
             "",
             "queue/test_options.py::test_attributes_of_others_are_nobodys_wish",
