@@ -26,6 +26,7 @@ from .parse import (
     parse_secrets,
     parse_size,
     parse_text,
+    parse_url,
     people_in,
 )
 from .setting import Setting
@@ -34,8 +35,8 @@ from .setting import Setting
 class QueueSettings(QueueSection):
     """The keys of ``MAILQUEUE``; ``docs/settings.md`` explains each."""
 
-    BROKER_URL = Setting("", parse_secret, secret=True)
-    JOURNAL_URL = Setting("", parse_secret, secret=True)
+    BROKER_URL = Setting("", parse_url, secret=True)
+    JOURNAL_URL = Setting("", parse_url, secret=True)
     BACKEND = Setting("mailqueue.backends.smtp.EmailBackend", parse_text)
     USING = Setting(None, parse_optional_text)
     CELERY_APP = Setting("", parse_text)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from mailqueue.errors import ImproperlyConfigured
 
@@ -19,6 +20,7 @@ from .parse import Secret
 _SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux), see unix(7)
 _JOURNAL_DATABASE = 0
 _BROKER_DATABASE = 1  # apart from the journal, so that flushing the broker costs no record
+_PASSWORD = re.compile("(?<=password=)[^&]*")  # of the options in a URL
 _REDIS_SCHEMES = {"redis", "rediss", "unix"}
 # redis-py and kombu speak with Valkey, but don't know its schemes.
 _SAME_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix"}
@@ -85,18 +87,16 @@ def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:
 
 
 def redact(url: str) -> str:
-    """The URL without its password, for errors and logs."""
-    parts = urlsplit(url)
-    if parts.password is None and "password=" not in parts.query:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    netloc = f"{user.partition(':')[0]}:***@{host}" if user else host
-    query = urlencode(
-        [(key, "***" if key == "password" else value) for key, value in parse_qsl(parts.query)],
-        safe="*/",
-    )
-    # By hand, for the same reason as in _split.
-    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{query}" if query else "")
+    """The URL without its password, for errors and logs.
+
+    What stands before the last ``@`` is taken for the login, also where the rest of the URL is
+    wrong: a password with a ``/`` or ``#`` in it, as it is, has parsers see none.
+    """
+    scheme, mark, rest = url.partition("://") if "://" in url else ("", "", url)
+    login, at, place = rest.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}:***" if colon else user
+    return f"{scheme}{mark}{shown}{at}" + _PASSWORD.sub("***", place)
 
 
 def socket_path(directory: Path | None = None) -> Path:

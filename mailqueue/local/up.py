@@ -21,6 +21,8 @@ from .process import WorkerError, check_alive, process_with_lifeline, worker_com
 from .stop import Stop, until_stopped
 
 _READY_WITHIN = 30.0  # seconds
+_DOOR = 'EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"'
+_DOOR_OF_MAILERS = '"BACKEND": "mailqueue.backends.queue.EmailBackend"  # in MAILERS["default"]'
 
 
 def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
@@ -37,7 +39,7 @@ def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], 
         command = worker_command(app, options)
         worker = stack.enter_context(process_with_lifeline(command, _mail_settings(inbox)))
         if _wait_until_ready(worker, stop):
-            say(introduction(inbox))
+            say(introduction(inbox.port))
         while not stop.wait(0.5):
             check_alive(worker)
             if server is not None and server.revive():
@@ -45,29 +47,42 @@ def run(app: str, inbox_port: int, options: Sequence[str], say: Callable[[str], 
         say("stopping: the worker finishes the message in hand")
 
 
-def introduction(inbox: Inbox) -> str:
-    """What to put into one's settings to send through what is running here."""
+def introduction(port: int) -> str:
+    """What to put into one's settings to send through what is running here; ``port``: the inbox."""
     environment = os.environ.get("MAILQUEUE_HOME")
     lines = [
         "mailqueue is up. Ctrl-C stops it; what is queued stays queued.",
         "",
         f"  broker   {redact(broker_url())}",
-        f"  inbox    127.0.0.1:{inbox.port}, keeps what it gets in {home() / 'Maildir'}",
+        f"  inbox    127.0.0.1:{port}, keeps what it gets in {home() / 'Maildir'}",
         "",
         "Send through it, in Django's settings or by mailqueue.configure(…):",
         "",
-        '  EMAIL_BACKEND = "mailqueue.backends.queue.EmailBackend"',
+        f"  {_DOOR_OF_MAILERS if settings.MAILERS else _DOOR}",
     ]
     if uses_embedded_server() and (environment or Path.cwd() / ".mailqueue" != home()):
         lines += ["", "and in the environment of programs that run elsewhere:", ""]
         lines += [f"  MAILQUEUE_HOME={home()}"]
     if django_settings() is not None:
-        lines += ["", "The worker delivers by this Django project's EMAIL_HOST and EMAIL_PORT:", ""]
-        lines += [f"  {settings.EMAIL_HOST}:{settings.EMAIL_PORT}"]
-        lines += ["", "To deliver into the inbox instead, set", ""]
-        lines += ['  EMAIL_HOST = "127.0.0.1"', f"  EMAIL_PORT = {inbox.port}"]
+        lines += [
+            "",
+            "The worker delivers by this Django project's settings. For the inbox these are",
+        ]
+        lines += ["", *_way_to_inbox(port), ""]
+        lines += [
+            "It has them as EMAIL_HOST and EMAIL_PORT in its environment, for who reads that."
+        ]
     lines += ["", "Watch it with `mailqueue status`, `mailqueue list`, `mailqueue show ID`."]
     return "\n".join(lines)
+
+
+def _way_to_inbox(port: int) -> list[str]:
+    """The settings of a Django project that delivers there."""
+    if settings.MAILERS:
+        alias = settings.MAILQUEUE.USING
+        of_mailer = f"  # in MAILERS[{alias!r}]" if alias else ""
+        return [f'  "OPTIONS": {{"host": "127.0.0.1", "port": {port}}}{of_mailer}']
+    return ['  EMAIL_HOST = "127.0.0.1"', f"  EMAIL_PORT = {port}"]
 
 
 def _mail_settings(inbox: Inbox) -> dict[str, str]:

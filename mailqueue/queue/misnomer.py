@@ -7,6 +7,8 @@ from typing import Any
 
 from mailqueue.errors import PayloadError
 
+from .payload.attribute import is_left_behind
+
 OPTIONS = ("send_at", "expires_at", "priority", "queue", "idempotency_key")
 # What others call it, in letters only.
 _OTHERS_NAMES = {
@@ -38,9 +40,12 @@ def refuse_misnomers(message: Any) -> None:
         value = getattr(message, name, None)
         if value is None or callable(value):  # so is Anymail's UNSET, a class
             continue
+        if is_left_behind(message, name):  # by a package's class, which means something else
+            continue
         raise PayloadError(
             f"the message's attribute {name!r} has no effect: is {_option_meant(name)!r} meant? "
-            f"The options are {', '.join(OPTIONS)}; an attribute of your own needs another name"
+            f"The options are {', '.join(OPTIONS)}; an attribute of your own needs another name, "
+            "one of a package's class may be named in MAILQUEUE['LEAVE_BEHIND']"
         )
 
 

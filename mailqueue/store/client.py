@@ -57,11 +57,15 @@ def translating_errors(client: Client, *, unknown: tuple[str, ...] = ()) -> Iter
     try:
         yield
     except redis.RedisError as error:
-        raise translate(client, error, unknown) from error
+        raise translate(client, error, unknown) from error.with_traceback(None)
 
 
 def translate(client: Client, error: redis.RedisError, unknown: tuple[str, ...]) -> EnqueueError:
-    """One of redis-py's errors as ours."""
+    """One of redis-py's errors as ours.
+
+    That is raised ``from`` the error without its frames: one of them has the login among its
+    variables, and reports of errors list those.
+    """
     refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
     if isinstance(error, refused):
         return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)

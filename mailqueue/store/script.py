@@ -73,7 +73,7 @@ class Script:
                 kept.drop(connection)
                 raise
         except redis.RedisError as error:
-            raise translate(self.client, error, known) from error
+            raise translate(self.client, error, known) from error.with_traceback(None)
         return Asked(self, kept, connection, command, unknown)
 
 
@@ -103,7 +103,9 @@ class Asked:
                 self.drop()  # what it still says must not be read as the next answer
                 raise
         except redis.RedisError as error:
-            raise translate(self._script.client, error, self._unknown) from error
+            raise translate(self._script.client, error, self._unknown) from error.with_traceback(
+                None
+            )
         self._kept.keep(self._connection)
         return answer
 

@@ -214,6 +214,9 @@ def test_none_in_djangos_settings_is_the_default() -> None:
         {"EMAIL_HOST_PASSWORD": b"hunter2"},
         {"MAILQUEUE": {"BROKER_URL": b"redis://:hunter2@localhost"}},
         {"MAILQUEUE": {"JOURNAL_URL": b"redis://:hunter2@localhost"}},
+        {"MAILQUEUE": {"JOURNAL_URL": "redis://:hunter2/x@localhost/0"}},
+        {"MAILQUEUE": {"BROKER_URL": "amqp://a//;amqp://ann:hunter2#@localhost//"}},
+        {"MAILQUEUE": {"BROKER_URL": "rediss://ann:hunter2@[localhost/0"}},
     ],
 )
 def test_secrets_are_not_shown(values: dict[str, Any]) -> None:
@@ -221,6 +224,25 @@ def test_secrets_are_not_shown(values: dict[str, Any]) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"\(not shown\)") as caught:
         configure(**values)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqp://ann:pw@a:5672//;amqp://ann:pw@b:5672//",
+        "redis://:a;b@localhost:6379/0",
+        "redis://:p%2Fw%23@[::1]:6379/0",
+        "redis+socket:///run/x.sock?virtual_host=1",
+        "unix:///run/x.sock?db=1",
+        "sentinel://a:26379;sentinel://b:26379",
+        "azureservicebus://policy:k/ey@space",
+        "memory://",
+    ],
+)
+def test_urls_of_all_kinds_are_taken(url: str) -> None:
+    """What kombu has forms of its own for is left to it."""
+    configure(MAILQUEUE={"BROKER_URL": url})
+    assert url == settings.MAILQUEUE.BROKER_URL
 
 
 @pytest.mark.parametrize("keys", ["", " , ", [""], ["a", " "]])

@@ -97,10 +97,21 @@ def test_without_settings_both_are_on_the_embedded_server(
         ("redis://user:se@cret@localhost/0", "redis://user:***@localhost/0"),
         ("unix:///run/x.sock?password=secret&db=1", "unix:///run/x.sock?password=***&db=1"),
         ("rediss://localhost/0?password=secret", "rediss://localhost/0?password=***"),
+        (
+            "rediss://localhost/0?ssl_password=secret&db=1",
+            "rediss://localhost/0?ssl_password=***&db=1",
+        ),
+        ("redis://:sec/ret@localhost/0", "redis://:***@localhost/0"),
+        ("redis://user:sec#r?t@localhost/0", "redis://user:***@localhost/0"),
+        ("redis://:sec://ret@localhost/0", "redis://:***@localhost/0"),
+        ("redis://user:secret@[localhost/0", "redis://user:***@[localhost/0"),
+        ("redis:///user:secret@localhost", "redis:///user:***@localhost"),
+        ("redis//:secret@localhost", "redis//:***@localhost"),
+        ("unix:///run/mail@home.sock?db=1", "unix:///run/mail@home.sock?db=1"),
     ],
 )
 def test_passwords_are_taken_out(url: str, shown: str) -> None:
-    """In every place where a URL may have one; the rest stays to be recognised."""
+    """In every place where a URL may have one, right or wrong; the rest stays to be recognised."""
     assert redact(url) == shown
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailqueue import EmailMessage
+from mailqueue import EmailMessage, configure
 from mailqueue.errors import PayloadError
 from mailqueue.queue.misnomer import OPTIONS
 from mailqueue.queue.options import Options, options_of
@@ -122,6 +122,19 @@ def test_a_method_may_have_any_name():
 
     message = Task()
     message.countdown = print
+    assert options_of(message) == Options()
+
+
+@pytest.mark.parametrize("of_class", [False, True])
+def test_a_name_that_is_left_behind_is_no_wish(of_class):
+    """A package's class may mean something else by it, and can't be given another name."""
+    kind: Any = type("Parcel", (EmailMessage,), {"eta": "noon"} if of_class else {})
+    message = kind()
+    if not of_class:
+        message.eta = "noon"
+    with pytest.raises(PayloadError, match="LEAVE_BEHIND"):
+        options_of(message)
+    configure(MAILQUEUE={"LEAVE_BEHIND": {f"{__name__}.Parcel": ["eta"]}})
     assert options_of(message) == Options()
 
 

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.servers import Valkey
 from tests.support import ROOT
 
 URL = "redis://user:s3cret@127.0.0.1:1/0"
@@ -64,6 +65,8 @@ WRONG = {
     "no text": {"JOURNAL_URL": [URL]},
     "another setting": {"LEASE": "soon"},
     "no journal": {"BROKER_URL": "amqp://user:s3cret@127.0.0.1", "JOURNAL_URL": "amqp://:s3cret@x"},
+    "a slash in the password": {"JOURNAL_URL": "redis://:s3cret/x@127.0.0.1:1/0"},
+    "a single slash": {"JOURNAL_URL": "redis:/user:s3cret@127.0.0.1:1/0"},
     "no port": {"JOURNAL_URL": "redis://user:s3cret@127.0.0.1:port/0"},
     "no key": {"SECRET_KEYS": ["s3cret"]},
 }
@@ -84,6 +87,15 @@ def test_a_report_of_a_journal_that_is_away_shows_no_password() -> None:
     assert name == "JournalUnavailable"
     assert "BROKER_URL" in shown
     assert "MAILQUEUE_JOURNAL_URL" in shown
+    assert "s3cret" not in shown
+
+
+def test_a_report_of_a_login_that_the_journal_refuses_shows_no_password(valkey: Valkey) -> None:
+    """Nor do the variables of redis-py's frames, which have what it logged in with."""
+    url = valkey.url.replace("redis://", "redis://user:s3cret@")
+    name, shown = report(MAILQUEUE={"BROKER_URL": url, "JOURNAL_URL": url})
+    assert name == "JournalUnavailable"
+    assert "invalid username-password pair" in shown
     assert "s3cret" not in shown
 
 

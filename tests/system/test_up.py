@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from mailqueue.local.embedded import EmbeddedServer, is_running
-from tests.support import printed, wait_until
+from tests.support import in_django, printed, wait_until
 
 
 @pytest.fixture
@@ -85,6 +85,20 @@ def test_up_runs_everything_and_ctrl_c_ends_all_of_it(up: Up, run_cli):
     (record,) = printed(run_cli("list", "--json"))
     assert (record["state"], record["recipients"][0]["address"]) == ("sent", "me@example.com")
     assert not is_running(up.home)
+
+
+@pytest.mark.parametrize("mailers", [False, True])
+def test_in_a_django_project_up_speaks_of_the_settings_that_hold_there(mailers: bool):
+    """Of MAILERS where there are some, which Django 6.1 refuses beside the older settings."""
+    values = {"EMAIL_PORT": 2525} if not mailers else {"MAILERS": {"out": {}}}
+    code = "from mailqueue.local.up import introduction; result = introduction(8025)"
+    shown = in_django({**values, "MAILQUEUE": {"USING": "out" if mailers else None}}, code)
+    assert (
+        '"OPTIONS": {"host": "127.0.0.1", "port": 8025}  # in MAILERS[\'out\']' in shown
+    ) is mailers
+    assert ("EMAIL_PORT = 8025" in shown) is not mailers
+    assert ("EMAIL_BACKEND = " in shown) is not mailers
+    assert "2525" not in shown  # the worker's environment may change it
 
 
 def test_a_worker_does_not_outlive_a_killed_up(up: Up):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -40,12 +40,9 @@ from .value import to_json
 
 _OWN_HEADERS = ("Message-ID", "Date")
 LISTS = ("to", "cc", "bcc", "reply_to")
+_NONE = object()
 # What a class may replace that builds its messages itself; on a single message too.
 _BUILDING = {"message", "recipients"}
-# What stays what the MIME says where it has no form in JSON, or where LEAVE_BEHIND names it.
-_BESIDE_MIME = (
-    "body", *LISTS, "headers", "encoding", *SHAPE, "alternatives", "attachments",
-)  # fmt: skip
 
 
 class Dumped(NamedTuple):
@@ -231,15 +228,15 @@ def _dump_rendered(
 def _beside(message: Any, said: Mapping[str, Any], blobs: BlobCollector) -> dict[str, Any]:
     """Those fields of the message that its MIME doesn't say, or says in another way."""
     found: dict[str, Any] = {}
-    for name in _BESIDE_MIME:
-        value = getattr(message, _attribute_of(name), None)
+    for name, (attribute, dump) in _FIELDS.items():
+        value = getattr(message, attribute, None)
         # An iterator was read when the message was built.
         if value is None or isinstance(value, Iterator) or is_left_behind(message, name):
             continue
         with suppress(TypeError, ValueError):  # then the MIME tells
             whole = BlobCollector(sys.maxsize)
-            if _field(message, name, whole) != said.get(name, SHAPE.get(name)):
-                found[name] = _field(message, name, blobs)
+            if dump(name, value, whole) != said.get(name, SHAPE.get(name)):
+                found[name] = dump(name, value, blobs)
     return found
 
 
@@ -253,39 +250,34 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
         "from_email": None if message.from_email is None else str(message.from_email),
         **_completion(message),
     }
-    names = [name for name in _BESIDE_MIME if hasattr(message, _attribute_of(name))]
-    if found["kind"] == "EmailMessage" and "alternatives" in names:
-        names.remove("alternatives")  # somebody's attribute, of which message() knows nothing
-    found |= {name: _field(message, name, blobs) for name in names}
+    # On others these are somebody's attribute, of which message() knows nothing.
+    left_out = "alternatives" if found["kind"] == "EmailMessage" else ""
+    for name, (attribute, dump) in _FIELDS.items():
+        value = getattr(message, attribute, _NONE)
+        if value is not _NONE and name != left_out:
+            found[name] = dump(name, value, blobs)
     if getattr(message, "mailqueue_class", None):
         found["class"] = named_class(message)
     found["attributes"] = dump_attributes(message)
     return found
 
 
-def _attribute_of(field: str) -> str:
-    return "extra_headers" if field == "headers" else field
-
-
-def _field(message: Any, name: str, blobs: BlobCollector) -> Any:
-    """What a field of the payload says. Raises TypeError or ValueError for what has no form."""
-    value: Any = getattr(message, _attribute_of(name))
-    match name:
-        case "body":
-            return _text(value)
-        case "headers":
-            return _dump_headers(value or {})
-        case "attachments":
-            return [dump_attachment(part, blobs) for part in value or ()]
-        case "alternatives":
-            return [dump_content(None, content, type_) for content, type_ in value or ()]
-    return _addresses(name, value) if name in LISTS else _word(name, value)
-
-
-def _addresses(name: str, value: Any) -> list[str]:
+def _dump_addresses(name: str, value: Any, _: BlobCollector) -> list[str]:
     if isinstance(value, str) or is_lazy_text(value):
         raise TypeError(f'"{name}" attribute must be a list or other iterable of addresses')
     return [str(address) for address in value if address] if value else []
+
+
+def _dump_alternatives(_: str, value: Any, __: BlobCollector) -> list[Any]:
+    return [dump_content(None, content, type_) for content, type_ in value or ()]
+
+
+def _dump_attachments(_: str, value: Any, blobs: BlobCollector) -> list[Any]:
+    return [dump_attachment(part, blobs) for part in value or ()]
+
+
+def _dump_body(_: str, value: Any, __: BlobCollector) -> str:
+    return _text(value)
 
 
 def _text(value: Any) -> str:
@@ -295,7 +287,7 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _word(name: str, value: Any) -> str | None:
+def _dump_word(name: str, value: Any, _: BlobCollector) -> str | None:
     """What ``message()`` takes as it is."""
     if not isinstance(value, str | None):
         kind = type(value).__name__
@@ -307,10 +299,10 @@ def _sender(message: Any) -> str:
     return str(settings.DEFAULT_FROM_EMAIL if message.from_email is None else message.from_email)
 
 
-def _dump_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+def _dump_headers(_: str, headers: Any, __: BlobCollector) -> dict[str, Any]:
     """The extra headers as they were set: a number is one, since a mail service may want one."""
     found: dict[str, Any] = {}
-    for name, value in headers.items():
+    for name, value in (headers or {}).items():
         text = header_text(str(name), value)  # raises TypeError for what can't be a header
         found[str(name)] = to_json(value) if _is_number(value) or value is None else text
     return found
@@ -346,3 +338,16 @@ def _date() -> str:
 @lru_cache(maxsize=1)
 def _utc(second: int) -> str:
     return format_datetime(datetime.fromtimestamp(second, UTC))  # +0000, as message() has it
+
+
+# The attribute that each field is of, and what the field says of its value. Of a class that builds
+# its messages, a field says what the MIME does where it has no form in JSON or is left behind.
+_FIELDS: dict[str, tuple[str, Callable[[str, Any, BlobCollector], Any]]] = {
+    "body": ("body", _dump_body),
+    **{name: (name, _dump_addresses) for name in LISTS},
+    "headers": ("extra_headers", _dump_headers),
+    "encoding": ("encoding", _dump_word),
+    **{name: (name, _dump_word) for name in SHAPE},
+    "alternatives": ("alternatives", _dump_alternatives),
+    "attachments": ("attachments", _dump_attachments),
+}

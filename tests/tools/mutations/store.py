@@ -7,6 +7,12 @@ MUTATIONS = [
         "store/client",
         "contracts/test_script.py faults/test_outage.py",
         (
+            "unknown) from error.with_traceback(None)",
+            "unknown) from error",
+            "system/test_error_reports.py::"
+            "test_a_report_of_a_login_that_the_journal_refuses_shows_no_password",
+        ),
+        (
             "    if unknown:\n        return EnqueueUnknown(",
             "    if False:\n        return EnqueueUnknown(",
             "contracts/test_script.py::test_lost_while_an_answer_is_outstanding",
