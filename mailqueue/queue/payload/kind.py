@@ -82,7 +82,8 @@ def class_for(found: Mapping[str, Any]) -> tuple[Any, Family]:
 
 def as_ours(message: Any) -> Any:
     """The message as one of our own classes, as a worker without Django has it."""
-    ours = _OUR_FAMILY.messages[kind_of(type(message))]()
+    class_: Any = type(message)
+    ours = _OUR_FAMILY.messages[kind_of(class_)]()
     for name in (*vars(ours), *SHAPE, "encoding"):
         if hasattr(message, name):
             setattr(ours, name, getattr(message, name))
