@@ -24,7 +24,7 @@ from mailqueue.mail.rendering.completion import in_texts
 from mailqueue.mail.rendering.fit import WRITING_ERRORS
 from mailqueue.mail.rendering.proof import is_sound, refuse_unwritable
 from mailqueue.mail.rendering.shape import builder_of
-from mailqueue.mail.rendering.writing import build, refuse_injected_headers
+from mailqueue.mail.rendering.writing import attached_messages, build, refuse_injected_headers
 from mailqueue.mail.text import is_lazy_text
 
 from .. import quickjson
@@ -176,6 +176,8 @@ def _is_built_only_here(message: Any, id_: str, threshold: int, *, utf8: bool) -
     refuse_unwritable(light, id_, utf8=utf8)
     if isinstance(message, EmailMessage) or getattr(message, "mailqueue_class", None):
         return False
+    if attached_messages(message):
+        return False  # a worker parses what travels rendered; these are never parsed
     try:
         refuse_unwritable(as_ours(light), id_, utf8=utf8)
     except (ValueError, TypeError):
