@@ -54,4 +54,6 @@ def server() -> Iterator[None]:
 
 def print_data(found: Any, as_text: Callable[[Any], str], as_json: bool) -> None:
     """Print what was found, as JSON or as ``as_text`` has it."""
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else as_text(found))
+    text = json.dumps(found, indent=2, ensure_ascii=False) if as_json else as_text(found)
+    # Half a character, as in a subject of broken mail, has no UTF-8; JSON escapes it the same way.
+    click.echo(text.encode("utf-8", "backslashreplace").decode())

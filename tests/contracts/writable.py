@@ -7,6 +7,7 @@ not see. For a longer search: `--hypothesis-profile=long`.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -29,6 +30,7 @@ from hypothesis import strategies as st
 
 from mailqueue.mail.address import envelope_address
 from mailqueue.mail.rendering.render import rendered_bytes
+from mailqueue.mail.rendering.writing import attached_messages
 from mailqueue.queue import payload
 from tests import profiles
 from tests.contracts import samebytes
@@ -390,9 +392,14 @@ def check(message: Any, seen: Counter[str]) -> None:
 
 
 def check_written(message: Any, text: str) -> None:
-    """It can be read, and written for each server, twice the same."""
+    """It can be read, and written for each server, twice the same; without Django, too."""
     envelope = [a for a in (message.from_email, *message.recipients()) if a]
     utf8 = not "".join(map(envelope_address, envelope)).isascii()
+    if not attached_messages(message):
+        elsewhere = payload.loads(json.dumps(payload.parse(text) | {"family": "mailqueue"}))
+        for seven_bit in (False, True):
+            data = rendered_bytes(elsewhere, ID, seven_bit=seven_bit, utf8=utf8)
+            assert_well_formed(data, seven_bit=seven_bit, utf8=utf8)
     for seven_bit in (False, True):
         data = rendered_bytes(payload.loads(text), ID, seven_bit=seven_bit, utf8=utf8)
         assert data == rendered_bytes(payload.loads(text), ID, seven_bit=seven_bit, utf8=utf8)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from email import message_from_bytes
 from typing import Any
 
 import pytest
 
 from mailqueue import EmailMessage, EmailMultiAlternatives
 from mailqueue.errors import PayloadError
+from mailqueue.mail.rendering.render import rendered_bytes
 from mailqueue.queue import payload
 from tests.support import in_django
 
@@ -60,6 +62,30 @@ def test_a_payload_of_before_is_rebuilt_as_it_was_then() -> None:
 def test_without_django_its_messages_are_ours() -> None:
     """They say the same; test_pairs.py compares what is delivered."""
     assert type(payload.loads(fields(family="django 5.2"))) is EmailMultiAlternatives
+
+
+ONLY_DJANGOS = """
+from django.core.mail import EmailMessage
+from mailqueue.queue import payload
+changes = [
+    {"headers": {"Date": "never"}},
+    {"headers": {"X A": "a"}},
+    {"attachments": [("a\\0b.pdf", b"%PDF", "application/pdf")]},
+    {"attachments": [("a\\u2028b.txt", "text", "text/plain")]},
+]
+made = [EmailMessage("s", "b", "me@example.com", ["you@example.com"], **each) for each in changes]
+result = [payload.dumps(message, "an-id") for message in made]
+"""
+
+
+def test_what_only_djangos_classes_build_travels_as_they_built_it() -> None:
+    """A worker without Django, whose classes refuse it, writes it as well."""
+    for text in in_django({}, ONLY_DJANGOS):
+        message = payload.loads(text)
+        assert isinstance(message, EmailMessage)
+        for seven_bit in (False, True):
+            data = rendered_bytes(message, "an-id", seven_bit=seven_bit)
+            assert message_from_bytes(data)["To"] == "you@example.com"
 
 
 def test_a_family_that_nobody_knows_is_refused() -> None:

@@ -53,6 +53,22 @@ def test_status_counts_the_messages_in_each_state(fates, run_cli):
     assert "queued" not in text
 
 
+class Forwarded(EmailMessage):
+    """Builds its message without its subject, which nobody can write."""
+
+    def message(self, **options):
+        return letter().message(**options)
+
+
+def test_half_a_character_in_a_subject_can_be_shown(producer, run_cli):
+    """Django's classes take one, where bytes of broken mail were decoded to text."""
+    message = Forwarded("gr\udcfc", "A letter", "from@example.com", ["to@example.com"])
+    message.send()
+    (found,) = printed(run_cli("list", "--json"))
+    assert found["subject"] == message.subject
+    assert run_cli("show", message.mailqueue_id).returncode == 0
+
+
 def test_status_needs_no_working_directory(fates, tmp_path):
     """It may have been removed, as that of an old release."""
     gone = tmp_path / "gone"

@@ -14,7 +14,7 @@ from ..header import check_part
 from .fit import WRITING_ERRORS
 from .render import rendered_bytes
 from .shape import UTF8, Attachment, Family, Shape, Unusual, shape_of
-from .simple import ALWAYS_ANEW, NOT_SIMPLE, PATTERNS, fold_field, policy_for
+from .simple import NOT_SIMPLE, PATTERNS, fold_field, policy_for
 
 _LONG_LINE = re.compile(rb"^[^\r\n]{%d,}" % (LONGEST_LINE + 1), re.MULTILINE)
 _PRINTABLE = re.compile("[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
@@ -51,8 +51,6 @@ def _refuse_unsound(shape: Shape, policy: EmailPolicy[Any]) -> None:
 
 def _is_sound_field(name: str, value: str, family: Family, policy: EmailPolicy[Any]) -> bool:
     pattern = PATTERNS.get(name.lower(), _PRINTABLE)
-    if pattern is ALWAYS_ANEW and family is not Family.OURS:
-        pattern = _PRINTABLE  # Django takes any text for a date
     is_short = len(name) + len(value) < _SURELY_IN_LINES
     if is_short and pattern.fullmatch(value) and "=?" not in value:
         return True

@@ -32,7 +32,7 @@ def build(message: Any, policy: EmailPolicy[Any] | None = None) -> _Message:
 
     Messages that Django's classes would parse are written as they came, as ours are.
     """
-    sources = _sources(message)
+    sources = attached_messages(message)
     if sources:
         message = copy(message)
         message.attachments = [
@@ -49,7 +49,7 @@ def build(message: Any, policy: EmailPolicy[Any] | None = None) -> _Message:
     return built
 
 
-def _sources(message: Any) -> dict[int, tuple[str, bytes]]:
+def attached_messages(message: Any) -> dict[int, tuple[str, bytes]]:
     """Those attachments of a message of Django's that are messages: by place, type and bytes."""
     kind = type(message)
     if not is_built_as_usual(message) or issubclass(kind, EmailMessage):

@@ -24,7 +24,7 @@ from mailqueue.mail.rendering.completion import in_texts
 from mailqueue.mail.rendering.fit import WRITING_ERRORS
 from mailqueue.mail.rendering.proof import is_sound, refuse_unwritable
 from mailqueue.mail.rendering.shape import builder_of
-from mailqueue.mail.rendering.writing import refuse_injected_headers
+from mailqueue.mail.rendering.writing import attached_messages, build, refuse_injected_headers
 from mailqueue.mail.text import is_lazy_text
 
 from .. import quickjson
@@ -33,7 +33,7 @@ from .blob import BlobCollector
 from .codec import VERSION, compress
 from .content import dump_attachment, dump_content, in_base64
 from .derived import fields_in
-from .kind import SHAPE, family_name, kind_of, named_class
+from .kind import SHAPE, as_ours, family_name, kind_of, named_class
 from .likeness import Said, said_in, said_in_mime
 from .rendered import as_rendered
 from .value import to_json
@@ -77,18 +77,19 @@ def serialize(
     """
     blobs = blobs if blobs is not None else BlobCollector(sys.maxsize)
     blobs.used = {}
-    own = _builds_its_own(message)
     if recipients is None:
         recipients = list(message.recipients())
     # Raises what is wrong with one of them.
     sender = first_sender(_sender(message))
     envelope = [envelope_address(address) for address in (sender, *recipients) if address]
     utf8 = not "".join(envelope).isascii()
+    own = _builds_its_own(message)
+    if not own:
+        own = _is_built_only_here(message, id_, blobs.threshold, utf8=utf8)
+        found = _dump_fields(message, blobs)  # raises what can't be carried
     if own:
+        blobs.used = {}
         found = _dump_own(message, id_, recipients, blobs, utf8=utf8)
-    else:
-        _refuse_unbuildable(message, id_, blobs.threshold, utf8=utf8)
-        found = _dump_fields(message, blobs)
     try:
         text = quickjson.dumps({"v": VERSION, "id": id_} | found)
     except (TypeError, ValueError) as error:
@@ -159,12 +160,26 @@ def _refuse_line_ends(message: Any) -> None:
         refuse_line_ends(header_text(str(name), value), str(name))
 
 
-def _refuse_unbuildable(message: Any, id_: str, threshold: int, *, utf8: bool) -> None:
-    """Raise what a worker would raise as it writes the message, for whichever server."""
+def _is_built_only_here(message: Any, id_: str, threshold: int, *, utf8: bool) -> bool:
+    """Whether our classes, which many a worker has to take, can't build what Django's can.
+
+    Raises what a worker would raise as it writes the message, for whichever server.
+    """
     # Building takes most of the producer's time. What is large can't be wrong, only slow.
-    if not is_sound(message, utf8=utf8):
-        _refuse_line_ends(message)
-        refuse_unwritable(_without_weight(message, threshold), id_, utf8=utf8)
+    if is_sound(message, utf8=utf8):
+        return False
+    _refuse_line_ends(message)
+    light = _without_weight(message, threshold)
+    refuse_unwritable(light, id_, utf8=utf8)
+    if isinstance(message, EmailMessage) or getattr(message, "mailqueue_class", None):
+        return False
+    if attached_messages(message):
+        return False  # a worker parses what travels rendered; these are never parsed
+    try:
+        refuse_unwritable(as_ours(light), id_, utf8=utf8)
+    except (ValueError, TypeError):
+        return True
+    return False
 
 
 def _without_weight(message: Any, threshold: int) -> Any:
@@ -201,9 +216,10 @@ def _complete_bytes(rendered: Message) -> bytes:
 def _dump_own(
     message: Any, id_: str, recipients: Sequence[str], blobs: BlobCollector, *, utf8: bool
 ) -> dict[str, Any]:
-    """A message that its class builds in a way of its own. Raises what a worker would raise."""
+    """A message as it was built here. Raises what a worker would raise."""
     _refuse_line_ends(message)
-    mime = _complete_bytes(message.message())
+    whole = message if _builds_its_own(message) else in_texts(message, _sender(message))
+    mime = _complete_bytes(build(whole))
     envelope = [str(address) for address in recipients]
     refuse_unwritable(as_rendered(EmailMessage(), mime, envelope), id_, utf8=utf8)
     return _dump_rendered(message, mime, envelope, blobs)

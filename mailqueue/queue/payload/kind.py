@@ -80,6 +80,16 @@ def class_for(found: Mapping[str, Any]) -> tuple[Any, Family]:
     return family.messages[kind], family
 
 
+def as_ours(message: Any) -> Any:
+    """The message as one of our own classes, as a worker without Django has it."""
+    class_: Any = type(message)
+    ours = _OUR_FAMILY.messages[kind_of(class_)]()
+    for name in (*vars(ours), *SHAPE, "encoding"):
+        if hasattr(message, name):
+            setattr(ours, name, getattr(message, name))
+    return ours
+
+
 def _django_family() -> Family | None:
     """Django's classes in a process where Django is configured."""
     if django_settings() is None:
