@@ -181,6 +181,16 @@ MUTATIONS = [
             "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
         ),
         (
+            "if hundreds == 2 and not code:",
+            "if hundreds == 2:",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
+            'return "" if status == "SUCCESS" else str(status)',
+            "return str(status)",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
             "_HTTP_OURS = {401, 402, 403, 407}",
             "_HTTP_OURS = {401, 402, 407}",
             "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
