@@ -370,6 +370,8 @@ MUTATIONS = [
         "delivery/test_rest.py",
         ("return whole.message(*args, **options)", "return kind.message(_self)"),
         ("if address in recipients])", "])"),
+        ('if name == "cc" or len(addresses) == 1:', "if addresses:"),
+        ('if getattr(message, "to", None) and not rest.to:', "if not rest.to:"),
         ("return _itself, (plain,)", "return _itself, (whole,)"),
     ),
     *of(
