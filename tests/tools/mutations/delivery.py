@@ -27,6 +27,11 @@ MUTATIONS = [
             "contracts/test_backends_that_deliver.py::test_a_mailer_that_fails_silently_delivers_aloud",
         ),
         (
+            'return Answer(Verdict.REFUSED, "cancelled by',
+            'return Answer(Verdict.DEFERRED, "cancelled by',
+            "contracts/test_backends_by_anymail.py::test_what_a_receiver_of_pre_send_cancels_is_not_tried_again",
+        ),
+        (
             'if status == "unknown" and was_refused:',
             "if False:",
             "contracts/test_backends_by_anymail.py::test_what_the_service_says_is_on_record",
