@@ -95,10 +95,13 @@ class BackendTransport:
     def _answer(self, sent: Any) -> Answer:
         """What it means for a recipient of whom nothing else is known.
 
-        Nothing at all is returned by backends that send or raise and count nothing.
+        Nothing at all is returned by backends that send or raise and count nothing. Anymail counts
+        none where a receiver of its signal has raised AnymailCancelSend.
         """
         if sent or sent is None:
             return Answer(Verdict.ACCEPTED, f"sent by {self._name}")
+        if hasattr(self._backend, "esp_name"):
+            return Answer(Verdict.REFUSED, "cancelled by a receiver of Anymail's pre_send")
         return Answer(Verdict.DEFERRED, f"{self._name} reported nothing as sent")
 
     def has_begun(self, outgoing: Outgoing) -> bool:  # noqa: ARG002

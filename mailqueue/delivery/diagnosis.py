@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mailqueue.errors import TokenUnavailable
 
@@ -70,18 +70,25 @@ _NO_TLS = {
 
 # HTTP statuses (RFC 9110 15; 402 is used where an account is out of credits) that say: not you.
 _HTTP_OURS = {401, 402, 403, 407}
-_HTTP_FOR_NOW = {408, 423, 425, 429}
-# Amazon's codes, which tell more than the status that they come with.
-_AWS_OURS = (
+_HTTP_FOR_NOW = {408, 420, 423, 425, 429}  # 420 is SparkPost's, beyond what may be sent an hour
+# Codes in an answer's body, which tell more than the status that they come with: Amazon's, those of
+# its bulk mail, then Mandrill's, which come with 500, and Postal's, which come with 200.
+_CODES_OURS = (
     "AccessDenied", "AccountSendingPaused", "AccountSuspended", "AuthFailure", "ExpiredToken",
     "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidSignature",
     "MissingAuthenticationToken", "NotAuthorized", "OptInRequired", "SendingPaused",
     "SignatureDoesNotMatch", "UnrecognizedClient",
+    "ACCOUNT_SENDING_PAUSED", "ACCOUNT_SUSPENDED", "CONFIGURATION_SET_SENDING_PAUSED",
+    "Invalid_Key", "PaymentRequired",
+    "InvalidServerAPIKey", "ServerSuspended",
 )  # fmt: skip
-_AWS_FOR_NOW = (
+_CODES_FOR_NOW = (
     "InternalFailure", "InternalService", "LimitExceeded", "RequestExpired", "RequestLimitExceeded",
     "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttl", "TooManyRequests",
+    "ACCOUNT_DAILY_QUOTA_EXCEEDED", "ACCOUNT_THROTTLED", "FAILED", "TRANSIENT_FAILURE",
+    "GeneralError",
 )  # fmt: skip
+_CODES_FOR_GOOD = ("ValidationError", "Unknown_")  # Mandrill's
 
 
 class Diagnosis(NamedTuple):
@@ -187,23 +194,38 @@ def _read_mistake(error: BaseException, text: str) -> Diagnosis | None:
 
 
 def _read_http(error: BaseException, text: str) -> Diagnosis | None:
-    status, code = _http_status(error), _aws_code(error)
-    if status in _HTTP_OURS or code.startswith(_AWS_OURS):
+    status, code = _http_status(error), _code(error)
+    if status in _HTTP_OURS or code.startswith(_CODES_OURS):
         return _of_trouble(Misconfigured(text))
     if status is None and not code:
         return None
-    if status in _HTTP_FOR_NOW or code.startswith(_AWS_FOR_NOW):
+    if status in _HTTP_FOR_NOW or code.startswith(_CODES_FOR_NOW):
         return Diagnosis(Answer(Verdict.DEFERRED, text))
-    if status is not None and 200 <= status < 300:
+    hundreds = 0 if status is None else status // 100
+    if hundreds == 2 and not code:
         return Diagnosis(Answer(Verdict.IN_DOUBT, f"accepted, and then: {text}"))
-    for_good = status is not None and 400 <= status < 500
+    for_good = hundreds in (2, 4) or code.startswith(_CODES_FOR_GOOD)
     return Diagnosis(Answer(Verdict.REFUSED if for_good else Verdict.DEFERRED, text))
 
 
-def _aws_code(error: BaseException) -> str:
-    response = getattr(error, "response", None)
-    found = response.get("Error") if isinstance(response, Mapping) else None
-    return str(found.get("Code") or "") if isinstance(found, Mapping) else ""
+def _code(error: BaseException) -> str:
+    """The word for what is wrong in the body of a service's answer; '' if there is none."""
+    response: Any = getattr(error, "response", None)
+    with suppress(Exception):  # a service answers what it likes
+        if isinstance(response, Mapping):
+            return _code_of_amazon(response)
+        found = response.json()
+        if found["status"] in ("error", "parameter-error"):  # Mandrill's or Postal's
+            return str(found.get("name") or found["data"].get("code") or found["status"])
+    return ""
+
+
+def _code_of_amazon(response: Mapping[str, Any]) -> str:
+    """Botocore's code, or the one that all entries of bulk mail have in common."""
+    if "BulkEmailEntryResults" in response:
+        (status,) = {entry["Status"] for entry in response["BulkEmailEntryResults"]}
+        return "" if status == "SUCCESS" else str(status)
+    return str(response["Error"].get("Code") or "")
 
 
 def _read_connection(error: BaseException, text: str) -> Diagnosis | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
 import socket
 import ssl
@@ -137,6 +138,28 @@ def by_anymail(status: int) -> AnymailRequestsAPIError:
     return AnymailRequestsAPIError("no", response=response)
 
 
+def said(status: int, body: object) -> AnymailRequestsAPIError:
+    """A service that says what is wrong in the body of its answer."""
+    error = by_anymail(status)
+    error.response._content = json.dumps(body).encode()
+    return error
+
+
+def by_postal(code: str) -> AnymailRequestsAPIError:
+    return said(200, {"status": "error", "data": {"code": code, "message": "no"}})
+
+
+def by_mandrill(name: str) -> AnymailRequestsAPIError:
+    return said(500, {"status": "error", "code": -1, "name": name, "message": "no"})
+
+
+def by_bulk(*statuses: str) -> AnymailAPIError:
+    """Amazon's bulk mail, with the status of each of its entries."""
+    entries = [{"Status": status, "Error": "no"} for status in statuses]
+    answer = {"BulkEmailEntryResults": entries, "ResponseMetadata": {"HTTPStatusCode": 200}}
+    return AnymailAPIError("no", response=answer)
+
+
 def by_urllib(status: int) -> urllib.error.HTTPError:
     return urllib.error.HTTPError("http://localhost/", status, "no", None, None)
 
@@ -162,6 +185,10 @@ OURS = [
             ("AccountSuspendedException", 400),
         ]
     ),
+    *map(by_postal, ["InvalidServerAPIKey", "AccessDenied", "ServerSuspended"]),
+    *map(by_mandrill, ["Invalid_Key", "PaymentRequired"]),
+    by_bulk("ACCOUNT_SUSPENDED", "ACCOUNT_SUSPENDED"),
+    by_bulk("ACCOUNT_SENDING_PAUSED"),
     ImproperlyConfigured("no key"),
     DjangosImproperlyConfigured("no key"),
     AnymailConfigurationError("no key"),
@@ -177,6 +204,11 @@ FOR_GOOD = [
     ClientError("MessageRejected", 400),
     ClientError("InvalidParameterValue", 400),
     caused(AnymailAPIError("no"), ClientError("MessageRejected", 400)),
+    *map(by_postal, ["UnauthenticatedFromAddress", "NoRecipients"]),
+    said(200, {"status": "parameter-error", "data": {"message": "no"}}),
+    *map(by_mandrill, ["ValidationError", "Unknown_Template", "Unknown_Subaccount"]),
+    by_bulk("MESSAGE_REJECTED", "MESSAGE_REJECTED"),
+    by_bulk("TEMPLATE_DOES_NOT_EXIST"),
     BadHeaderError("a newline"),
     AnymailUnsupportedFeature("several tags"),
     AnymailInvalidAddress("no domain"),
@@ -186,7 +218,7 @@ FOR_GOOD = [
     caused(RuntimeError("554 spam"), smtplib.SMTPDataError(554, b"554 spam")),
 ]
 FOR_NOW = [
-    *(of(status) for of in BY_STATUS for status in (408, 425, 429, 500, 502, 503, 504)),
+    *(of(status) for of in BY_STATUS for status in (408, 420, 425, 429, 500, 502, 503, 504)),
     ClientError("Throttling", 400),
     ClientError("ThrottlingException", 400),
     ClientError("TooManyRequestsException", 429),
@@ -194,6 +226,10 @@ FOR_NOW = [
     ClientError("ServiceUnavailable", 503),
     ClientError("InternalFailure", 500),
     caused(AnymailAPIError("no"), ClientError("Throttling", 400)),
+    by_mandrill("GeneralError"),
+    said(500, {"status": "error", "data": None}),
+    by_bulk("TRANSIENT_FAILURE", "TRANSIENT_FAILURE"),
+    by_bulk("ACCOUNT_THROTTLED"),
 ]
 IN_DOUBT = [
     TimeoutError("timed out"),
@@ -209,6 +245,10 @@ IN_DOUBT = [
     caused(RuntimeError("can't send"), TimeoutError("timed out")),
     ReadTimeoutError("timed out"),
     *(of(status) for of in (answered, by_anymail) for status in (200, 202)),
+    said(200, {"status": "success", "data": {}}),
+    said(200, ["error"]),
+    by_bulk("SUCCESS", "SUCCESS"),
+    by_bulk("SUCCESS", "MESSAGE_REJECTED"),
 ]
 NOT_REACHED = [
     ConnectionRefusedError(111, "Connection refused"),
@@ -224,7 +264,7 @@ NOT_REACHED = [
 def name_of(error: object) -> str:
     """Its class and, where it has one, its status or code."""
     response = getattr(error, "response", None)
-    found: Any = response["Error"]["Code"] if isinstance(response, dict) else None
+    found: Any = response.get("Error", {}).get("Code") if isinstance(response, dict) else None
     for holder in (error, response):
         found = found or getattr(holder, "status_code", None) or getattr(holder, "code", None)
     return f"{type(error).__name__} {found or ''}".strip()

@@ -79,9 +79,15 @@ class Wanted(NamedTuple):
     rounds: int = 1
 
 
-def fates(redis_url: str, service: str, wanted: Sequence[Wanted]) -> list[dict[str, Any]]:
-    """Deliver messages by Anymail in a process with Django; what is on record of each."""
+def fates(
+    redis_url: str, service: str, wanted: Sequence[Wanted], receivers: str = ""
+) -> list[dict[str, Any]]:
+    """Deliver messages by Anymail in a process with Django; what is on record of each.
+
+    ``receivers`` are lines of Python that connect some to Anymail's signals.
+    """
     code = (
+        f"{receivers}\n"
         "from tests.contracts.carried import fate_through_settings\n"
         "result = []\n"
         f"for url, attributes, rounds in {[tuple(one) for one in wanted]!r}:\n"
@@ -117,6 +123,39 @@ def test_who_is_left_is_tried_again_alone(redis_url):
         (found,) = fates(redis_url, "postmark", [Wanted(url, rounds=2)])
     assert (found["state"], found["results"]) == ("partial", {ANN: "sent", BOB: "failed"})
     assert [BOB in str(asked) for asked in service.asked] == [True, False]
+
+
+CANCELS = """
+from anymail.exceptions import AnymailCancelSend
+from anymail.signals import pre_send
+def cancel(**_):
+    raise AnymailCancelSend
+pre_send.connect(cancel)
+"""
+RAISES = """
+from anymail.signals import post_send
+def fail(**_):
+    raise ValueError("a mistake")
+post_send.connect(fail)
+"""
+
+
+def test_what_a_receiver_of_pre_send_cancels_is_not_tried_again(redis_url):
+    """It would be sent days later, when that receiver says something else."""
+    with stand_in(taken()) as service:
+        url = f"http://127.0.0.1:{service.port}/"
+        (found,) = fates(redis_url, "postmark", [Wanted(url)], CANCELS)
+    assert (found["state"], found["results"]) == ("failed", {ANN: "failed", BOB: "failed"})
+    assert found["reply"] == "cancelled by a receiver of Anymail's pre_send"
+    assert service.asked == []
+
+
+def test_a_mistake_in_a_receiver_of_post_send_changes_nothing(redis_url):
+    """The service has said by then what became of the message."""
+    with stand_in(taken(ANN, INACTIVE)) as service:
+        url = f"http://127.0.0.1:{service.port}/"
+        (found,) = fates(redis_url, "postmark", [Wanted(url)], RAISES)
+    assert (found["state"], found["results"]) == ("partial", {ANN: "sent", BOB: "failed"})
 
 
 def test_a_service_that_says_nothing_of_recipients_has_taken_the_message(redis_url):

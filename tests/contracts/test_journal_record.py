@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mailqueue.queue.journal import Result, Settlement
@@ -186,6 +188,38 @@ def test_a_next_transaction_belongs_to_the_same_try(journal):
         assert (claim.attempt, claim.tries) == (attempt, 1)
         assert journal.settle(claim, rest)
     assert journal.results_of(claimed(journal, "m")) == served
+
+
+def replies(journal) -> dict[str, str]:
+    """The newest replies to those who wait, of the message m."""
+    return dict(journal.read(["m"])[0].replies)
+
+
+def test_who_waits_because_a_mailer_is_in_trouble_is_told_so(journal, clock):
+    """A claim that was given back is no attempt, and its reason is newer than the last one's."""
+    accepted(journal, "m")
+    assert replies(journal) == {}
+    journal.give_back(claimed(journal, "m"), 0, "535 no login")
+    assert replies(journal) == dict.fromkeys(["b@x", "c@x"], "535 no login")
+    told = {"b@x": "451 busy", "c@x": "451 full"}
+    journal.settle(claimed(journal, "m"), replace(LATER, replies=told))
+    assert replies(journal) == told
+    clock.advance(30)
+    journal.give_back(claimed(journal, "m"), 0, "421 going down")
+    assert replies(journal) == dict.fromkeys(["b@x", "c@x"], "421 going down")
+
+
+def test_who_waits_in_doubt_is_told_why(journal):
+    """Be it that nobody read the reply, or that the worker has vanished; who has it is not told."""
+    accepted(journal, "m")
+    served = {"b@x": Result(State.SENT, "250 ok")}
+    doubt = Settlement(State.UNCERTAIN, "nobody read on", served, delay=30)
+    journal.settle(claimed(journal, "m"), doubt)
+    assert replies(journal) == {"c@x": "nobody read on"}
+    journal.retry(["m"])
+    hasty(journal).claim([("m", "")])
+    journal.release()
+    assert replies(journal) == {"c@x": "the worker vanished while sending"}
 
 
 def test_an_expired_message_says_why(journal, clock):

@@ -58,6 +58,33 @@ def test_the_rest_are_all_that_a_backend_finds(left, kind):
 
 
 @pytest.mark.parametrize(
+    ("left", "fields"),
+    [
+        (["dan@x"], (["dan@x"], [], [])),
+        (["dan@x", CY], (["dan@x"], [], [CY])),
+        ([CY], ([CY], [], [])),
+        ([CY, "eve@x"], ([], [], [CY, "eve@x"])),
+        ([BOB, CY], ([BOB], [], [CY])),
+    ],
+)
+def test_somebody_stands_in_to_and_nobody_learns_of_hidden_ones(left, fields):
+    """Most services refuse a message without; several in bcc would see each other there."""
+    message = letter(EmailMessage)
+    message.bcc.append("eve@x")
+    rest = for_the_rest(message, left)
+    assert (rest.to, rest.cc, rest.bcc) == fields
+    assert "eve@x" not in rest.message().as_string()
+
+
+def test_a_message_to_nobody_stays_one():
+    """Whoever left To empty wants it so."""
+    message = letter(EmailMessage)
+    message.to = []
+    rest = for_the_rest(message, [CY])
+    assert (rest.to, rest.cc, rest.bcc) == ([], [], [CY])
+
+
+@pytest.mark.parametrize(
     "copied", [copy.copy, copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
 )
 @pytest.mark.parametrize("kind", [EmailMessage, OwnMessage])

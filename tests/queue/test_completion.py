@@ -80,6 +80,19 @@ def test_a_mail_service_is_told_what_was_set_and_other_backends_are_told_all():
     assert message.extra_headers == {}
 
 
+def test_a_body_of_none_beside_a_template_is_empty():
+    """Django's class can't be built so, and the message was refused though Anymail takes it."""
+    code = (
+        "from django.core.mail import EmailMessage\n"
+        "from mailqueue.queue import payload\n"
+        "message = EmailMessage(to=['you@example.com'])\n"
+        "message.subject = message.from_email = message.body = None\n"
+        "again = payload.loads(payload.dumps(message, 'id'))\n"
+        "result = [again.subject, again.from_email, again.body]"
+    )
+    assert in_django({}, code) == [None, None, ""]
+
+
 def test_what_a_backend_is_handed_can_be_pickled_and_queued_again():
     """Its Message-ID stays what it was, since it is the same message."""
     message = complete(through(letter()))

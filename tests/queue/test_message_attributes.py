@@ -1,5 +1,7 @@
 """Attributes that a single message has, and that its class has too."""
 
+import json
+
 from mailqueue import EmailMessage
 from mailqueue.mail.rendering.render import rendered_bytes
 from mailqueue.queue.payload import dumps, loads
@@ -17,6 +19,17 @@ def test_what_one_message_says_counts_more_than_what_its_class_says():
     assert loads(dumps(message, "an-id")).tags == ("news",)
     message.tags = ("news", "monthly")
     assert loads(dumps(message, "an-id")).tags == ("news", "monthly")
+
+
+class UNSET:
+    """As Anymail's class marks what nobody has set."""
+
+
+def test_what_is_unset_on_a_message_hides_what_its_class_says():
+    """Anymail's class does so with what a subclass of it says, which no service is told of."""
+    message = Newsletter(to=["ann@example.com"])
+    vars(message)["tags"] = UNSET
+    assert json.loads(dumps(message, "an-id"))["attributes"] == {}
 
 
 def test_a_message_that_was_given_a_method_of_its_own_is_built_by_that():

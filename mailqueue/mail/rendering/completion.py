@@ -59,6 +59,7 @@ def in_texts(message: Any, sender: str) -> Any:
         for name, value in given
     }
     texts.subject = "" if message.subject is None else message.subject
+    texts.body = "" if message.body is None else message.body
     texts.from_email = writable_address(sender)
     for name in ADDRESS_LISTS:
         addresses = getattr(message, name)

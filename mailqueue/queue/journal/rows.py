@@ -37,8 +37,8 @@ def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) ->
     state = State(row["state"])
     subject, sender, recipients = _summary(row["summary"], sealer)
     history = sorted(_history(row, sealer), key=lambda attempt: attempt.number)
-    kept = row.get("reply")
-    reply = sealer.readable(kept) if kept else history[-1].reply if history else ""
+    newer = sealer.readable(row["reply"]) if row.get("reply") else ""
+    reply = newer or (history[-1].reply if history else "")
     results = _results(row.get("results") or "{}", sealer)
     return Record(
         id=id_,
@@ -55,7 +55,7 @@ def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) ->
         due=_time(row["due"]) if row.get("due") else None,
         history=tuple(history),
         has_payload="payload" in row and state not in WITHOUT_PAYLOAD,
-        replies=_newest_replies(history, recipients, results or {}),
+        replies=_newest_replies(history, newer, recipients, results or {}),
         priority=row.get("priority") or "normal",
     )
 
@@ -117,12 +117,18 @@ def _completed(
 
 
 def _newest_replies(
-    history: Sequence[Attempt], recipients: Sequence[str], results: Mapping[str, Result]
+    history: Sequence[Attempt], newer: str, recipients: Sequence[str], results: Mapping[str, Result]
 ) -> dict[str, str]:
-    """The newest reply to each recipient who waits."""
+    """The newest reply to each recipient who waits.
+
+    A worker that vanished, a doubt, and what came to no attempt are about all of them.
+    """
     found: dict[str, str] = {}
     for attempt in history:
-        found |= attempt.replies
+        # What an earlier version wrote of a retry is about one of them, and doesn't say of whom.
+        about = recipients if attempt.state is not State.RETRYING else ()
+        found |= attempt.replies or dict.fromkeys(about, attempt.reply)
+    found |= dict.fromkeys(recipients if newer else (), newer)
     return {a: found[a] for a in recipients if a in found and a not in results}
 
 

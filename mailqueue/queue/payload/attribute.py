@@ -37,7 +37,8 @@ def dump_attributes(message: Any) -> dict[str, Any]:
     accounted = _accounted_for(class_)
     found: dict[str, Any] = {}
     unfit: dict[str, Exception] = {}
-    for name, value in getattr(message, "__dict__", {}).items():
+    own = getattr(message, "__dict__", {})
+    for name, value in own.items():
         if name in accounted or name.startswith(_PASSED_OVER) or _is_unset(value):
             continue
         if is_left_behind(message, name):
@@ -48,7 +49,9 @@ def dump_attributes(message: Any) -> dict[str, Any]:
             unfit[name] = error
     if unfit:
         raise _unfit(class_, unfit)
-    return _class_attributes(message, accounted) | found
+    # One that is marked as unset, or stays behind, hides what the class says.
+    said = _class_attributes(message, accounted).items()
+    return {name: value for name, value in said if name not in own} | found
 
 
 def is_left_behind(message: Any, name: str) -> bool:

@@ -27,6 +27,11 @@ MUTATIONS = [
             "contracts/test_backends_that_deliver.py::test_a_mailer_that_fails_silently_delivers_aloud",
         ),
         (
+            'return Answer(Verdict.REFUSED, "cancelled by',
+            'return Answer(Verdict.DEFERRED, "cancelled by',
+            "contracts/test_backends_by_anymail.py::test_what_a_receiver_of_pre_send_cancels_is_not_tried_again",
+        ),
+        (
             'if status == "unknown" and was_refused:',
             "if False:",
             "contracts/test_backends_by_anymail.py::test_what_the_service_says_is_on_record",
@@ -181,13 +186,18 @@ MUTATIONS = [
             "contracts/test_backend_exceptions.py::test_who_is_not_named_among_the_refused_is_in_doubt",
         ),
         (
-            "_HTTP_OURS = {401, 402, 403, 407}",
-            "_HTTP_OURS = {401, 402, 407}",
+            "if hundreds == 2 and not code:",
+            "if hundreds == 2:",
             "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
         ),
         (
-            "if status is not None and 200 <= status < 300:",
-            "if False:",
+            'return "" if status == "SUCCESS" else str(status)',
+            "return str(status)",
+            "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
+        ),
+        (
+            "_HTTP_OURS = {401, 402, 403, 407}",
+            "_HTTP_OURS = {401, 402, 407}",
             "contracts/test_backend_exceptions.py::test_an_exception_is_read_by_its_kind",
         ),
         (
@@ -360,6 +370,8 @@ MUTATIONS = [
         "delivery/test_rest.py",
         ("return whole.message(*args, **options)", "return kind.message(_self)"),
         ("if address in recipients])", "])"),
+        ('if name == "cc" or len(addresses) == 1:', "if addresses:"),
+        ('if getattr(message, "to", None) and not rest.to:', "if not rest.to:"),
         ("return _itself, (plain,)", "return _itself, (whole,)"),
     ),
     *of(

@@ -73,6 +73,16 @@ MUTATIONS = [
         "queue/journal/rows",
         "contracts/test_journal.py system/test_sealing.py system/test_delivery.py",
         (
+            "found |= dict.fromkeys(recipients if newer else (), newer)",
+            "pass",
+            "contracts/test_journal_record.py::test_who_waits_because_a_mailer_is_in_trouble_is_told_so",
+        ),
+        (
+            "attempt.state is not State.RETRYING else ()",
+            "False else ()",
+            "contracts/test_journal_record.py::test_who_waits_in_doubt_is_told_why",
+        ),
+        (
             "_UNREADABLE = (KeyMissing, PayloadError,",
             "_UNREADABLE = (PayloadError,",
             "system/test_sealing.py::test_a_message_whose_key_is_missing_hides_no_other",

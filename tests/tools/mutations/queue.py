@@ -69,9 +69,9 @@ MUTATIONS = [
         "queue/payload/attribute",
         "contracts/test_payload.py",
         (
-            "_class_attributes(message, accounted) | found",
-            "found | _class_attributes(message, accounted)",
-            "queue/test_message_attributes.py::test_what_one_message_says_counts_more_than_what_its_class_says",
+            "if name not in own} | found",
+            "} | found",
+            "queue/test_message_attributes.py::test_what_is_unset_on_a_message_hides_what_its_class_says",
         ),
         (
             "    if unfit:\n",
