@@ -219,7 +219,7 @@ def meaning(rendered: bytes) -> list[Any]:
 @example(
     spec={
         **dict.fromkeys(("subject", "body"), ""),
-        **dict.fromkeys(("cc", "reply_to", "alternatives", "inline"), []),
+        **{key: [] for key in ("cc", "reply_to", "alternatives", "inline")},
         "from_email": "ann@example.com",
         "to": ["bob@example.com"],
         "headers": {
