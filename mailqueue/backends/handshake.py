@@ -16,6 +16,8 @@ from mailqueue.store.spin import is_readable
 _UNKNOWN_COMMAND = (500, 502)  # to EHLO: the server knows HELO only (RFC 5321 3.2)
 # What smtplib's login() knows.
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
+# What it raises where the server has none of them, and where it has no logins at all.
+_NO_WAY = (smtplib.SMTPException, smtplib.SMTPNotSupportedError)
 _SILENCE = 10.0  # seconds; servers that greet late do so to see who doesn't wait for them
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _QUALIFIED = re.compile(rf"(?!localhost\.)(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
@@ -103,27 +105,30 @@ def address_literal(written: str) -> str:
 
 def log_in(connection: smtplib.SMTP, user: str, password: str) -> None:
     """Log in. Raises SMTPNotSupportedError where the server offers no way that we have."""
+    try:
+        with quiet(connection):
+            connection.login(user, password)
+    except smtplib.SMTPException as error:
+        if type(error) not in _NO_WAY:
+            raise
+        raise smtplib.SMTPNotSupportedError(f"{error} {_way_to_log_in(connection)}") from None
+
+
+def _way_to_log_in(connection: smtplib.SMTP) -> str:
+    """What to set where smtplib knew no way."""
     offered = connection.esmtp_features.get("auth", "").upper().split()
-    if offered and not set(offered) & set(_MECHANISMS):
-        raise smtplib.SMTPNotSupportedError(
-            f"No suitable authentication method found: the server offers {', '.join(offered)}, "
-            f"and mailqueue has {', '.join(_MECHANISMS)}; "
+    if offered:
+        return (
+            f"The server offers {', '.join(offered)}, and mailqueue has {', '.join(_MECHANISMS)}; "
             "with EMAIL_OAUTH2 (a mailer's option oauth2) OAUTHBEARER and XOAUTH2"
         )
-    if not offered:
-        raise smtplib.SMTPNotSupportedError(
-            "SMTP AUTH extension not supported by server, though EMAIL_HOST_USER and "
-            "EMAIL_HOST_PASSWORD (a mailer's options username, password) are set: "
-            + _way_to_auth(connection)
-        )
-    with quiet(connection):
-        connection.login(user, password)
-
-
-def _way_to_auth(connection: smtplib.SMTP) -> str:
+    are_set = (
+        "But EMAIL_HOST_USER and EMAIL_HOST_PASSWORD (a mailer's options username, password) are "
+        "set: "
+    )
     if connection.has_extn("starttls"):
-        return "it may after STARTTLS, so set EMAIL_USE_TLS (use_tls)"
-    return (
+        return are_set + "it may after STARTTLS, so set EMAIL_USE_TLS (use_tls)"
+    return are_set + (
         "set EMAIL_PORT to its port for logins, mostly 587 with EMAIL_USE_TLS or 465 with "
         "EMAIL_USE_SSL, or take the user away if it wants no login"
     )

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,9 @@ _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2,
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _WITH_HOST = {"redis", "rediss", "valkey", "valkeys", "amqp", "amqps", "pyamqp"}
 _BETWEEN_URLS = re.compile(r";(?=[a-z+]+://)")
+_LONGEST_HOST = 255  # bytes (RFC 5321 4.5.3.1.2)
+# Labels with dots between them; nothing but numbers would be an address.
+_HOST = re.compile(r"(?![0-9.]+$)(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?")
 _MAX_DELAYS = 1000  # a typing error such as "1m*1000000" must not fill the memory
 
 
@@ -255,9 +259,21 @@ def parse_host(value: object) -> str:
     text = parse_text(value).strip()
     with suppress(UnicodeError):
         text = text if text.isascii() else text.encode("idna").decode("ascii")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{0,255}|\[[A-Za-z0-9.:]+\]", text):
-        raise ValueError('must be a name such as "mail.example.com", or "[192.0.2.1]"')
+    if len(text) > _LONGEST_HOST or not (_HOST.fullmatch(text) or _is_literal(text)):
+        raise ValueError(
+            'must be a name such as "mail.example.com", or an address in brackets: "[192.0.2.1]", '
+            '"[IPv6:2001:db8::1]"'
+        )
     return text
+
+
+def _is_literal(text: str) -> bool:
+    """Whether that is an IP address as mail writes it."""
+    found = re.fullmatch(r"\[(IPv6:)?(.+)\]", text)
+    try:
+        return found is not None and bool((IPv6Address if found[1] else IPv4Address)(found[2]))
+    except ValueError:
+        return False
 
 
 def parse_name(value: object) -> str:

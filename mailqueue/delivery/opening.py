@@ -56,7 +56,7 @@ def open_transport(patience: float | None = None) -> Transport:
     backend = delivery_backend()
     if type(backend) is import_backend(_OWN_SMTP_BACKEND):
         in_flight = backend.option("in_flight") if backend.option("chunking") else 1
-        return SmtpTransport(backend, settings.EMAIL_TIMEOUT, patience or _TO_OPEN, in_flight)
+        return SmtpTransport(backend, backend.timeout, patience or _TO_OPEN, in_flight)
     return BackendTransport(backend)
 
 

@@ -14,11 +14,14 @@ from .outcome import Outcome, Verdict
 _REPLY = re.compile(r"([45]\d\d)\b(.*)", re.DOTALL)
 _OUT_OF_ORDER = 503  # "say HELO first": about the order of commands, not about a name
 _LOGIN_WANTED = 530  # RFC 4954 6
+_FOR_GOOD = (550, 551, 553, 554, 571)  # not 552, which is about sizes
 # Enhanced codes of security and policy (RFC 3463 3.8), but for those about the mailbox alone: a
 # list that others may not write to, an account that is closed or has another owner (RFC 7293).
-# 5.7.0 and 5.7.1 are said of everything, so that the words have to tell.
+# 5.7.0 and 5.7.1 are said of everything, and many servers have no such codes at all, so that the
+# words have to tell.
 _POLICY = re.compile(r"(?<![\d.])5\.7\.(?!(?:0|1|2|13|17|18)\b)\d{1,3}(?![\d.]*\d)")
 _UNDEFINED = re.compile(r"(?<![\d.])5\.7\.[01](?![\d.]*\d)")
+_ENHANCED = re.compile(r"(?<![\d.])[45]\.\d{1,3}\.\d{1,3}(?![\d.]*\d)")
 _NOT_PERMITTED = re.compile(
     r"\b(?:denied|permi(?:t|ssion)\w*|allow(?:ed)?|\w*authori[sz]ed|block(?:ed|list\w*)|prohibit\w*"
     r"|not logged in|not accepted from)\b",
@@ -27,19 +30,22 @@ _NOT_PERMITTED = re.compile(
 # What stands in a reply without being its words: addresses, names of hosts, codes.
 _NAMED = re.compile(r"<[^>]*>|\[[^\]]*\]|\S*@\S*|[\w-]+(?:\.[\w-]+)+")
 _NAME_REFUSED = re.compile(r"\b(?:helo|ehlo)\b|fully.qualified (?:host|domain) ?name", re.I)
-_TLS = r"(?:start ?tls|tls|ssl|encrypt\w*)"
+_TLS = r"(?:start ?tls|tls|ssl|encrypt\w*|secure (?:connection|channel))"
 _WANTS = r"(?:must|required?|requires|needs?|needed|mandatory|only)"
 _TLS_WANTED = re.compile(
-    rf"\b(?:{_TLS}\b.{{0,40}}\b{_WANTS}|{_WANTS}\b.{{0,40}}\b{_TLS}|encryption too weak)\b", re.I
+    rf"\b(?:{_TLS}\b.{{0,40}}\b{_WANTS}|{_WANTS}\b.{{0,40}}\b{_TLS}|use {_TLS}|encryption too weak"
+    r"|plain ?text\b.{0,40}\b(?:not|un\w+|den\w+|refus\w*))\b",
+    re.I,
 )
 _DENIED = r"(?:no|not|un\w+|can ?not|\w+n't|den\w+|prohibit\w*|reject\w*|refus\w*|invalid|disabled)"
 _NOT_FOR_US = re.compile(
     rf"\brelay\w*\b.{{0,60}}\b{_DENIED}\b|\b{_DENIED}\b.{{0,60}}\brelay|\bas a relay\b"
     r"|\brcpthosts?\b|\bnot a gateway\b|\bcannot deliver mail for\b|\bdon't handle mail for\b"
     rf"|\b{_WANTS}\b.{{0,40}}\b(?:authenticat\w+|log ?in|auth)\b"
-    rf"|\b(?:authenticat\w+|auth|log ?in)\b.{{0,20}}\b(?:{_WANTS}|first)\b"
+    rf"|\b(?:authenticat\w+|authori[sz]ation|auth|log ?in)\b.{{0,20}}\b(?:{_WANTS}|first)\b"
     r"|\b(?:not|un) ?(?:been )?authenticated\b|\bpermissions? to send\b|\bnot owned by user\b"
-    r"|\bsend ?as ?(?:denied)?\b|\bnot allowed to send\b",
+    r"|\bsend ?as ?(?:denied)?\b|\bclient host rejected\b|\b(?:not|match a) verified\b"
+    r"|\bnot (?:allow|permitt|authori[sz])ed to (?:send|use|submit|perform)\b",
     re.I,
 )
 
@@ -98,7 +104,8 @@ def _blame(reply: str, encrypted: bool, turned_away: bool) -> Blame:
     if is_name_refused(reply):
         return Blame.OURS
     is_policy = code == _LOGIN_WANTED or bool(_POLICY.search(reply))
-    is_policy = is_policy or bool(_UNDEFINED.search(reply) and _NOT_PERMITTED.search(words))
+    is_open = bool(_UNDEFINED.search(reply)) or (code in _FOR_GOOD and not _ENHANCED.search(reply))
+    is_policy = is_policy or (is_open and bool(_NOT_PERMITTED.search(words)))
     return Blame.DOUBTFUL if turned_away and is_policy else Blame.THEIRS
 
 

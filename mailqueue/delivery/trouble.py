@@ -20,6 +20,9 @@ _SET_NO_SSL = (
     "the server doesn't speak TLS from the start: set EMAIL_USE_TLS instead of EMAIL_USE_SSL (a "
     "mailer's options use_tls, use_ssl), or name its port for TLS, mostly 465"
 )
+_SET_NO_TLS = (
+    "name its port for STARTTLS, mostly 587, or take EMAIL_USE_TLS away, a mailer's option use_tls"
+)
 
 # RFC 4954 6. The last three belong to AUTH; of a login that has ended, servers say them to MAIL.
 LOGIN_WANTED = frozenset({530, 534, 535, 538})
@@ -81,6 +84,8 @@ def trouble_of(error: OSError) -> ServerTrouble:
         return Misconfigured(f"{reply} ({SET_NAME})")
     if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
         reply += f" ({_SET_NO_SSL})"
+    if str(error).startswith("STARTTLS extension not supported"):
+        reply += f" ({_SET_NO_TLS})"
     return Misconfigured(advice(reply)) if _is_ours(error) else ServerTrouble(reply)
 
 

@@ -24,7 +24,7 @@ from tests.contracts.delivering import (
     record,
     results,
 )
-from tests.scripted import ScriptedServer
+from tests.scripted import SILENCE, ScriptedServer
 from tests.support import wait_until
 
 
@@ -153,6 +153,19 @@ def test_a_mailer_may_deliver(journal, by_settings, smtp_server, monkeypatch):
     sends(journal, by_settings, "m")
     assert len(smtp_server.received) == 1
     assert mailer_name() == "newsletters"
+
+
+@pytest.mark.timeout(60)
+def test_a_mailers_time_out_bounds_each_step(journal, by_settings, server, monkeypatch):
+    """A server that says nothing to MAIL is left after that; without one it had five minutes."""
+    server.script = lambda _, phase, __: SILENCE if phase == "MAIL" else None
+    options = f'{{"host": "127.0.0.1", "port": {server.port}, "timeout": 1}}'
+    smtp = f'{{"BACKEND": "mailqueue.backends.smtp.EmailBackend", "OPTIONS": {options}}}'
+    monkeypatch.setenv("MAILERS", f'{{"default": {smtp}}}')
+    monkeypatch.setenv("MAILQUEUE_USING", "default")
+    post(journal, letter(), "m")
+    assert deliver(journal, by_settings, ["m"]) == {}
+    assert "timed out" in record(journal, "m").reply
 
 
 def test_any_backend_may_deliver(journal, by_settings, monkeypatch):

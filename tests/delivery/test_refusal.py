@@ -34,6 +34,10 @@ TLS_WANTED = [
     "403 4.7.0 encryption too weak 0 less than 112",  # Sendmail: an access table
     "550 5.7.1 TLS required",
     "523 5.7.10 Encryption Needed",  # RFC 5248
+    # Others' words for it
+    "550 Plaintext connections are not allowed here",
+    "550 Secure connection required",
+    "554 Insecure connection, please use TLS",
 ]
 NOT_FOR_US = [
     # Postfix: smtpd_relay_restrictions by default, and as projects set it
@@ -71,6 +75,16 @@ NOT_FOR_US = [
     "503 This mail server requires authentication when attempting to send to a non-local e-mail "
     "address.",
     "530 Authentication required",
+    "550 Authorization required",
+    # Servers without enhanced codes
+    "550 Access denied",
+    "550 Sender not permitted",
+    "553 sender domain not allowed",
+    "550 you are not permitted to use this server",
+    "571 Delivery not authorized, message refused",
+    # Postfix: reject_unknown_client_hostname
+    "450 4.7.25 Client host rejected: cannot find your hostname, [192.0.2.1]",
+    "550 5.7.1 Client host rejected: cannot find your hostname",
 ]
 THEIRS = [
     "504 5.5.2 <ann>: Recipient address rejected: need fully-qualified address",
@@ -90,6 +104,17 @@ THEIRS = [
     "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup",
     "550 address 192.5.7.1 is of no use",
     "451 4.3.0 relay.example.com: the queue file can't be written",
+    "552 Message size exceeds the maximum permitted",
+    "451 Greylisted, allowed in 300 seconds",
+    "550 5.4.1 <ann@example.com>: Recipient address rejected: Access denied",  # Office 365: unknown
+]
+# What services say of a sender whom they don't know, once they have read the message.
+SENDER_UNKNOWN = [
+    "554 Message rejected: Email address is not verified. The following identities failed the "
+    "check in region US-EAST-1: me@example.com",
+    "554 Access denied: User `app' is not authorized to perform `ses:SendRawEmail'",
+    "550 The from address does not match a verified Sender Identity. Mail cannot be sent until "
+    "this error is resolved.",
 ]
 CONTENT = [
     "554 5.7.1 Spam message rejected",
@@ -133,6 +158,12 @@ def test_a_refusal_to_relay_may_be_ours(reply: str) -> None:
     """A login may be missing, or that one recipient be out of reach."""
     assert blame_for(outcome(reply), encrypted=True) is Blame.DOUBTFUL
     assert blame_for(outcome(reply), encrypted=False) is Blame.DOUBTFUL
+
+
+@pytest.mark.parametrize("reply", SENDER_UNKNOWN)
+def test_a_sender_whom_a_service_does_not_know_may_be_ours(reply: str) -> None:
+    """It says so after the content, of every message until the sender is registered there."""
+    assert blame_for(outcome(reply, turned_away=False), encrypted=True) is Blame.DOUBTFUL
 
 
 @pytest.mark.parametrize("reply", THEIRS)

@@ -74,7 +74,22 @@ def test_a_name_that_is_set_is_said(scripted) -> None:
     assert greeted(scripted) == ["EHLO xn--kln-sna.example", "EHLO [192.0.2.1]"]
 
 
-@pytest.mark.parametrize("name", ["two words", "a\r\nb", "<x>", "[x y]", 5])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two words",
+        "a\r\nb",
+        "<x>",
+        "[x y]",
+        5,
+        "192.0.2.1",
+        "a..b",
+        ".a",
+        "[x]",
+        "[IPv6:1]",
+        "[::1]",
+    ],
+)
 def test_what_is_no_name_is_refused(name: object) -> None:
     """Where it is set, and nothing of it gets onto the wire."""
     with pytest.raises(ImproperlyConfigured, match="EHLO_NAME"):

@@ -15,7 +15,7 @@ from ..outcome import Outcome, Reply, Verdict
 from ..transport import Turn
 from ..trouble import ChunkingRefused, ServerTrouble, StaleClaim
 from .dialogue import GarbledReply
-from .session import COMMANDS_AT_ONCE, SERVICE_NOT_AVAILABLE, Session, check_reply, is_refusal
+from .session import COMMANDS_AT_ONCE, Session, check_reply, is_refusal
 from .transaction import PHASE_TIMEOUTS, Command, Phase, Transaction, encode
 
 _NOT_UNDERSTOOD = {500, 501, 502, 503, 504}  # BDAT itself, and not the message
@@ -219,12 +219,12 @@ class ByChunks:
                 self._try_out(transaction, first)
         except (OSError, ServerTrouble) as error:
             is_amid_chunk = [phase for phase, _ in transaction.unanswered] == [Phase.CHUNK]
-            if is_amid_chunk and transaction.is_wanted and not _closes(error):
+            if is_amid_chunk and transaction.is_wanted and not self._is_proven:
                 raise _refusal(str(error)) from error
             raise
         reply = transaction.replies[-1]
         is_known = self._is_proven and reply.code not in _NOT_UNDERSTOOD
-        if transaction.is_wanted and reply.verdict is Verdict.REFUSED and not is_known:
+        if transaction.is_wanted and reply.verdict is not Verdict.ACCEPTED and not is_known:
             raise _refusal(str(reply))
         return reply
 
@@ -320,7 +320,3 @@ def _length(turn: Turn) -> int:
 def _length_of_first_part(data: bytes) -> int:
     """Bytes up to the first line's end, one at least: some servers refuse a chunk of none."""
     return max(1, len(data.partition(b"\r")[0]))
-
-
-def _closes(error: Exception) -> bool:
-    return isinstance(error, ServerTrouble) and error.reply.startswith(str(SERVICE_NOT_AVAILABLE))

@@ -54,7 +54,7 @@ def log_in(session: Session, phase: str, command: str) -> str | None:
         ("expired", "certificate has expired"),
         ("self-signed", "unable to get local issuer certificate"),
         ("another host's", "certificate is not valid for '127.0.0.1'"),
-        ("no STARTTLS", "STARTTLS extension not supported"),
+        ("no STARTTLS", "STARTTLS extension not supported by server. (name its port"),
     ],
 )
 def test_nothing_goes_out_in_clear_text(kind_of, reason, authority, trusted, make_wire) -> None:

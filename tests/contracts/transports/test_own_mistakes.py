@@ -144,7 +144,9 @@ def test_other_recipients_behind_an_alarm_get_their_turn(make_wire: Callable[...
 
 
 @shown_by(Ability.CHUNKS)
-@pytest.mark.parametrize("how", [b"<close>", b"<reset>", "502 no", "550 no", "554 5.5.1 no", b""])
+@pytest.mark.parametrize(
+    "how", [b"<close>", b"<reset>", "502 no", "550 no", "554 5.5.1 no", "451 no", "421 no", b""]
+)
 def test_a_server_that_can_not_do_what_it_offers_is_asked_once(
     how: bytes | str, kind: Kind, make_wire: Callable[..., Wire]
 ) -> None:

@@ -43,8 +43,8 @@ MUTATIONS = [
         ("    _share = 0.5\n", "    _share = 1.0\n"),
         ("if quiet == timeout or", "if"),
         ("_UNKNOWN_COMMAND = (500, 502)", "_UNKNOWN_COMMAND = range(400, 600)"),
-        ("not set(offered) & set(_MECHANISMS)", "False"),
-        ("    if not offered:\n", "    if False:\n"),
+        ("if type(error) not in _NO_WAY:", "if True:"),
+        ("    if offered:\n", "    if False:\n"),
         ('if connection.has_extn("starttls"):', "if False:"),
     ),
     *of(

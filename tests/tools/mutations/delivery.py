@@ -445,6 +445,8 @@ MUTATIONS = [
         ("Blame.DOUBTFUL if turned_away and is_policy", "Blame.DOUBTFUL if is_policy"),
         ('_NAMED.sub(" ", match[2])', "match[2]"),
         ("(?:0|1|2|13|17|18)", "(?:0|1)"),
+        ("code in _FOR_GOOD and not", "code and not"),
+        (" and not _ENHANCED.search(reply)", ""),
     ),
     *of(
         "delivery/trouble",

@@ -17,7 +17,7 @@ MUTATIONS = [
             "delivery/test_turns_content.py::test_a_message_that_another_worker_has_is_not_ended",
         ),
         (
-            "and reply.verdict is Verdict.REFUSED and not is_known:",
+            "and reply.verdict is not Verdict.ACCEPTED and not is_known:",
             "and False:",
             "delivery/test_turns.py::test_a_server_that_refuses_bdat_gets_data_at_once",
         ),
