@@ -152,6 +152,7 @@ def _refuse_line_ends(message: Any) -> None:
     refuse_line_ends(str(message.subject), "Subject")
     for name, header in ADDRESS_LISTS.items():
         addresses = getattr(message, name, None)
+        _refuse_text(name, addresses)
         # An iterator can be read only once, and not here.
         for address in addresses if isinstance(addresses, (list, tuple)) else ():
             refuse_line_ends(str(address), header)
@@ -279,9 +280,14 @@ def _dump_fields(message: Any, blobs: BlobCollector) -> dict[str, Any]:
 
 
 def _dump_addresses(name: str, value: Any, _: BlobCollector) -> list[str]:
+    _refuse_text(name, value)
+    return [str(address) for address in value if address] if value else []
+
+
+def _refuse_text(name: str, value: Any) -> None:
+    """Raise TypeError for a text in the place of a list of addresses: each letter would be one."""
     if isinstance(value, str) or is_lazy_text(value):
         raise TypeError(f'"{name}" attribute must be a list or other iterable of addresses')
-    return [str(address) for address in value if address] if value else []
 
 
 def _dump_alternatives(_: str, value: Any, __: BlobCollector) -> list[Any]:

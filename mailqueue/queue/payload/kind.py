@@ -85,7 +85,8 @@ def as_ours(message: Any) -> Any:
     class_: Any = type(message)
     ours = _OUR_FAMILY.messages[kind_of(class_)]()
     for name in (*vars(ours), *SHAPE, "encoding"):
-        if hasattr(message, name):
+        # A connection is nothing that travels, and Django 6.1 warns whoever looks at it.
+        if name != "connection" and hasattr(message, name):
             setattr(ours, name, getattr(message, name))
     return ours
 
