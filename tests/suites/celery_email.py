@@ -51,7 +51,8 @@ def email_to_dict(message: Any) -> dict[str, Any]:
     if isinstance(message, dict):
         return message
     message = copy(message)
-    message.extra_headers = {**message.extra_headers, "Message-ID": "<a@b.c>", "Date": "Sat, 21 Nov 2026 11:20:55 +0000"}
+    fixed = {"Message-ID": "<a@b.c>", "Date": "Sat, 21 Nov 2026 11:20:55 +0000"}
+    message.extra_headers = {**message.extra_headers, **fixed}
     for name in ("mailqueue_id", "sent_using", "recipients"):
         vars(message).pop(name, None)
     message.to = message.to or [NOBODY]
