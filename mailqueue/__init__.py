@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .conf import configure, settings
 from .errors import BadHeaderError, InvalidMailer, MailerDoesNotExist
@@ -19,6 +19,10 @@ from .mail.msgid import DNS_NAME, make_msgid
 from .mail.routing import get_connection, mailers
 from .state import State
 
+if TYPE_CHECKING:
+    from .mail.asynchronous import asend
+    from .queue.fate import Fate, fate, fates
+
 # The messages that the locmem backend took; it exists once such a backend has been made.
 outbox: list[Any]
 
@@ -31,10 +35,14 @@ __all__ = [
     "EmailAttachment",
     "EmailMessage",
     "EmailMultiAlternatives",
+    "Fate",
     "InvalidMailer",
     "MailerDoesNotExist",
     "State",
+    "asend",
     "configure",
+    "fate",
+    "fates",
     "get_connection",
     "mail_admins",
     "mail_managers",
@@ -44,9 +52,18 @@ __all__ = [
     "send_mass_mail",
     "settings",
 ]
+# What is imported on first use: to compose a message takes neither a journal nor an event loop.
+_LATER = {
+    "Fate": "queue.fate",
+    "asend": "mail.asynchronous",
+    "fate": "queue.fate",
+    "fates": "queue.fate",
+}
 
 
 def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     if name != "SMTPConnection":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mailqueue.errors import ImproperlyConfigured
+from mailqueue.queue.accepted import Accepted
 from mailqueue.queue.producer import Producer
 
 from .base import BaseEmailBackend
@@ -31,8 +32,10 @@ class EmailBackend(BaseEmailBackend):
         super().__init__(fail_silently=fail_silently, **kwargs)
         self.queue = queue
 
-    def send_messages(self, email_messages: Iterable[Any]) -> int:
-        """Accept the messages; return how many. Those without recipients are passed over.
+    def send_messages(self, email_messages: Iterable[Any]) -> Accepted:
+        """Accept the messages; return how many, and which: the number has their ``ids``.
+
+        Those without recipients are passed over.
 
         A generator is taken in portions, so that any number of messages passes through in bounded
         memory. Each portion, of 100 messages at first and later of up to ``BATCH_SIZE``, or of 32

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 
 from mailqueue.conf.parse import parse_duration
-from mailqueue.mail.functions import send_mail
+from mailqueue.mail.message import EmailMessage
 from mailqueue.mail.routing import get_connection
 from mailqueue.monitor import control, report, text
 from mailqueue.state import FINAL, State
@@ -22,12 +22,14 @@ from .group import as_json, main, print_data, server, without_asking
 @click.option("--subject", default="A message from mailqueue", show_default=True)
 @click.option("--from", "sender", default=None, help="Sender; default: DEFAULT_FROM_EMAIL.")
 @click.option("--body", default="It works.", show_default=True)
-def send(to: Sequence[str], subject: str, sender: str | None, body: str) -> None:
-    """Queue a message, to try things out."""
+@as_json
+def send(to: Sequence[str], subject: str, sender: str | None, body: str, as_json: bool) -> None:
+    """Queue a message, to try things out, and print its id."""
     connection = get_connection("mailqueue.backends.queue.EmailBackend")
+    message = EmailMessage(subject, body, sender, list(to), connection=connection)
     with server():
-        send_mail(subject, body, sender, list(to), connection=connection)
-    click.echo("queued")
+        message.send()
+    print_data({"id": message.mailqueue_id}, lambda found: f"queued as {found['id']}", as_json)
 
 
 @main.command()

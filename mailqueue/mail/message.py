@@ -62,6 +62,7 @@ class EmailMessage:
     content_subtype = "plain"
     mixed_subtype = "mixed"
     encoding: str | Charset | None = None  # None: the setting DEFAULT_CHARSET
+    mailqueue_id: str  # for `mailqueue.fate()`; there is none until the queue has accepted it
 
     @accept_positional(
         "bcc", "connection", "attachments", "headers", "cc", "reply_to",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .accepted import Accepted
 from .earlier import Earlier, End, FailedCall, Likeness, memory
 from .submission import Submission
 
@@ -39,9 +40,9 @@ class Call:
         self._open: list[tuple[Submission, End]] = []
 
     @property
-    def accepted(self) -> tuple[str, ...]:
-        """The ids of what was accepted, in the order of the messages."""
-        return tuple(id_ for ids in self._before for id_ in ids.split())
+    def accepted(self) -> Accepted:
+        """How many messages were accepted, and which."""
+        return Accepted(self.count, self._before)
 
     def knows(self, message: Any) -> bool:
         """Whether an earlier call has left something of this object."""

@@ -13,6 +13,7 @@ from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable, M
 from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
 
+from .accepted import Accepted
 from .broker import producer_app
 from .call import Call
 from .handover import for_backend
@@ -37,7 +38,7 @@ class Producer:
         self._queue = queue
         self._fail_silently = fail_silently
 
-    def send(self, messages: Iterable[Any]) -> int:
+    def send(self, messages: Iterable[Any]) -> Accepted:
         """Accept the messages; return how many. The door, the queue backend, says what holds."""
         with settings.MAILQUEUE.steady():
             if settings.MAILQUEUE.CELERY_APP:
@@ -51,7 +52,7 @@ class Producer:
                 return self._send_all(portions(iter(listed), call, self._queue), call)
             return self._send_all(checked_portions(listed, call, self._queue), call)
 
-    def _send_all(self, portions: Iterable[Portion], call: Call) -> int:
+    def _send_all(self, portions: Iterable[Portion], call: Call) -> Accepted:
         try:
             for portion in portions:
                 self._send_portion(portion.messages, call)
@@ -59,9 +60,9 @@ class Producer:
         except BaseException as error:  # noqa: BLE001 - an interrupt leaves messages in doubt too
             call.fail()
             self._report(error, call)
-            return call.count
+            return call.accepted
         call.end()
-        return call.count
+        return call.accepted
 
     def _report(self, error: BaseException, call: Call) -> None:
         """Raise the error, with what was accepted before, or log it."""
@@ -69,7 +70,7 @@ class Producer:
             if call.count:
                 error.add_note(f"mailqueue had accepted {call.count} messages of the call before")
             raise error
-        error.accepted, error.count = call.accepted, call.count
+        error.accepted, error.count = call.accepted.ids, call.count
         if not self._fail_silently:
             raise error
         left = call.total - call.count

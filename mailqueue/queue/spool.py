@@ -39,6 +39,8 @@ _SUFFIX = ".json"
 # A journal that is away must not cost a time-out for each file; what is wrong with one message (its
 # key is gone, say) must not hold up those behind it.
 _OUTAGES_AT_MOST = 3
+# What reading a damaged file raises.
+_DAMAGED = (PayloadError, TypeError, ValueError, KeyError, AttributeError)
 _log = logging.getLogger(__name__)
 
 
@@ -153,6 +155,16 @@ class Spool:
             oldest=max(0.0, self._clock() - min(times, default=self._clock())),
         )
 
+    def find(self, id_: str) -> tuple[str, Entry] | None:
+        """The message with that id and its queue; None where it isn't here, or can't be read."""
+        if Path(id_).name != id_:
+            return None
+        try:
+            found = self._read(self.directory / f"{id_}{_SUFFIX}")
+            return found["queue"], _load_entry(found["entry"])
+        except (ImproperlyConfigured, OSError, *_DAMAGED):
+            return None
+
     def check(self) -> None:
         """Raise OSError where nothing could be kept; nothing is made for that."""
         existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
@@ -192,7 +204,7 @@ class Spool:
         except (EnqueueError, ImproperlyConfigured, OSError) as error:
             found.reasons.append(f"{path.stem}: {error}")
             found.outages += isinstance(error, EnqueueError)
-        except (PayloadError, TypeError, ValueError, KeyError, AttributeError) as error:
+        except _DAMAGED as error:
             found.damaged.append(str(self._put_aside(path)))
             _log.error(
                 "a damaged file of the spool was moved to %s: %s: %s",

@@ -31,13 +31,14 @@ WINDOW = {"__init__", "__main__"}
 SECOND_NAMES = {("contrib.django.tasks", "tasks"): "Celery's autodiscover_tasks() looks for it"}
 
 # Who looks through the shop window: for `mailqueue.outbox`, which is there for users.
-CUSTOMERS = {"backends.locmem", "testing.fixtures", "testing.assertions"}
+CUSTOMERS = {"backends.locmem", "queue.fate", "testing.fixtures", "testing.assertions"}
 
 # The budgets of HOUSE.md, in lines.
 FUNCTION, MODULE, LUA = 35, 400, 200
 
 # `import_module("…")` hides an import from these tests, so each one has its reason here.
 DYNAMIC_IMPORTS = {
+    ("__init__", "f'{__name__}.{_LATER[name]}'"): "who composes a message needs neither",
     ("__init__", "f'{__name__}.backends.smtp'"): "a deprecated name, seldom asked for",
     ("conf.lookup", "'django.conf'"): "Django is optional",
     ("conf.lookup", "'django.test.utils'"): "Django is optional",
