@@ -281,9 +281,12 @@ def test_every_field_is_explained() -> None:
 
 
 def dotted_names() -> list[str]:
-    """What the documents name as `mailqueue.…`, but for tasks and Django's system checks."""
+    """What the documents name as `mailqueue.…`, but for tasks and Django's system checks.
+
+    `mailqueue.outbox` is there once a locmem backend has been made.
+    """
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
-    named = set(re.findall(r"`(mailqueue(?:\.[A-Za-z_]\w*)+)`", text)) - {"mailqueue.deliver"}
+    named = set(re.findall(r"`(mailqueue(?:\.[A-Za-z_]\w*)+)`", text)) - {"mailqueue.deliver", "mailqueue.outbox"}
     return sorted(name for name in named if not re.fullmatch(r"mailqueue\.[EW]\d{3}", name))
 
 

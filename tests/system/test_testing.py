@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.support import STRICT
+from tests.support import ROOT, STRICT
 
 CONFTEST = 'pytest_plugins = ["mailqueue.testing"]\n'
 TESTS = """
@@ -166,3 +167,29 @@ def test_settings_are_back():
 def test_the_fixtures_work_in_a_django_project(tmp_path):
     """They override Django's settings for as long as a test lasts."""
     assert "2 passed" in run_tests(tmp_path, DJANGO_TESTS)
+
+
+# Has unittest's runner find a module's tests as Django's does.
+DJANGO_RUNNER = """
+import sys
+from django.conf import settings
+settings.configure()
+import django
+django.setup()
+from django.test.runner import DiscoverRunner
+sys.exit(DiscoverRunner(verbosity=2).run_tests(["documented"]))
+"""
+
+
+def test_the_documented_tests_pass(tmp_path):
+    """Those of docs/testing.md: by Django's runner the first, by pytest the others."""
+    text = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    of_django, conftest, of_pytest = re.findall(r"```py\n(.*?)```", text, re.S)
+    (tmp_path / "documented.py").write_text(of_django)
+    done = subprocess.run(
+        [sys.executable, "-c", DJANGO_RUNNER], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Ran 1 test" in done.stderr
+    assert conftest == CONFTEST
+    assert "3 passed" in run_tests(tmp_path, of_pytest)

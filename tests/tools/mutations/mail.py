@@ -508,4 +508,18 @@ MUTATIONS = [
             "mail/test_attachments.py::test_text_that_is_not_utf8_becomes_a_stream_of_bytes",
         ),
     ),
+    *of(
+        "mail/asynchronous",
+        "system/test_asend.py",
+        (
+            "await asyncio.to_thread(send, message, fail_silently, using)",
+            "send(message, fail_silently, using)",
+            "system/test_asend.py::test_the_loop_goes_on_while_the_journal_is_silent",
+        ),
+        (
+            "    refuse_combination(using=using, connection=None, fail_silently=fail_silently)\n",
+            "",
+            "system/test_asend.py::test_arguments_are_those_of_send",
+        ),
+    ),
 ]

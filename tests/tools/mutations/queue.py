@@ -448,4 +448,47 @@ MUTATIONS = [
             "faults/test_spool.py::test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later",
         ),
     ),
+    *of(
+        "queue/accepted",
+        "system/test_fate.py",
+        (
+            "for id_ in text.split())",
+            "for id_ in text.split()[:1])",
+            "system/test_fate.py::test_the_number_that_is_returned_knows_the_ids",
+        ),
+    ),
+    *of(
+        "queue/fate",
+        "system/test_fate.py",
+        (
+            "if one is None or one.is_spooled]",
+            "if one is None]",
+            "system/test_fate.py::test_what_lies_in_the_spool_is_not_unknown",
+        ),
+        (
+            "        if None in found.values():\n            raise\n",
+            "        raise\n",
+            "system/test_fate.py::test_what_lies_in_the_spool_is_not_unknown",
+        ),
+        (
+            "        if None in found.values():\n            raise\n",
+            "        pass\n",
+            "system/test_fate.py::test_the_journal_away_is_an_error",
+        ),
+        (
+            "asked[start : start + _AT_ONCE]",
+            "asked[:_AT_ONCE]",
+            "system/test_fate.py::test_many_are_asked_for_at_once",
+        ),
+        (
+            "record.due if record.state in _AWAITING_A_TIME else None",
+            "record.due",
+            "system/test_fate.py::test_a_message_that_waits_for_its_time_says_when",
+        ),
+        (
+            'or Result(record.state, record.replies.get(address, ""))',
+            'or Result(record.state, "")',
+            "system/test_fate.py::test_the_fate_of_each_recipient_is_told",
+        ),
+    ),
 ]
