@@ -286,7 +286,8 @@ def dotted_names() -> list[str]:
     `mailqueue.outbox` is there once a locmem backend has been made.
     """
     text = "\n".join(path.read_text("utf-8") for path in DOCUMENTS)
-    named = set(re.findall(r"`(mailqueue(?:\.[A-Za-z_]\w*)+)`", text)) - {"mailqueue.deliver", "mailqueue.outbox"}
+    named = set(re.findall(r"`(mailqueue(?:\.[A-Za-z_]\w*)+)`", text))
+    named -= {"mailqueue.deliver", "mailqueue.outbox"}
     return sorted(name for name in named if not re.fullmatch(r"mailqueue\.[EW]\d{3}", name))
 
 
