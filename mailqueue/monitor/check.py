@@ -9,13 +9,16 @@ from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url, redact
+from mailqueue.conf.spool import spool_directory
 from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
-from mailqueue.errors import MailqueueError
+from mailqueue.errors import JournalUnavailable, MailqueueError
 from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.caretaker import caretaker_of
 from mailqueue.queue.journal import NO_FSYNC, open_journal
 from mailqueue.queue.spool import current_spool
+from mailqueue.store.opening import open_store
 
 from .health import problems_of_server
 
@@ -24,22 +27,20 @@ _OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of i
 
 
 def check(
-    server: Callable[[], AbstractContextManager[None]] = nullcontext,
+    server: Callable[[], AbstractContextManager[None]] = nullcontext, *, program: bool = False
 ) -> dict[str, Any]:
-    """Look at settings, spool, journal, broker and mail server; the last three in ``server()``.
+    """Look at settings, spool, journal, broker, mail server; at all but the first in ``server()``.
 
     Each has a list of problems, empty where all is well, and a text that says what was looked at.
-    While the settings can't be read, nothing else is looked at.
+    While the settings can't be read, nothing else is looked at. With ``program``, only what a
+    machine needs that sends and runs no worker: no mail server, but somebody who looks after the
+    spool.
     """
     parts = [_part("settings", _settings)]
     if not parts[0]["problems"]:
-        parts.append(_part("spool", _spool))
         with server():
-            parts += [
-                _part("journal", _journal),
-                _part("broker", _broker),
-                _part("mail server", _mail_server),
-            ]
+            looks = _LOOKS_OF_PROGRAM if program else _LOOKS
+            parts += [_part(name, look) for name, look in looks.items()]
     return {"ok": not any(part["problems"] for part in parts), "checks": parts}
 
 
@@ -62,6 +63,25 @@ def _spool() -> tuple[str, list[str]]:
     spool = current_spool()
     spool.check()
     return f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
+
+
+def _spool_of_program() -> tuple[str, list[str]]:
+    """Of a program's spool it matters that somebody replays it."""
+    if settings.MAILQUEUE.ON_OUTAGE != "spool":
+        return f"not used, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
+    found, problems = _spool()
+    directory = spool_directory()
+    try:
+        caretaker = caretaker_of(open_store().client, directory)
+    except JournalUnavailable:
+        return found, problems  # the journal's part says it
+    if caretaker is None:
+        return found, [
+            *problems,
+            f"nobody looks after the spool {directory}: run a worker on this machine, as the same "
+            "user or with the same SPOOL_DIR, or `mailqueue spool flush` every five minutes",
+        ]
+    return f"{found}, looked after by {caretaker}", problems
 
 
 def _journal() -> tuple[str, list[str]]:
@@ -113,3 +133,12 @@ def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
 
 def _encryption() -> str:
     return "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""
+
+
+_LOOKS = {
+    "spool": _spool,
+    "journal": _journal,
+    "broker": _broker,
+    "mail server": _mail_server,
+}
+_LOOKS_OF_PROGRAM = {"spool": _spool_of_program, "journal": _journal, "broker": _broker}
