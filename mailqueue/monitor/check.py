@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,7 +22,6 @@ from mailqueue.store.opening import open_store
 from .health import problems_of_server
 
 _PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
-_OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of itself
 
 
 def check(
@@ -87,7 +85,7 @@ def _spool_of_program() -> tuple[str, list[str]]:
 def _journal() -> tuple[str, list[str]]:
     journal = open_journal()
     server = journal.server()
-    problems = [*problems_of_server(server), *_problem_of_version(server)]
+    problems = list(problems_of_server(server))
     durability = settings.MAILQUEUE.DURABILITY
     if durability == "fsync" and not journal.can_fsync():
         problems.append(NO_FSYNC)
@@ -95,12 +93,6 @@ def _journal() -> tuple[str, list[str]]:
     version = server.get("valkey_version") or server.get("redis_version", "")
     where = redact(journal_url())
     return f"{name} {version} at {where}, DURABILITY {durability}", problems
-
-
-def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
-    found = tuple(map(int, re.findall(r"\d+", str(server.get("redis_version", "")))[:2]))
-    if found and found < _OLDEST_REDIS:
-        yield f"Redis {server['redis_version']} is too old: install 7.0 or later, or Valkey"
 
 
 def _broker() -> tuple[str, list[str]]:

@@ -11,6 +11,7 @@ from mailqueue.conf.spool import spool_directory
 from mailqueue.errors import ImproperlyConfigured, MailqueueError
 from mailqueue.local.embedded import is_running
 from mailqueue.queue.journal import Journal, open_journals
+from mailqueue.store.version import problem_of_version
 
 from .report import OVERDUE_BY, mailers, status_of, waiting_in_spool
 
@@ -53,6 +54,8 @@ def _problems_of(journal: Journal) -> Iterator[str]:
 
 def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the journal's server, by what it says of itself."""
+    if too_old := problem_of_version(server):
+        yield too_old
     policy = server.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield (
