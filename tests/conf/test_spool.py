@@ -11,7 +11,7 @@ import pytest
 from mailqueue.conf.spool import former_spool_directory, spool_directory
 from mailqueue.errors import ImproperlyConfigured
 
-ANNS = "/home/ann/.local/state/mailqueue/spool"
+ANNS = "/homes/ann/.local/state/mailqueue/spool"
 OURS = f"{pwd.getpwuid(os.getuid()).pw_dir}/.local/state/mailqueue/spool"
 
 
@@ -20,16 +20,16 @@ OURS = f"{pwd.getpwuid(os.getuid()).pw_dir}/.local/state/mailqueue/spool"
     [
         ({"XDG_STATE_HOME": "/state"}, "/state/mailqueue/spool"),
         (
-            {"XDG_STATE_HOME": "state", "HOME": "/home/ann"},
+            {"XDG_STATE_HOME": "state", "HOME": "/homes/ann"},
             ANNS,
         ),
-        ({"XDG_STATE_HOME": "", "HOME": "/home/ann"}, ANNS),
-        ({"HOME": "/home/ann"}, ANNS),
+        ({"XDG_STATE_HOME": "", "HOME": "/homes/ann"}, ANNS),
+        ({"HOME": "/homes/ann"}, ANNS),
         ({"HOME": ""}, OURS),
         ({"HOME": "here"}, OURS),
-        ({"HOME": "/home/ann", "MAILQUEUE_SPOOL_DIR": "/srv/spool"}, "/srv/spool"),
+        ({"HOME": "/homes/ann", "MAILQUEUE_SPOOL_DIR": "/srv/spool"}, "/srv/spool"),
         (
-            {"HOME": "/home/ann", "MAILQUEUE_SPOOL_DIR": ""},
+            {"HOME": "/homes/ann", "MAILQUEUE_SPOOL_DIR": ""},
             ANNS,
         ),
     ],

@@ -225,7 +225,7 @@ def as_user(user: int, group: int, others: list[int], do: Callable[[], object]) 
     return os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to be others")
+@pytest.mark.needs("root", missing="" if os.geteuid() == 0 else "only root can be others")
 @pytest.mark.parametrize("mode", [0o2770, 0o770])
 def test_program_and_worker_of_two_users_share_a_spool_by_a_group(mode: int, shared: Path):
     """Each reads and removes what the other wrote; who isn't of the group can't."""
