@@ -142,7 +142,14 @@ def parse_url(value: object) -> str:
     if url:
         for one in split_urls(url):
             _check(one)
+        if len({_kind(one) for one in split_urls(url)}) > 1:
+            raise ValueError("names servers of different kinds")
     return url
+
+
+def _kind(url: str) -> str:
+    scheme = scheme_of(url)
+    return SCHEMES.get(scheme, scheme)
 
 
 def _check(url: str) -> None:
@@ -158,8 +165,7 @@ def _check(url: str) -> None:
 @lru_cache(maxsize=64)
 def parse_address(url: str) -> Address:
     """Read the URL of one Redis or Valkey, or of a Sentinel. Raises ValueError, as above."""
-    scheme = scheme_of(url)
-    scheme = SCHEMES.get(scheme, scheme)
+    scheme = _kind(url)
     parts = _split(url, is_socket=scheme == "unix")
     options = _query(parts)
     login = [options.pop(name, None) for name in _LOGIN]

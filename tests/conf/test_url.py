@@ -157,6 +157,8 @@ def test_both_libraries_verify_the_same_certificate(query: str, options: dict[st
         ("redis://ann:pw@host/0?password=other", r"has a login, and options for one"),
         ("amqp://host/vhost?max_connections=1", r"'max_connections' can't.*heartbeat, login_m"),
         ("redis://a/0;redis://b/mail", r"must be a number"),
+        ("redis://a/0;amqp://b/vhost", r"servers of different kinds"),
+        ("redis://a/0;rediss://b/0", r"servers of different kinds"),
     ],
 )
 def test_what_a_library_would_misread_is_an_error(url: str, reason: str) -> None:

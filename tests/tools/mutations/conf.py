@@ -113,6 +113,7 @@ MUTATIONS = [
     *of(
         "conf/url",
         "conf/test_url.py",
+        ("if len({_kind(one) for one in split_urls(url)}) > 1:", "if False:"),
         ("if not (one.isascii() and one.isdecimal()):", "if not one.isdecimal():"),
         ("if len({int(one) for one in found}) > 1:", "if False:"),
         ("of_tls.get('ssl_cert_reqs', 'required')", "of_tls.get('ssl_cert_reqs', 'none')"),
