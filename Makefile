@@ -9,25 +9,36 @@
 #   make django-demo   the Django example, with a form posted and mail delivered
 
 PYTHON ?= python3
-VENV := .venv
+# In a checkout that is read-only, and not installed yet, elsewhere.
+VENV := $(if $(shell test -w . -o -e .venv/demo.stamp && echo yes),.venv,$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mailqueue/venv)
 PEERS := .venv-bench
 BIN := $(VENV)/bin
 KEEP ?=
 ONLY ?=
 # Of the random examples; printed with the command, so that a run can be had again.
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+# Two at once would install into each other's environment.
+ALONE = $(PYTHON) examples/alone.py $(VENV).lock $(MAKE) --no-print-directory
 TEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup --durations=10
 
 # Where it is set, every process that a test starts would compile all of mailqueue anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all faults lint format bench django-demo clean
+.PHONY: demo for-demo for-test test test-all faults lint format bench django-demo clean
 
-demo: $(VENV)/demo.stamp
+demo:
+	@$(ALONE) for-demo
 	$(BIN)/python examples/demo.py $(if $(KEEP),--keep)
 
-django-demo: $(VENV)/test.stamp
+django-demo:
+	@$(ALONE) for-test
 	$(BIN)/python examples/django_project/demo.py $(if $(KEEP),--keep)
+
+for-demo: $(VENV)/demo.stamp
+	@:
+
+for-test: $(VENV)/test.stamp
+	@:
 
 test: $(VENV)/test.stamp
 	$(TEST) -m "not long" $(if $(ONLY),-k "$(ONLY)") $(PYTEST_ARGS)
@@ -53,7 +64,7 @@ bench: $(VENV)/test.stamp $(PEERS)/peers.stamp
 	$(BIN)/python -m benchmarks --peers $(PEERS)/bin/python $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist .mailqueue
+	rm -rf $(VENV) $(VENV).lock $(PEERS) build dist .mailqueue
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mailqueue needs Python 3.11 or later: make PYTHON=python3.12 …")'

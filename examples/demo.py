@@ -6,11 +6,13 @@ What an interrupted run left in the queue goes out with the next one, which does
 """
 
 import argparse
+import fcntl
 import os
 import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,12 +54,12 @@ def demonstrate(keep: bool, patience: float) -> int:
 
     from mailqueue.conf import home  # noqa: PLC0415
 
+    prepare_home()
     # An address of its own tells this run's mail from what earlier ones left behind.
     address = f"news-{secrets.token_hex(4)}@example.com"
     sender = f"The Newsletter <{address}>"
-    os.environ.update(ENVIRONMENT, MAILQUEUE_HOME=str(home()), DEFAULT_FROM_EMAIL=sender)
-    home().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with running_system(home() / "up.log", patience) as check:
+    os.environ.update(ENVIRONMENT, DEFAULT_FROM_EMAIL=sender)
+    with alone(home()), running_system(home() / "up.log", patience) as check:
         if left := fates.waiting():
             say(f"{left} messages of an earlier run are still queued; they go out as well")
         say("sending: examples/newsletter.py")
@@ -78,6 +80,34 @@ def demonstrate(keep: bool, patience: float) -> int:
                     time.sleep(0.5)
     say("stopped, nothing is left running")
     return 0 if ok else 1
+
+
+def prepare_home() -> None:
+    """Have a directory for all that the demo keeps; elsewhere, where a checkout is read-only."""
+    from mailqueue.conf import home  # noqa: PLC0415
+
+    chosen = home()
+    try:
+        chosen.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(chosen, os.W_OK | os.X_OK):
+            raise PermissionError(f"{chosen} can't be written")
+    except OSError as error:
+        chosen = Path(tempfile.mkdtemp(prefix="mailqueue-demo-"))
+        say(f"{error}: the demo keeps its data in {chosen}, and leaves it there")
+    os.environ["MAILQUEUE_HOME"] = str(chosen)
+    os.environ["MAILQUEUE_SPOOL_DIR"] = str(chosen / "spool")
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Wait for the end of another demo in the same place."""
+    with (directory / "demo.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another demo runs here; waiting for it to end, Ctrl-C gives up")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 from celery import Celery
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import broker_url
 from mailqueue.queue.broker import own_broker
 
 
@@ -20,7 +19,7 @@ def create_app() -> Celery:
 
 def _options() -> dict[str, Any]:
     return {
-        **own_broker(broker_url()),
+        **own_broker(),
         # A worker that starts before its broker waits for it.
         "broker_connection_retry_on_startup": True,
         # For ever: by default Celery gives up after a hundred tries, and no mail would move after a

@@ -39,6 +39,7 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         if name.startswith(("EMAIL_", "MAILQUEUE_", "DJANGO_", "CELERY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MAILQUEUE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("MAILQUEUE_ENQUEUE_TIMEOUT", PATIENT)
     settings.reset()
     # What the process keeps: mail in memory, and tokens.

@@ -68,6 +68,7 @@ def line(
                     "MAILQUEUE_BROKER_URL": valkey.url,
                     "MAILQUEUE_ENQUEUE_TIMEOUT": PATIENT,
                     "MAILQUEUE_HOME": str(directory),
+                    "XDG_STATE_HOME": str(directory / "state"),
                     "MAILQUEUE_QUEUE": queue,
                     "MAILQUEUE_RETRY": "1s, 1s, 1s",
                     "PYTHONPATH": f"{directory}{os.pathsep}{ROOT}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+from mailqueue.conf.spelling import guess
 from mailqueue.errors import InvalidMailer
+from mailqueue.mail.routing import parameters
 
 
 class BaseEmailBackend:
@@ -16,6 +18,8 @@ class BaseEmailBackend:
     keep open between calls. ``alias`` is that of the mailer in ``MAILERS``, or None; with an alias,
     a keyword argument that reaches this class is an option that nobody knows: InvalidMailer.
     """
+
+    more_options: ClassVar[tuple[str, ...]] = ()  # that a class takes by **kwargs
 
     def __init__(
         self,
@@ -30,7 +34,8 @@ class BaseEmailBackend:
         unknown = [name for name in kwargs if name not in unfit]
         if alias is not None and unknown:
             listed = ", ".join(repr(name) for name in unknown)
-            raise InvalidMailer(f"Unknown options {listed}.", alias=alias)
+            question = guess(unknown[0], parameters(type(self))[0].union(self.more_options))
+            raise InvalidMailer(f"Unknown options {listed}.{question}", alias=alias)
         self.alias = alias
         self.fail_silently = fail_silently
 

@@ -40,6 +40,8 @@ class EmailBackend(BaseEmailBackend):
     Safe to use from several threads, one at a time.
     """
 
+    more_options = _OPTIONS
+
     def __init__(
         self,
         host: str | None = None,

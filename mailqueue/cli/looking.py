@@ -56,9 +56,10 @@ def health_(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--program", is_flag=True, help="For a machine that only sends: no mail server.")
 @as_json
-def check(as_json: bool) -> None:
+def check(program: bool, as_json: bool) -> None:
     """Whether settings, journal, broker and mail server are right; exit status 1 if not."""
-    found = checking.check(server)
+    found = checking.check(server, program=program)
     print_data(found, text.check, as_json)
     sys.exit(0 if found["ok"] else 1)

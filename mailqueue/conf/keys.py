@@ -26,10 +26,10 @@ from .parse import (
     parse_secrets,
     parse_size,
     parse_text,
-    parse_url,
     people_in,
 )
 from .setting import Setting
+from .url import parse_url
 
 
 class QueueSettings(QueueSection):

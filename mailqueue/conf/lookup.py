@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from mailqueue.errors import ImproperlyConfigured
 
+from .kubernetes import describes_service
 from .parse import EnvironmentText
 from .setting import (
     MISSING,
@@ -28,6 +29,7 @@ from .setting import (
     steady_block,
     without_frames,
 )
+from .spelling import guess
 
 T = TypeVar("T")
 _ENVIRONMENT_PREFIX = "MAILQUEUE_"
@@ -58,9 +60,7 @@ class QueueSection(Section):
         if not self._environment_checked:
             self._check_environment()
         variable = _ENVIRONMENT_PREFIX + name
-        text = read_variable(variable, steady.environment)
-        raw = MISSING if text is None else EnvironmentText(text)
-        return raw, f"the environment variable {variable}"
+        return _read_text(variable, steady.environment), f"the environment variable {variable}"
 
     def _sources(self) -> Mapping[str, Any]:
         found = self._parent.sources()
@@ -75,8 +75,8 @@ class QueueSection(Section):
         if not mapping.keys() <= self.names():
             unknown = sorted(str(key) for key in mapping if key not in self.names())
             raise ImproperlyConfigured(
-                f"MAILQUEUE has the unknown key {unknown[0]!r}, from {source}; "
-                f"the keys are {', '.join(sorted(self.names()))}"
+                f"MAILQUEUE has the unknown key {unknown[0]!r}, from {source}."
+                f"{guess(unknown[0], self.names())} The keys are {', '.join(sorted(self.names()))}"
             )
 
     def steady(self) -> AbstractContextManager[None]:
@@ -133,15 +133,21 @@ class QueueSection(Section):
         self._environment_checked = False
 
     def _check_environment(self) -> None:
-        for variable in os.environ:
+        for variable, value in os.environ.items():
             if variable.startswith(_ENVIRONMENT_PREFIX) and variable not in _OTHER_VARIABLES:
                 key = variable.removeprefix(_ENVIRONMENT_PREFIX)
-                if key not in self.names():
+                if key not in self.names() and not describes_service(variable, value):
                     raise ImproperlyConfigured(
-                        f"the environment variable {variable} names no setting; "
-                        f"the keys are {', '.join(sorted(self.names()))}"
+                        f"the environment variable {variable} names no setting."
+                        f"{self._guess_variable(key)} The keys are "
+                        f"{', '.join(sorted(self.names()))}"
                     )
         self._environment_checked = True
+
+    def _guess_variable(self, key: str) -> str:
+        if key in self._parent.names():  # Django's settings have no prefix
+            return f" Is {key} meant?"
+        return guess(key, self.names(), _ENVIRONMENT_PREFIX)
 
 
 class MailSection(Section):
@@ -163,8 +169,8 @@ class MailSection(Section):
         unknown = sorted(values.keys() - self.names() - {"MAILQUEUE"})
         if unknown:
             raise ImproperlyConfigured(
-                f"configure() got {unknown[0]}, which is no setting; the settings are MAILQUEUE, "
-                f"{', '.join(sorted(self.names()))}"
+                f"configure() got {unknown[0]}, which is no setting.{self._guess(unknown[0])} The "
+                f"settings are MAILQUEUE, {', '.join(sorted(self.names()))}"
             )
         of_django = sorted(values.keys() - {"MAILQUEUE"})
         if of_django and django_settings() is not None:
@@ -181,6 +187,11 @@ class MailSection(Section):
         except ImproperlyConfigured:
             self._configured = before
             raise
+
+    def _guess(self, name: str) -> str:
+        if name in self.MAILQUEUE.names():
+            return f" Is MAILQUEUE={{{name!r}: …}} meant?"
+        return guess(name, self.names() | {"MAILQUEUE"})
 
     def reset(self) -> None:
         """Forget what ``configure()`` set, and what the environment said. For tests."""
@@ -219,9 +230,8 @@ class MailSection(Section):
         configured = self._configured if steady is None else steady.sources
         if name in configured:
             return configured[name], "configure()"
-        text = read_variable(name, None if steady is None else steady.environment)
-        raw = MISSING if text is None else EnvironmentText(text)
-        return raw, f"the environment variable {name}"
+        environment = None if steady is None else steady.environment
+        return _read_text(name, environment), f"the environment variable {name}"
 
     def sources(self) -> dict[str, Any]:
         """What is set, but for the environment and what is Django's own.
@@ -234,6 +244,13 @@ class MailSection(Section):
             found.append((getattr(django, "MAILQUEUE", {}), "Django's settings"))
         found.append((self._configured.get("MAILQUEUE", {}), "configure()"))
         return self._configured | {"MAILQUEUE": found}
+
+
+def _read_text(variable: str, environment: Mapping[Any, Any] | None) -> object:
+    text = read_variable(variable, environment)
+    if text is None or describes_service(variable, text):
+        return MISSING
+    return EnvironmentText(text)
 
 
 def django_settings() -> Any | None:

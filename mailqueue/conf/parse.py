@@ -10,13 +10,10 @@ from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BYTES = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
-_WITH_HOST = {"redis", "rediss", "valkey", "valkeys", "amqp", "amqps", "pyamqp"}
-_BETWEEN_URLS = re.compile(r";(?=[a-z+]+://)")
 _LONGEST_HOST = 255  # bytes (RFC 5321 4.5.3.1.2)
 # Labels with dots between them; nothing but numbers would be an address.
 _HOST = re.compile(r"(?![0-9.]+$)(?:[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?)?")
@@ -103,25 +100,6 @@ def parse_text(value: object) -> str:
 def parse_secret(value: object) -> str:
     """Return text that is, or holds, a password."""
     return Secret(parse_text(value))
-
-
-def parse_url(value: object) -> str:
-    """Return the URL of a server, or several as kombu has them, with ``;`` between.
-
-    Of those with a host, that and the port can be read. A library's error would show what it takes
-    for them, which is a part of the password where that isn't written as a URL wants it.
-    """
-    url = parse_secret(value)
-    for one in _BETWEEN_URLS.split(url):
-        if one.partition("://")[0] in _WITH_HOST:
-            try:
-                _ = urlsplit(one).port
-            except ValueError:
-                raise ValueError(
-                    "its host or port can't be read; in a password write / as %2F, ? as %3F, # as "
-                    "%23, : as %3A and @ as %40"
-                ) from None
-    return url
 
 
 def parse_optional_text(value: object) -> str | None:

@@ -9,21 +9,19 @@ import stat
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode
+from typing import Any
 
 from mailqueue.errors import ImproperlyConfigured
 
 from . import settings
 from .lookup import home
 from .parse import Secret
+from .url import SCHEMES, parse_address, scheme_of, split_urls
 
 _SOCKET_PATH_LIMIT = 100  # bytes; sockaddr_un holds 104 (macOS) to 108 (Linux), see unix(7)
 _JOURNAL_DATABASE = 0
 _BROKER_DATABASE = 1  # apart from the journal, so that flushing the broker costs no record
 _PASSWORD = re.compile("(?<=password=)[^&]*")  # of the options in a URL
-_REDIS_SCHEMES = {"redis", "rediss", "unix"}
-# redis-py and kombu speak with Valkey, but don't know its schemes.
-_SAME_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "valkey+unix": "unix"}
 
 
 def uses_embedded_server() -> bool:
@@ -32,16 +30,29 @@ def uses_embedded_server() -> bool:
 
 
 def broker_url() -> str:
-    """The broker as Celery and kombu spell it."""
+    """The broker as Celery and kombu spell it, without the options of a Redis or Valkey."""
     url = settings.MAILQUEUE.BROKER_URL
     if not url:
         return f"redis+socket://{socket_path()}?virtual_host={_BROKER_DATABASE}"
-    scheme, rest = _split(url)
-    if scheme == "unix":
-        path, query = _path_and_query(rest)
-        query["virtual_host"] = query.pop("db", "0")
-        return Secret(f"redis+socket://{path}?{urlencode(query)}")
-    return Secret(f"{scheme}://{rest}")
+    if not _is_for_redis(url):
+        return url
+    return Secret(";".join(parse_address(one).for_kombu for one in split_urls(url)))
+
+
+def broker_options() -> dict[str, Any]:
+    """The options in the broker's URL, as those of a Celery application."""
+    url = settings.MAILQUEUE.BROKER_URL
+    if not url or not _is_for_redis(url):
+        return {}
+    found: dict[str, Any] = {}
+    for one in split_urls(url):
+        for name, options in parse_address(one).celery_options.items():
+            found[name] = found.get(name, {}) | options
+    return found
+
+
+def _is_for_redis(url: str) -> bool:
+    return scheme_of(url) in {*SCHEMES, "sentinel"}
 
 
 def journal_url() -> str:
@@ -57,33 +68,26 @@ def journal_url() -> str:
         )
     if not url:
         return journal_socket_url(home())
-    scheme, rest = _split(url)
-    if scheme == "redis+socket":
-        path, query = _path_and_query(rest)
-        query["db"] = query.pop("virtual_host", "0")
-        return Secret(f"unix://{path}?{urlencode(query)}")
-    if scheme not in _REDIS_SCHEMES:
+    if len(split_urls(url)) > 1 or scheme_of(url) == "sentinel":
+        raise ImproperlyConfigured(
+            f"the journal is one Redis or Valkey, and {_redact_all(url)} doesn't say which: set "
+            "MAILQUEUE['JOURNAL_URL'] to the redis://, rediss:// or unix:// URL of one"
+        )
+    if scheme_of(url) not in SCHEMES:
         raise ImproperlyConfigured(
             f"the journal needs Redis or Valkey, and {redact(url)} is neither: set "
             "MAILQUEUE['JOURNAL_URL'] to a redis://, rediss:// or unix:// URL"
         )
-    return Secret(f"{scheme}://{rest}")
+    return parse_address(url).for_redis_py
+
+
+def _redact_all(urls: str) -> str:
+    return ";".join(redact(one) for one in split_urls(urls))
 
 
 def journal_socket_url(directory: Path) -> str:
     """The journal on the embedded server of that home."""
     return f"unix://{socket_path(directory)}?db={_JOURNAL_DATABASE}"
-
-
-def _split(url: str) -> tuple[str, str]:
-    # By hand: urlunsplit drops the slashes of an empty host where it doesn't know the scheme.
-    scheme, _, rest = url.partition("://")
-    return _SAME_SCHEMES.get(scheme, scheme), Secret(rest)
-
-
-def _path_and_query(rest: str) -> tuple[str, dict[str, str]]:
-    path, _, query = rest.partition("?")
-    return path, dict(parse_qsl(query))
 
 
 def redact(url: str) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from mailqueue.errors import JournalUnavailable, MailqueueError
+from mailqueue.errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from mailqueue.queue.journal import Claim, Journal, SettledClaim, Settlement
 from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
@@ -311,7 +311,7 @@ class Delivery:
         claim, settlement, _ = settled
         try:
             path = current_spool().keep_result(self._journal.queue, settled)
-        except OSError as error:
+        except (ImproperlyConfigured, OSError) as error:
             _log.error(
                 "message %s: %s %s can't be recorded, nor kept in the spool: %s",
                 claim.id, settlement.state, settlement.reply, error,

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.setting import without_frames
+from mailqueue.conf.spelling import guess
 from mailqueue.errors import ImproperlyConfigured, InvalidMailer, MailerDoesNotExist
 
 from .deprecation import accept_positional
@@ -114,7 +115,7 @@ def refuse_without_oauth2(path: str) -> None:
 
 
 def _takes_oauth2(backend: Any) -> bool:
-    return "oauth2" in _parameters(backend)[0]
+    return "oauth2" in parameters(backend)[0]
 
 
 def import_backend(path: str) -> Any:
@@ -175,7 +176,7 @@ def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
         backend = import_backend(path)
     except ImportError as error:
         raise InvalidMailer(f"Could not find BACKEND {path!r}: {error}", alias=alias) from error
-    named, takes_any = _parameters(backend)
+    named, takes_any = parameters(backend)
     if "oauth2" in options and not _takes_oauth2(backend):
         raise InvalidMailer(
             f"{path} can't log in by OAuth2: use {_DEFAULT_BACKEND}, or take 'oauth2' out of "
@@ -191,7 +192,8 @@ def _create(alias: str, overrides: Mapping[str, Any]) -> Any:
     try:
         inspect.signature(backend).bind(**options)
     except TypeError as error:
-        raise InvalidMailer(f"OPTIONS don't fit {path}: {error}", alias=alias) from None
+        question = "".join(guess(name, named) for name in options if name not in named)
+        raise InvalidMailer(f"OPTIONS don't fit {path}: {error}.{question}", alias=alias) from None
     return backend(**options)
 
 
@@ -206,7 +208,9 @@ def _definition(alias: str) -> tuple[str, dict[str, Any]]:
     unknown = sorted(str(key) for key in entry if key not in _KEYS)
     if unknown:
         raise InvalidMailer(
-            f"Unknown key {unknown[0]!r}; the keys are 'BACKEND' and 'OPTIONS'.", alias=alias
+            f"Unknown key {unknown[0]!r}.{guess(unknown[0], _KEYS)} The keys are 'BACKEND' and "
+            "'OPTIONS'.",
+            alias=alias,
         )
     return entry.get("BACKEND", _DEFAULT_BACKEND), _options(alias, entry.get("OPTIONS", {}))
 
@@ -219,7 +223,7 @@ def _options(alias: str, options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def _parameters(backend: Any) -> tuple[set[str], bool]:
+def parameters(backend: Any) -> tuple[set[str], bool]:
     """The names of the constructor's parameters, its bases' included; whether it takes others."""
     if not inspect.isclass(backend):
         found = list(inspect.signature(backend).parameters.values())

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url, redact
+from mailqueue.conf.spool import spool_directory
 from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
-from mailqueue.errors import MailqueueError
+from mailqueue.errors import JournalUnavailable, MailqueueError
 from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.caretaker import caretaker_of
 from mailqueue.queue.journal import NO_FSYNC, open_journal
 from mailqueue.queue.spool import current_spool
+from mailqueue.store.opening import open_store
 
 from .health import problems_of_server
 
 _PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
-_OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of itself
 
 
 def check(
-    server: Callable[[], AbstractContextManager[None]] = nullcontext,
+    server: Callable[[], AbstractContextManager[None]] = nullcontext, *, program: bool = False
 ) -> dict[str, Any]:
-    """Look at settings, spool, journal, broker and mail server; the last three in ``server()``.
+    """Look at settings, spool, journal, broker, mail server; at all but the first in ``server()``.
 
     Each has a list of problems, empty where all is well, and a text that says what was looked at.
-    While the settings can't be read, nothing else is looked at.
+    While the settings can't be read, nothing else is looked at. With ``program``, only what a
+    machine needs that sends and runs no worker: no mail server, but somebody who looks after the
+    spool.
     """
     parts = [_part("settings", _settings)]
     if not parts[0]["problems"]:
-        parts.append(_part("spool", _spool))
         with server():
-            parts += [
-                _part("journal", _journal),
-                _part("broker", _broker),
-                _part("mail server", _mail_server),
-            ]
+            looks = _LOOKS_OF_PROGRAM if program else _LOOKS
+            parts += [_part(name, look) for name, look in looks.items()]
     return {"ok": not any(part["problems"] for part in parts), "checks": parts}
 
 
@@ -64,10 +63,29 @@ def _spool() -> tuple[str, list[str]]:
     return f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
 
 
+def _spool_of_program() -> tuple[str, list[str]]:
+    """Of a program's spool it matters that somebody replays it."""
+    if settings.MAILQUEUE.ON_OUTAGE != "spool":
+        return f"not used, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
+    found, problems = _spool()
+    directory = spool_directory()
+    try:
+        caretaker = caretaker_of(open_store().client, directory)
+    except JournalUnavailable:
+        return found, problems  # the journal's part says it
+    if caretaker is None:
+        return found, [
+            *problems,
+            f"nobody looks after the spool {directory}: run a worker on this machine, as the same "
+            "user or with the same SPOOL_DIR, or `mailqueue spool flush` every five minutes",
+        ]
+    return f"{found}, looked after by {caretaker}", problems
+
+
 def _journal() -> tuple[str, list[str]]:
     journal = open_journal()
     server = journal.server()
-    problems = [*problems_of_server(server), *_problem_of_version(server)]
+    problems = list(problems_of_server(server))
     durability = settings.MAILQUEUE.DURABILITY
     if durability == "fsync" and not journal.can_fsync():
         problems.append(NO_FSYNC)
@@ -75,12 +93,6 @@ def _journal() -> tuple[str, list[str]]:
     version = server.get("valkey_version") or server.get("redis_version", "")
     where = redact(journal_url())
     return f"{name} {version} at {where}, DURABILITY {durability}", problems
-
-
-def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
-    found = tuple(map(int, re.findall(r"\d+", str(server.get("redis_version", "")))[:2]))
-    if found and found < _OLDEST_REDIS:
-        yield f"Redis {server['redis_version']} is too old: install 7.0 or later, or Valkey"
 
 
 def _broker() -> tuple[str, list[str]]:
@@ -113,3 +125,12 @@ def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
 
 def _encryption() -> str:
     return "TLS" if settings.EMAIL_USE_SSL else "STARTTLS" if settings.EMAIL_USE_TLS else ""
+
+
+_LOOKS = {
+    "spool": _spool,
+    "journal": _journal,
+    "broker": _broker,
+    "mail server": _mail_server,
+}
+_LOOKS_OF_PROGRAM = {"spool": _spool_of_program, "journal": _journal, "broker": _broker}

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mailqueue.conf.spool import spool_directory
 from mailqueue.delivery.opening import shared_breaker
-from mailqueue.errors import JournalError
+from mailqueue.errors import JournalError, JournalUnavailable
+from mailqueue.queue.caretaker import look_after
 from mailqueue.queue.journal import Journal, StateChange, open_journals
-from mailqueue.queue.spool import current_spool
+from mailqueue.queue.spool import Replay, spools_to_replay
 from mailqueue.state import WAITING, State
+from mailqueue.store.opening import open_store
 
 from . import report
 from .report import Filter, records, show
 
+_FLUSHED_LATELY = 300.0  # seconds between flushes by a timer, at most
 _BITE = 1000  # records removed at a time, so that nobody has to wait long for the server
 
 
@@ -120,13 +125,25 @@ _WHY_NOT_RETRIED = {
 
 def flush_spool() -> dict[str, Any]:
     """Hand the spool to the journal: what it took, how many files remain, and why."""
-    spool = current_spool()
-    found = asdict(spool.replay())
+    found = Replay()
+    for spool in spools_to_replay():
+        found.add(spool.replay())
+    _note_flush()
+    return asdict(found) | {"remaining": _remaining()}
+
+
+def _remaining() -> int | None:
     try:
-        waiting = spool.waiting()
+        waiting = [spool.waiting() for spool in spools_to_replay()]
     except OSError:
-        return found | {"remaining": None}
-    return found | {"remaining": waiting.messages + waiting.results}
+        return None
+    return sum(one.messages + one.results for one in waiting)
+
+
+def _note_flush() -> None:
+    """Say in the journal that the spool is looked after: flushed by a timer, it needs no worker."""
+    with suppress(OSError, JournalUnavailable):
+        look_after(open_store().client, spool_directory(), _FLUSHED_LATELY)
 
 
 def retry(ids: Iterable[str]) -> list[str]:

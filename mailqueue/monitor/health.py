@@ -7,10 +7,11 @@ from typing import Any
 
 from mailqueue.conf.lookup import home
 from mailqueue.conf.server import uses_embedded_server
-from mailqueue.errors import MailqueueError
+from mailqueue.conf.spool import spool_directory
+from mailqueue.errors import ImproperlyConfigured, MailqueueError
 from mailqueue.local.embedded import is_running
 from mailqueue.queue.journal import Journal, open_journals
-from mailqueue.queue.spool import current_spool
+from mailqueue.store.version import problem_of_version
 
 from .report import OVERDUE_BY, mailers, status_of, waiting_in_spool
 
@@ -53,6 +54,8 @@ def _problems_of(journal: Journal) -> Iterator[str]:
 
 def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the journal's server, by what it says of itself."""
+    if too_old := problem_of_version(server):
+        yield too_old
     policy = server.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield (
@@ -64,7 +67,11 @@ def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _problems_of_spool() -> Iterator[str]:
-    waiting, directory = waiting_in_spool(), current_spool().directory
+    try:
+        directory = spool_directory()
+    except ImproperlyConfigured:
+        return  # nothing can be in it; what needs it says so
+    waiting = waiting_in_spool()
     if waiting is None:
         yield f"the spool {directory} can't be read: it belongs to somebody else"
         return

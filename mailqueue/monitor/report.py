@@ -10,7 +10,7 @@ from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.delivery.gate.breaker import troubles
-from mailqueue.errors import JournalError
+from mailqueue.errors import ImproperlyConfigured, JournalError
 from mailqueue.mail.address import domain_of
 from mailqueue.mail.routing import import_backend
 from mailqueue.queue.journal import Journal, Record, open_journals
@@ -90,10 +90,10 @@ def _warnings() -> Iterator[str]:
 
 
 def waiting_in_spool() -> Waiting | None:
-    """What this machine's spool holds; None where it may not be read."""
+    """What this machine's spool holds; None where there is none, or it may not be read."""
     try:
         return current_spool().waiting()
-    except OSError:
+    except (ImproperlyConfigured, OSError):
         return None
 
 

@@ -19,7 +19,7 @@ from kombu.pools import ProducerPool
 from kombu.utils.objects import cached_property
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import broker_url
+from mailqueue.conf.server import broker_options, broker_url
 from mailqueue.errors import ImproperlyConfigured
 
 _CONNECTIONS = 10  # at most, to the broker from one process
@@ -117,7 +117,7 @@ def producer_app() -> Celery:
     """Return the Celery app that publishes: ``CELERY_APP``, or one of our own for the broker."""
     if settings.MAILQUEUE.CELERY_APP:
         return import_app(settings.MAILQUEUE.CELERY_APP)
-    return _own_app(broker_url())
+    return _own_app(broker_url(), settings.MAILQUEUE.BROKER_URL)
 
 
 def import_app(path: str) -> Celery:
@@ -141,18 +141,24 @@ def import_app(path: str) -> Celery:
 
 
 @cache
-def _own_app(url: str) -> Celery:
+def _own_app(_address: str, _with_options: str) -> Celery:
     # Celery's fix-up for Django is for workers: here it would make this the project's default
     # app, and put the working directory before everything else that Python imports from.
     app = Celery("mailqueue", set_as_current=False, fixups=())
-    app.conf.update(own_broker(url), result_backend=None, task_ignore_result=True)
+    app.conf.update(own_broker(), result_backend=None, task_ignore_result=True)
     return app
 
 
-def own_broker(url: str) -> dict[str, str]:
-    """The options by which an app uses that broker, whatever ``CELERY_BROKER_URL`` says.
+def own_broker() -> dict[str, Any]:
+    """The options by which an app uses our broker, whatever ``CELERY_BROKER_URL`` says.
 
     Celery takes that variable for the broker of every app in the process, but not for one whose
     URLs for reading and writing are set.
     """
-    return {"broker_url": url, "broker_read_url": url, "broker_write_url": url}
+    url = broker_url()
+    return {
+        "broker_url": url,
+        "broker_read_url": url,
+        "broker_write_url": url,
+        **broker_options(),
+    }

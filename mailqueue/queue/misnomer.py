@@ -64,6 +64,7 @@ def _of_class(kind: Any) -> tuple[str, ...]:
 def _option_meant(name: str) -> str | None:
     """The option that a name comes close to; None if it is an option, or something else."""
     letters = name.lower().replace("_", "").replace("-", "")
+    letters = letters.removeprefix("mailqueue") or letters  # as in mailqueue_id
     if name in OPTIONS or letters in _NO_MISNOMERS:
         return None
     if letters in _MEANT:

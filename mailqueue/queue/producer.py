@@ -5,11 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url
-from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable, MailqueueError
+from mailqueue.conf.spool import spool_directory
+from mailqueue.errors import (
+    EnqueueError,
+    EnqueueUnknown,
+    ImproperlyConfigured,
+    JournalUnavailable,
+    MailqueueError,
+)
 from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
 
@@ -28,6 +36,7 @@ _log = logging.getLogger(__name__)
 # So few at once may join a task that waits; more get tasks of their own, for several workers.
 _JOIN = 10
 _SECONDS_LEFT_ALONE = 5.0
+_prepared: set[Path] = set()  # spools that this process could write to
 _left_alone_until: dict[str, float] = {}  # by the journal's URL, on the monotonic clock
 
 
@@ -43,6 +52,8 @@ class Producer:
         with settings.MAILQUEUE.steady():
             if settings.MAILQUEUE.CELERY_APP:
                 producer_app()  # a wrong one is an error before anything is accepted
+            if settings.MAILQUEUE.ON_OUTAGE == "spool":
+                _prepare_spool()  # likewise
             waiting = settings.MAILQUEUE.loosely(messages)
             if not isinstance(messages, Sized):
                 call = Call(remembers=False)
@@ -169,6 +180,21 @@ def _whole_truth(error: EnqueueError, group: Sequence[Submission], more: str = "
     found = EnqueueUnknown(text, in_doubt)
     found.__cause__ = error
     return found
+
+
+def _prepare_spool() -> None:
+    """Have the spool ready: an outage is no time to learn that there is none."""
+    directory = spool_directory()
+    if directory in _prepared:
+        return
+    try:
+        current_spool().prepare()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"MAILQUEUE['ON_OUTAGE'] = 'spool', and nothing can be kept in {directory}: {error}; "
+            "correct that, or set MAILQUEUE['SPOOL_DIR']"
+        ) from error
+    _prepared.add(directory)
 
 
 def _refuse_in_outage() -> None:

@@ -6,36 +6,45 @@
     SPOOL_DIR/results/<id>-<token>.json    what an attempt to deliver a message came to
     SPOOL_DIR/damaged/                     files that can't be read, kept for a person
 
-With ``SECRET_KEYS`` a file is sealed as a whole.
+With ``SECRET_KEYS`` a file is sealed as a whole. Files are their owner's alone. Where a group may
+write to ``SPOOL_DIR``, they are that group's too.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mailqueue.conf import settings
-from mailqueue.conf.lookup import home
+from mailqueue.conf.spool import former_spool_directory, spool_directory
 from mailqueue.errors import EnqueueError, ImproperlyConfigured, PayloadError
 from mailqueue.state import State
 from mailqueue.store.sealing import Sealer, current_sealer
 
+from .files import (
+    SUFFIX,
+    check_directory,
+    files,
+    locked,
+    make_directory,
+    make_subdirectory,
+    names,
+    sync,
+    time_written,
+    write_synced,
+)
 from .journal import Claim, Entry, Journal, Result, SettledClaim, Settlement, open_journal
 from .payload.blob import sha256
 from .payload.codec import digest
 
 VERSION = 1
-_SUFFIX = ".json"
 # A journal that is away must not cost a time-out for each file; what is wrong with one message (its
 # key is gone, say) must not hold up those behind it.
 _OUTAGES_AT_MOST = 3
@@ -69,9 +78,17 @@ class Replay:
         """How many files were replayed."""
         return self.accepted + self.recorded
 
+    def add(self, other: Replay) -> None:
+        """Count another replay in."""
+        self.accepted += other.accepted
+        self.recorded += other.recorded
+        self.damaged += other.damaged
+        self.reasons += other.reasons
+        self.outages += other.outages
+
 
 class Spool:
-    """The files of one directory, which programs and workers of one machine and user share.
+    """The files of one directory, which programs and workers of one machine share.
 
     Several may replay it at once: one does, and what one accepts no other accepts again.
     """
@@ -113,21 +130,22 @@ class Spool:
         }
         name = f"{claim.id}-{claim.token}"
         self._write(self._results, {name: found})
-        return self._results / f"{name}{_SUFFIX}"
+        return self._results / f"{name}{SUFFIX}"
 
     def _write(self, directory: Path, contents: Mapping[str, Mapping[str, Any]]) -> None:
-        _make(directory)
+        make_directory(self.directory)
+        make_subdirectory(directory)
         temporary: dict[str, Path] = {}
         try:
             for name, content in contents.items():
                 temporary[name] = directory / f".{name}.{secrets.token_hex(4)}"
-                _write_synced(temporary[name], self._sealer.seal(json.dumps(content)))
+                write_synced(temporary[name], self._sealer.seal(json.dumps(content)))
             for name, path in temporary.items():
-                path.rename(directory / f"{name}{_SUFFIX}")
-            _sync(directory)
+                path.rename(directory / f"{name}{SUFFIX}")
+            sync(directory)
         except OSError:
             for name, path in temporary.items():
-                for written in (path, directory / f"{name}{_SUFFIX}"):
+                for written in (path, directory / f"{name}{SUFFIX}"):
                     with suppress(OSError):
                         written.unlink()
             raise
@@ -140,18 +158,18 @@ class Spool:
         Somebody else's spool, which can't be looked into, is somebody else's to replay.
         """
         try:
-            return any(_names(self._results)) or any(_names(self.directory))
+            return any(names(self._results)) or any(names(self.directory))
         except OSError:
             return False
 
     def waiting(self) -> Waiting:
         """Count the files. Raises OSError where they belong to somebody else."""
-        messages, results = _files(self.directory), _files(self._results)
-        times = filter(None, map(_time_written, (*messages, *results)))
+        messages, results = files(self.directory), files(self._results)
+        times = filter(None, map(time_written, (*messages, *results)))
         return Waiting(
             messages=len(messages),
             results=len(results),
-            damaged=len(_files(self._damaged)),
+            damaged=len(files(self._damaged)),
             oldest=max(0.0, self._clock() - min(times, default=self._clock())),
         )
 
@@ -167,11 +185,12 @@ class Spool:
 
     def check(self) -> None:
         """Raise OSError where nothing could be kept; nothing is made for that."""
-        existing = next(path for path in (self.directory, *self.directory.parents) if path.exists())
-        if not existing.is_dir():
-            raise NotADirectoryError(f"{existing} is no directory")
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise PermissionError(f"{existing} can't be written")
+        check_directory(self.directory)
+
+    def prepare(self) -> None:
+        """Make the directory. Raises OSError where nothing could be kept."""
+        self.check()
+        make_directory(self.directory)
 
     # -- replaying
 
@@ -194,8 +213,8 @@ class Spool:
 
     def _all(self) -> Iterator[tuple[Path, Callable[[Any, Replay], None]]]:
         # Results first: a message that is on record as sent isn't claimed again.
-        yield from ((path, self._settle) for path in _files(self._results))
-        yield from ((path, self._accept) for path in _files(self.directory))
+        yield from ((path, self._settle) for path in files(self._results))
+        yield from ((path, self._accept) for path in files(self.directory))
 
     def _replay(self, path: Path, take: Callable[[Any, Replay], None], found: Replay) -> None:
         try:
@@ -231,29 +250,26 @@ class Spool:
             _log.warning("message %s: its claim ended before its result was recorded", claim.id)
 
     def _put_aside(self, path: Path) -> Path:
-        _make(self._damaged)
+        make_subdirectory(self._damaged)
         return path.rename(self._damaged / path.name)
 
-    @contextmanager
-    def _alone(self, wait: bool) -> Iterator[bool]:
+    def _alone(self, wait: bool) -> AbstractContextManager[bool]:
         """Keep other replays out: one that read a file, and was stopped, must not accept it later.
 
         By then the message may have been sent and its record removed.
         """
-        if not self.directory.is_dir():
-            yield False
-            return
-        descriptor = os.open(self.directory, os.O_RDONLY)
-        try:
-            yield _lock(descriptor, wait)
-        finally:
-            os.close(descriptor)
+        return locked(self.directory, wait)
 
 
 def current_spool() -> Spool:
-    """Return the spool of the settings."""
-    directory = settings.MAILQUEUE.SPOOL_DIR
-    return Spool(Path(directory) if directory else home() / "spool", current_sealer())
+    """Return the spool of the settings. Raises ImproperlyConfigured for a user without a home."""
+    return Spool(spool_directory(), current_sealer())
+
+
+def spools_to_replay() -> list[Spool]:
+    """Return the spool of the settings, and the one that earlier versions left here, if any."""
+    former = former_spool_directory()
+    return [current_spool(), *([Spool(former, current_sealer())] if former else [])]
 
 
 def _dump_entry(entry: Entry) -> dict[str, Any]:
@@ -288,57 +304,3 @@ def _load_settlement(found: Mapping[str, Any], elapsed: float) -> Settlement:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
-
-
-def _make(directory: Path) -> None:
-    """Make a directory that nobody else can look into, and have its name on the disk."""
-    if directory.is_dir():
-        return
-    if not directory.parent.is_dir():
-        _make(directory.parent)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    _sync(directory.parent)
-
-
-def _write_synced(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, wait: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _names(directory: Path) -> Iterator[str]:
-    """The names of the files there; those that begin with a dot aren't complete."""
-    with suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.name.endswith(_SUFFIX) and not entry.name.startswith("."):
-                yield entry.name
-
-
-def _files(directory: Path) -> list[Path]:
-    return sorted((directory / name for name in _names(directory)), key=_time_written)
-
-
-def _time_written(path: Path) -> float:
-    """When the file was written; what another process has removed meanwhile comes first."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

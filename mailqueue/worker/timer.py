@@ -15,17 +15,15 @@ from mailqueue.delivery.opening import shared_breaker
 from mailqueue.errors import MailqueueError
 from mailqueue.queue.journal import Journal, open_journals
 from mailqueue.queue.publisher import publish_due
-from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
 
 from .flag import stopping
+from .spool import SpoolKeeper
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0
 _AT_ONCE = 1000  # messages released in a round
-_REPLAYED_AT_ONCE = 500  # files of the spool in a round: a second or so, if the disk is slow
-_SECONDS_LEFT_ALONE = 15.0  # after a replay from which files were left
 _BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
 
@@ -47,7 +45,8 @@ class Timer:
         self._view = view
         self._check_worker = check_worker
         self._stop = threading.Event()
-        self._next_trim = self._next_replay = 0.0
+        self._next_trim = 0.0
+        self._spool_keeper = SpoolKeeper()
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
@@ -82,7 +81,7 @@ class Timer:
         limit = self._limit()
         journals = self._journals()
         # Before anything is released: a result that is on record spares a second copy.
-        self._replay_spool()
+        self._spool_keeper.round()
         for journal in journals:
             journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
@@ -103,20 +102,6 @@ class Timer:
         if view.wait:
             return 0
         return _AT_ONCE if view.closed else 1
-
-    def _replay_spool(self) -> None:
-        spool = current_spool()
-        if time.monotonic() < self._next_replay or not spool.waits():
-            return
-        found = spool.replay(_REPLAYED_AT_ONCE, wait=False)
-        if found.done:
-            _log.info(
-                "spool: %d messages accepted, %d results recorded", found.accepted, found.recorded
-            )
-        for reason in found.reasons:
-            _log.error("spool: %s", reason)
-        if found.reasons:
-            self._next_replay = time.monotonic() + _SECONDS_LEFT_ALONE
 
 
 def _trim(journal: Journal) -> None:

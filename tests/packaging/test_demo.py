@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -26,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 class Demo:
     """`make demo`, running."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self._log = directory / "demo.log"
+    def __init__(self, directory: Path, *options: str, name: str = "demo") -> None:
+        self._log = directory / f"{name}.log"
         with self._log.open("w") as output:
             self.process = subprocess.Popen(
                 [sys.executable, ROOT / "examples" / "demo.py", *options],
@@ -103,6 +104,57 @@ def test_a_demo_beside_another_says_so(tmp_path: Path, home: Path) -> None:
     assert "another `mailqueue up` runs here" in demo.output()
     assert f"belongs to the running process {os.getpid()}" in demo.output()
     assert "Traceback" not in demo.output()
+
+
+@pytest.mark.long
+def test_a_demo_beside_a_demo_waits_for_it(tmp_path: Path, home: Path) -> None:
+    """It says so, and then shows its own mail; neither has a traceback."""
+    first = Demo(tmp_path, name="first")
+    wait_until(lambda: "demo: starting" in first.output(), 40, first.output)
+    second = Demo(tmp_path, name="second")
+    wait_until(lambda: "another demo runs here" in second.output(), 40, second.output)
+    for demo in (first, second):
+        assert demo.end() == 0, demo.output()
+        assert "demo: as expected" in demo.output()
+        assert "Traceback" not in demo.output()
+
+
+@pytest.mark.long
+def test_a_demo_in_a_read_only_directory_works_elsewhere(tmp_path: Path, monkeypatch) -> None:
+    """In /proc nobody can make a directory, root neither; it says where its data are."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("MAILQUEUE_HOME", "/proc/mailqueue")
+    demo = Demo(tmp_path)
+    assert demo.end() == 0, demo.output()
+    (said,) = (line for line in demo.output().splitlines() if "keeps its data in" in line)
+    assert f"the demo keeps its data in {tmp_path}/mailqueue-demo-" in said
+
+
+def test_two_installations_are_made_one_after_the_other(tmp_path: Path) -> None:
+    """The second waits, says so, and passes on the status of what it runs."""
+    lock, log = tmp_path / "not" / "there" / "lock", tmp_path / "log"
+    command = [sys.executable, ROOT / "examples" / "alone.py", lock]
+    holds = [*command, sys.executable, "-c", "print(end=input())"]
+    with subprocess.Popen(holds, stdin=subprocess.PIPE) as first, log.open("w") as output:
+        wait_until(lambda: is_locked(lock), 20)
+        exits = [*command, sys.executable, "-c", "raise SystemExit(3)"]
+        with subprocess.Popen(exits, stdout=output) as second:
+            wait_until(lambda: "waiting for it to end" in log.read_text(), 20)
+            assert second.poll() is None
+            first.communicate(b"\n")
+            assert second.wait() == 3
+    assert first.returncode == 0
+
+
+def is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def fate(n: int, **changed: object) -> dict:

@@ -66,6 +66,9 @@ COMMANDS = {
         f"{CLI}::test_purge_removes_records_that_are_old_enough"
     ),
     r"mailqueue check( --json)?": f"{CLI}::test_check_looks_at_all_that_mail_needs",
+    r"mailqueue check --program": (
+        "tests/faults/test_spool_place.py::test_a_program_learns_that_nobody_looks_after_its_spool"
+    ),
     r"mailqueue spool flush( --json)?": (
         "tests/faults/test_spool.py::"
         "test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later"

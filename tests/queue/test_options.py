@@ -85,6 +85,8 @@ def test_a_priority_that_is_none_is_an_error_that_names_them(value):
         ("queeu", "queue"),
         ("idempotence_key", "idempotency_key"),
         ("idempotencykey", "idempotency_key"),
+        ("mailqueue_priority", "priority"),
+        ("mailqueue_sendat", "send_at"),
     ],
 )
 def test_a_name_that_comes_close_to_an_option_is_an_error_that_names_it(name, meant):

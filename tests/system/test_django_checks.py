@@ -113,6 +113,24 @@ def test_queue_that_delivers_into_itself_is_an_error(values, check):
 
 
 @pytest.mark.parametrize(
+    ("source", "path", "meant"),
+    [
+        ("EMAIL_BACKEND", "mailqueue.backends.que.EmailBackend", QUEUE),
+        ("EMAIL_BACKEND", "mailqueue.backends.queue.Email", QUEUE),
+        ("EMAIL_BACKEND", "EmailBackend", ""),
+        ("MAILERS['news']", "mailqueue.backend.smtp.EmailBackend", SMTP),
+    ],
+)
+def test_a_backend_that_is_not_there_is_an_error(source, path, meant, check):
+    """It would stop the first message, and nothing before."""
+    mailer = {"MAILERS": {"news": {"BACKEND": path}}}
+    ((id_, text, hint),) = check(**({source: path} if source == "EMAIL_BACKEND" else mailer))
+    assert id_ == "mailqueue.E007"
+    assert text.startswith(f"{source} leads to the backend {path!r}")
+    assert (f" Is {meant} meant?" in hint) == bool(meant)
+
+
+@pytest.mark.parametrize(
     "values",
     [
         {"MAILQUEUE": {"BACKEND": "nowhere.EmailBackend"}},

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 - Djan
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import journal_url, uses_embedded_server
+from mailqueue.conf.spelling import guess
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.mail.routing import import_backend, mailers, refuse_without_oauth2
 from mailqueue.oauth2.source import find_source
@@ -25,6 +26,7 @@ def check_mail_settings(**_: Any) -> list[CheckMessage]:
     if unreadable:
         return unreadable
     return [
+        *_check_backends(),
         *_check_delivery(),
         *_check_oauth2(),
         *_check_mailer_is_named(),
@@ -51,6 +53,38 @@ def _unreadable() -> Iterator[str]:
                 getattr(section, name)
             except ImproperlyConfigured as error:
                 yield str(error)
+
+
+def _check_backends() -> Iterator[CheckMessage]:
+    """Check that what programs send by exists; of what workers deliver by, E003 says it."""
+    delivering, _ = _delivering_backend()
+    for source, path in _sending_backends():
+        try:
+            import_backend(path)
+        except Exception as error:  # noqa: BLE001 - a stranger's module raises what it likes
+            if path != delivering:
+                yield Error(
+                    f"{source} leads to the backend {path!r}, which can't be imported: {error}",
+                    hint=f"Name the class by its full path.{_guess_backend(path)}",
+                    id="mailqueue.E007",
+                )
+
+
+def _sending_backends() -> Iterator[tuple[str, str]]:
+    """Each setting that names a backend by which a program may send, and the path there."""
+    for alias, mailer in settings.MAILERS.items():
+        if path := _path_of(mailer):
+            yield f"MAILERS[{alias!r}]", path
+    if not settings.MAILERS:
+        yield "EMAIL_BACKEND", settings.EMAIL_BACKEND
+
+
+def _guess_backend(path: str) -> str:
+    """Our own backends, and Django's, whose paths are long enough to be misspelt."""
+    modules = ("console", "dummy", "filebased", "locmem", "queue", "smtp")
+    packages = ("mailqueue.backends", "django.core.mail.backends")
+    known = {f"{package}.{module}.EmailBackend" for package in packages for module in modules}
+    return guess(path, known - {"django.core.mail.backends.queue.EmailBackend"})
 
 
 def _check_delivery() -> Iterator[CheckMessage]:

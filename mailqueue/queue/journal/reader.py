@@ -13,6 +13,7 @@ from mailqueue.state import State
 from mailqueue.store.client import Client, translating_errors
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
+from mailqueue.store.version import problem_of_version
 
 from .record import Claim, Pulse, Record, Result
 from .replies import read_in_hand, read_pulse
@@ -147,10 +148,13 @@ class Reader:
     def check(self, *, fsync: bool = False) -> None:
         """Raise ImproperlyConfigured where the server would break what we promise.
 
-        It must evict nothing; for ``fsync`` it must keep an append-only file and know ``WAITAOF``
-        (Redis 7.2, Valkey), without which nobody learns when a message is on the disk.
+        It must be new enough and evict nothing; for ``fsync`` it must keep an append-only file and
+        know ``WAITAOF`` (Redis 7.2, Valkey), without which nobody learns when a message is on the
+        disk.
         """
         server = self.server()
+        if too_old := problem_of_version(server):
+            raise ImproperlyConfigured(too_old)
         policy = server.get("maxmemory_policy", "noeviction")
         if policy.startswith("allkeys"):
             raise ImproperlyConfigured(

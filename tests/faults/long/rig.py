@@ -114,6 +114,7 @@ class Rig:
             "MAILQUEUE_JOURNAL_URL": self.journal,
             "MAILQUEUE_LEASE": "3s",
             "MAILQUEUE_RETRY": "1s*10",
+            "XDG_STATE_HOME": str(self.directory / "state"),
         }
 
     # -- what is done to it

@@ -21,6 +21,11 @@ MUTATIONS = [
         "contrib/django/checks",
         "system/test_django_checks.py",
         (
+            "            if path != delivering:\n",
+            "            if True:\n",
+            "system/test_django_checks.py::test_missing_delivery_backend_is_an_error",
+        ),
+        (
             "if django_settings.DEBUG or not",
             "if not",
             "system/test_django_checks.py::test_queue_that_delivers_into_itself_is_an_error",

@@ -26,6 +26,11 @@ MUTATIONS = [
         "monitor/health",
         "system/test_health.py system/test_cli.py",
         (
+            "    if too_old := problem_of_version(server):\n        yield too_old\n",
+            "",
+            "store/test_version.py::test_all_say_the_same_of_an_old_server",
+        ),
+        (
             "if uses_embedded_server() and not is_running(home()):",
             "if False:",
             "packaging/test_demo.py::test_health_says_how_to_start_what_is_not_running",

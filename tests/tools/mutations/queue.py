@@ -17,8 +17,8 @@ MUTATIONS = [
             "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
         ),
         (
-            ', "broker_read_url": url, "broker_write_url": url}',
-            "}",
+            '        "broker_read_url": url,\n        "broker_write_url": url,\n',
+            "",
             "queue/test_broker_url.py::test_the_broker_of_the_projects_celery_is_not_taken_for_ours",
         ),
         (
@@ -440,12 +440,64 @@ MUTATIONS = [
         ),
     ),
     *of(
-        "queue/spool",
-        "faults/test_spool.py",
+        "queue/files",
+        "faults/test_spool_place.py",
         (
             "os.O_EXCL, 0o600)",
             "os.O_EXCL, 0o644)",
             "faults/test_spool.py::test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later",
+        ),
+        (
+            "    if not above.st_mode & stat.S_IWGRP:\n        return\n",
+            "",
+            "faults/test_spool_place.py::test_the_directory_says_who_shares_the_spool",
+        ),
+        (
+            "    os.fchmod(descriptor, mode)\n",
+            "",
+            "faults/test_spool_place.py::test_the_directory_says_who_shares_the_spool",
+        ),
+        (
+            "        os.fchown(descriptor, -1, above.st_gid)\n",
+            "        pass\n",
+            "faults/test_spool_place.py::test_program_and_worker_of_two_users_share_a_spool_by_a_group",
+        ),
+        (
+            "if existing == directory and directory.stat().st_mode & stat.S_IWOTH:",
+            "if False:",
+            "faults/test_spool_place.py::test_a_spool_that_can_not_be_had_is_an_error_at_the_first_send",
+        ),
+    ),
+    *of(
+        "queue/caretaker",
+        "faults/test_spool_place.py",
+        (
+            "with suppress(FileExistsError):",
+            "with suppress():",
+            "faults/test_spool_place.py::test_a_spool_is_known_wherever_it_is_mounted",
+        ),
+        (
+            ", px=round(seconds * 1000))",
+            ")",
+            "faults/test_spool_place.py::test_a_spool_is_known_wherever_it_is_mounted",
+        ),
+    ),
+    *of(
+        "queue/spool",
+        "faults/test_spool_place.py",
+        (
+            "    return [current_spool(), *([Spool(former, current_sealer())] if former else [])]",
+            "    return [current_spool()]",
+            "faults/test_spool_place.py::test_what_earlier_versions_left_is_handed_over",
+        ),
+    ),
+    *of(
+        "queue/producer",
+        "faults/test_spool_place.py",
+        (
+            "                _prepare_spool()  # likewise\n",
+            "                pass  # likewise\n",
+            "faults/test_spool_place.py::test_a_spool_that_can_not_be_had_is_an_error_at_the_first_send",
         ),
     ),
     *of(

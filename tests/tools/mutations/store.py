@@ -91,6 +91,12 @@ MUTATIONS = [
         ("        ensure_connected(script.client)\n", ""),
     ),
     *of(
+        "store/version",
+        "store/test_version.py",
+        ("if not found or found >= OLDEST_REDIS:", "if not found or said >= str(OLDEST_REDIS):"),
+        ("if not found or found >= OLDEST_REDIS:", "if found >= OLDEST_REDIS:"),
+    ),
+    *of(
         "store/opening",
         "store/test_opening.py",
         ("settings.MAILQUEUE.ENQUEUE_TIMEOUT", "60.0"),

@@ -52,4 +52,18 @@ MUTATIONS = [
             "worker/test_watchdog.py::test_two_looks_that_find_the_same_have_it_connect_anew",
         ),
     ),
+    *of(
+        "worker/spool",
+        "faults/test_spool_place.py",
+        (
+            "            self._has_complained = True\n",
+            "",
+            "faults/test_spool_place.py::test_a_worker_without_a_spool_says_so_once",
+        ),
+        (
+            "                self._note()\n",
+            "",
+            "faults/test_spool_place.py::test_a_worker_of_another_directory_sends_what_was_spooled",
+        ),
+    ),
 ]
