@@ -178,7 +178,7 @@ class Spool:
         if Path(id_).name != id_:
             return None
         try:
-            found = self._read(self.directory / f"{id_}{_SUFFIX}")
+            found = self._read(self.directory / f"{id_}{SUFFIX}")
             return found["queue"], _load_entry(found["entry"])
         except (ImproperlyConfigured, OSError, *_DAMAGED):
             return None
