@@ -186,6 +186,18 @@ def test_what_the_machine_lacks_costs_no_message_an_attempt(error, place, bench)
     assert found.journal.alarms() == []
 
 
+def test_an_alarm_ends_by_itself(client, clock):
+    """What nobody takes back, since the worker is gone, is told for as long as it was to be."""
+    journal = clock.on(Journal(client, "q", POLICY))
+    journal.alarm("here", "the worker lacks room", 120)
+    clock.advance(119)
+    assert [(found.source, found.reason) for found in journal.alarms()] == [
+        ("here", "the worker lacks room")
+    ]
+    clock.advance(2)
+    assert journal.alarms() == []
+
+
 def test_each_rest_is_longer_than_the_one_before(bench):
     """From a second to half a minute, as long as nothing is sent in between."""
     found = bench("open", Fails(MemoryError()))
