@@ -41,7 +41,7 @@ def assert_nothing_was_charged(worker: Worker) -> None:
     assert [record["attempts"] for record in found] == [1] * COUNT, worker.explain()
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
+@pytest.mark.parametrize("pool", ["threads", pytest.param("prefork", marks=pytest.mark.long)])
 def test_without_a_file_descriptor_nothing_fails(pool, start_worker, smtp_server, redis_url):
     """No message fails or is charged an attempt, the alarm is on, and all goes on by itself."""
     options = ("-P", pool, "-c", "4" if pool == "threads" else "1")
@@ -75,6 +75,7 @@ def went_on(redis_url: str) -> bool:
     return states() == {"sent": COUNT}
 
 
+@pytest.mark.long
 def test_with_a_full_disk_a_backend_that_writes_files_fails_nothing(
     start_worker, redis_url, tmp_path: Path
 ):
