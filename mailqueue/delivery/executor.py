@@ -126,9 +126,27 @@ class Delivery:
             self._unrecorded.append(SettledClaim(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
-        for claim in list(batch.claims.values()):
-            self._journal.give_back(claim, self._connection.pause, reply)
-            del batch.claims[claim.id]
+        try:
+            for claim in list(batch.claims.values()):
+                self._journal.give_back(claim, self._connection.pause, reply)
+                del batch.claims[claim.id]
+        except JournalUnavailable:
+            self._give_back_later(list(batch.claims.values()))
+            batch.claims.clear()
+            raise
+
+    def _give_back_later(self, claims: list[Claim]) -> None:
+        """Try until their leases end, which would count as a lost worker."""
+        ends = time.monotonic() + self._journal.policy.lease
+
+        def duty() -> None:
+            with suppress(JournalUnavailable):
+                while claims and time.monotonic() < ends:
+                    self._journal.give_back(claims[-1])
+                    claims.pop()
+                housekeeper.remove(duty)
+
+        housekeeper.add(duty)
 
     def _lose_message_in_hand(self, batch: Batch, error: BaseException, doubt: str) -> None:
         """The process ends: whoever's code ended it, that counts as though it had been killed."""

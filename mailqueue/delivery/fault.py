@@ -38,6 +38,8 @@ def machine_trouble(error: BaseException) -> MachineTrouble | None:
     certificate that isn't known, or a host that has no address.
     """
     for link in _chain(error):
+        if isinstance(link, MachineTrouble):
+            return link
         if _is_about_machine(link):
             return MachineTrouble(f"{type(link).__name__}: {describe(link)}")
     text = f"{type(error).__name__}: {describe(error)}"
@@ -84,7 +86,7 @@ def last_line(error: BaseException) -> str:
 
 
 def _is_about_machine(error: BaseException) -> bool:
-    if isinstance(error, MachineTrouble | MemoryError):
+    if isinstance(error, MemoryError):
         return True
     if isinstance(error, _WITH_OTHER_NUMBERS):
         return False  # OSErrors too, whose numbers, if any, are others'

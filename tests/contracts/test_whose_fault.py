@@ -22,6 +22,7 @@ from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.delivery.smtp import session
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import Misconfigured, trouble_of
+from mailqueue.errors import JournalUnavailable
 from mailqueue.queue.journal import Journal, Record
 from mailqueue.state import State
 from mailqueue.store.client import connect
@@ -29,6 +30,7 @@ from mailqueue.store.sealing import Sealer
 from tests.contracts.carried import Scripted, entry, letter
 from tests.contracts.journals import POLICY
 from tests.scripted import ScriptedServer
+from tests.support import wait_until
 
 
 def of_system(number: int) -> OSError:
@@ -332,3 +334,26 @@ def test_a_process_that_ends_in_the_middle_counts_however_it_ends(place, error, 
     assert found.record("m0").state is State.FAILED
     assert "the worker was stopped" in found.record("m0").reply
     assert (found.record("m1").state, found.record("m1").attempts) == (State.QUEUED, 0)
+
+
+class Away(Journal):
+    """Can't be reached the first two times that something is given back."""
+
+    times = 2
+
+    def give_back(self, *arguments: Any, **options: Any) -> bool:
+        if self.times:
+            self.times -= 1
+            raise JournalUnavailable("no file for a connection")
+        return super().give_back(*arguments, **options)
+
+
+def test_what_can_not_be_given_back_at_once_is_given_back_before_its_lease_ends(bench):
+    """A worker that can't reach the journal for a moment isn't taken for one that vanished."""
+    found = bench("open", Fails(of_system(errno.EMFILE)))
+    found.accept("m0", "m1")
+    found.journal = Away(found.journal._client, "q", POLICY)
+    with pytest.raises(JournalUnavailable):
+        found.run("m0", "m1")
+    wait_until(lambda: found.record("m0").state is found.record("m1").state is State.QUEUED, 10)
+    assert [found.record(id_).attempts for id_ in ("m0", "m1")] == [0, 0]

@@ -537,6 +537,11 @@ MUTATIONS = [
         "delivery/executor",
         "contracts/test_whose_fault.py",
         (
+            "            self._give_back_later(list(batch.claims.values()))\n",
+            "",
+            "contracts/test_whose_fault.py::test_what_can_not_be_given_back_at_once_is_given_back_before_its_lease_ends",
+        ),
+        (
             "                if not isinstance(error, Exception):\n",
             "                if False:\n",
             "contracts/test_whose_fault.py::test_a_process_that_ends_in_the_middle_counts_however_it_ends",
