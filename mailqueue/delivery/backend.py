@@ -12,12 +12,21 @@ from typing import Any
 
 from mailqueue.queue.handover import for_backend
 
-from .diagnosis import diagnose
+from .diagnosis import Diagnosis, diagnose
 from .envelope import Outgoing, bare_address
+from .fault import building, is_of_system, last_line, machine_trouble
 from .outcome import Answer, Outcome, Verdict, printable
 from .rest import for_the_rest
 from .transport import Turn
-from .trouble import Misconfigured, ServerTrouble, StaleClaim, describe, trouble_of
+from .trouble import (
+    MachineTrouble,
+    Misconfigured,
+    ServerTrouble,
+    StaleClaim,
+    Unexplained,
+    describe,
+    trouble_of,
+)
 from .witness import Transcript, witness
 
 _log = logging.getLogger(__name__)
@@ -72,11 +81,12 @@ class BackendTransport:
         recipients before one is in trouble: an attempt is charged, so that copies come to an end.
         """
         outgoing = turn.outgoing
-        message = for_backend(outgoing.message, self._backend)
+        recipients = outgoing.recipients
+        with building():
+            message = for_backend(outgoing.message, self._backend)
+            message = for_the_rest(message, recipients)
         if not turn.commit()[0]:
             raise StaleClaim("another worker has taken the message over")
-        recipients = outgoing.recipients
-        message = for_the_rest(message, recipients)
         transcript = witness(getattr(self._backend, "connection", None))
         try:
             sent = self._backend.send_messages([message])
@@ -85,6 +95,7 @@ class BackendTransport:
             found = diagnose(error, transcript, answered=_is_answered(message))
             known = _known(message, transcript)
             one_call = transcript is not None or self._serves_by_one_call(recipients)
+            _raise_if_not_told(error, found, known)
             if found.trouble is not None and _is_clear(found.trouble, known, one_call):
                 raise found.trouble from error
             outcome = _outcome(recipients, {**found.answers, **known}, found.others)
@@ -144,6 +155,19 @@ class BackendTransport:
     def drop(self) -> None:
         """Close the backend's connection; there is no other way than politely."""
         self.close()
+
+
+def _raise_if_not_told(error: Exception, found: Diagnosis, known: Mapping[str, Answer]) -> None:
+    """Raise what the error is where it says nothing of the message, and nobody may have that."""
+    if not _MAYBE_SERVED.isdisjoint(answer.verdict for answer in known.values()):
+        return
+    trouble = machine_trouble(error)
+    if trouble is None and found.is_unexplained and is_of_system(error):
+        trouble = MachineTrouble(last_line(error))
+    if trouble is not None:
+        raise trouble from error
+    if found.is_unexplained:
+        raise Unexplained(last_line(error)) from error
 
 
 def _is_clear(trouble: ServerTrouble, known: Mapping[str, Answer], one_call: bool) -> bool:

@@ -17,6 +17,7 @@ from mailqueue.queue.journal import Claim, Journal, Result
 from mailqueue.queue.payload.blob import Blob, BlobCache
 
 from .envelope import Outgoing
+from .fault import building
 
 # So many wait together, claimed, for those before them: what a dying worker leaves to its lease.
 _CLAIM_AT_ONCE = 8
@@ -203,10 +204,11 @@ class ClaimedMessage:
 
     @cached_property
     def outgoing(self) -> Outgoing:
-        """The message, for those who are still to get it. Raises whatever is wrong with it."""
-        message = payload.loads(self._batch.journal.sealer.open(self._text), self._blob)
-        self.recipients = tuple(dict.fromkeys(message.recipients()))
-        earlier = self.earlier
+        """The message, for those who are still to get it. Raises Unfit, or MachineTrouble."""
+        with building():
+            message = payload.loads(self._batch.journal.sealer.open(self._text), self._blob)
+            self.recipients = tuple(dict.fromkeys(message.recipients()))
+            earlier = self.earlier
         left = [address for address in self.recipients if address not in earlier]
         return Outgoing(self.claim.id, message, tuple(left))
 

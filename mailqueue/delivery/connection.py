@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,12 +10,24 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from .envelope import Outgoing
+from .fault import machine_trouble
 from .gate.breaker import Breaker, LocalBreaker, View
 from .outcome import Outcome, Verdict
 from .refusal import SEE_LOGIN, Blame, advice, blame_for
 from .transport import Transport, Turn
-from .trouble import ChunkingRefused, Misconfigured, Paused, ServerTrouble, StaleClaim, Withheld
+from .trouble import (
+    ChunkingRefused,
+    MachineTrouble,
+    Misconfigured,
+    Paused,
+    ServerTrouble,
+    StaleClaim,
+    Withheld,
+)
 
+# Seconds for which nothing is claimed where the machine is in trouble: each rest is twice the one
+# before.
+_FIRST_REST, _LONGEST_REST = 1.0, 30.0
 _LOOK_AGAIN = 300.0  # seconds until a message is tried again whose refusal may be our own mistake
 
 
@@ -51,16 +64,37 @@ class Connection:
         self._opened = self._used = 0.0
         self._messages = 0
         self._not_before = 0.0
+        self._rests = 0  # in a row, of which the newest ends then
+        self._rests_until = self._sent_at = -math.inf
         self._is_given_up = False  # nothing more is begun over the open connection
 
     @property
     def pause(self) -> float:
         """Seconds until it is worth while to ask the breaker again."""
-        return max(0.0, self._not_before - self._clock())
+        return max(0.0, max(self._not_before, self._rests_until) - self._clock())
+
+    @property
+    def idle(self) -> float | None:
+        """Seconds since it last brought a message to an answer, None for never."""
+        return None if self._sent_at == -math.inf else self._clock() - self._sent_at
+
+    def rest(self) -> float:
+        """Claim nothing for a while, since the machine is in trouble; return how many seconds."""
+        rest: float = min(_FIRST_REST * 2 ** min(self._rests, 30), _LONGEST_REST)
+        self._rests += 1
+        self._rests_until = self._clock() + rest
+        return rest
+
+    def has_recovered(self) -> bool:
+        """Whether it works again after a rest; said once."""
+        rests, self._rests = self._rests, 0
+        return rests > 0
 
     def is_paused(self) -> bool:
         """Whether to claim no messages now; this asks the breaker, unless a connection is open."""
         with self._lock:
+            if self._clock() < self._rests_until:
+                return True
             if self._transport is not None and not self._is_given_up:
                 self._breaker.watch()
                 return False
@@ -79,14 +113,22 @@ class Connection:
                 outcome = self._deliver(turn)
             except Paused:
                 raise
-            except ServerTrouble as trouble:
-                self._note_failure(trouble)
+            except Exception as error:
+                self._note_error(error)
                 raise
-            except Exception:
-                self._breaker.note_success()  # it is the message's fault, or the journal's
-                raise
+            self._sent_at = self._clock()
             self._judge(turn.outgoing, outcome)
             return outcome
+
+    def _note_error(self, error: Exception) -> None:
+        """Tell the breaker, unless it is the machine's fault. That raises MachineTrouble."""
+        if isinstance(error, ServerTrouble):
+            found = machine_trouble(error)
+            if found is not None:
+                raise found from error
+            self._note_failure(error)
+        elif not isinstance(error, MachineTrouble):
+            self._breaker.note_success()  # it is the message's fault, or the journal's
 
     def _note_failure(self, trouble: ServerTrouble) -> None:
         self._not_before = self._clock() + self._breaker.note_failure(trouble)

@@ -41,6 +41,8 @@ _FOR_GOOD = {
     "BadHeaderError", "AnymailUnsupportedFeature", "AnymailInvalidAddress",
     "AnymailSerializationError", "AnymailRecipientsRefused",
 }  # fmt: skip
+# By these a library says that the mail wasn't taken, for whatever reason.
+_OF_MAIL = {"SMTPException", "AnymailError", "RequestException", "BotoCoreError", "ClientError"}
 # Our own mistakes: settings, certificates, packages, credentials (the latter are botocore's).
 _OURS = {
     "ImproperlyConfigured", "ImportError", "NotImplementedError", "SSLCertVerificationError",
@@ -102,6 +104,7 @@ class Diagnosis(NamedTuple):
     answers: Mapping[str, Answer] = MappingProxyType({})
     trouble: ServerTrouble | None = None
     is_lost: bool = False  # the connection was, or the wait for an answer had an end
+    is_unexplained: bool = False  # neither the message nor the server is known to be at fault
 
 
 def diagnose(
@@ -110,7 +113,8 @@ def diagnose(
     """Read what a backend raised while it sent a message.
 
     ``transcript`` is what the server said by SMTP; ``answered`` is whether a service has answered
-    by HTTP. What isn't known means "refused for now".
+    by HTTP. What isn't known means "refused for now" where a library of mail says it, and is
+    unexplained else.
     """
     text = _type_and_text(error)
     if not _FOR_GOOD.isdisjoint(_names(error)):
@@ -123,7 +127,8 @@ def diagnose(
         return Diagnosis(Answer(Verdict.IN_DOUBT, f"the service has answered, and then: {text}"))
     if transcript is not None and not transcript.has_begun and isinstance(error, _UNFIT):
         return Diagnosis(Answer(Verdict.REFUSED, text))
-    return Diagnosis(Answer(Verdict.DEFERRED, text))
+    is_told = any(not _OF_MAIL.isdisjoint(_names(link)) for link in _chain(error))
+    return Diagnosis(Answer(Verdict.DEFERRED, text), is_unexplained=not is_told)
 
 
 def _read(error: Exception, text: str) -> Diagnosis | None:

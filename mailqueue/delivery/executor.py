@@ -18,10 +18,12 @@ from mailqueue.store.sealing import KeyMissing
 from . import faultpoint
 from .batch import Batch, ClaimedMessage, Item
 from .connection import Connection
+from .fault import machine_trouble, reason_of
 from .housekeeper import housekeeper
+from .mishap import Mishaps
 from .outcome import Outcome
 from .retry import RetryPolicy, decide, fail_rest
-from .trouble import ServerTrouble, StaleClaim, Withheld
+from .trouble import MachineTrouble, ServerTrouble, StaleClaim, Unexplained, Unfit, Withheld
 
 _log = logging.getLogger(__name__)
 # Seconds for which a result waits for the journal to come back. The message is committing for
@@ -49,6 +51,8 @@ class Delivery:
         self._connection = connection
         self._policy = policy
         self._worker = worker
+        self._mishaps = Mishaps(journal, connection, policy, worker)
+        self._in_hand: Claim | None = None
         self._stopping = stopping
         self._chance = chance
         self._pause = pause
@@ -106,12 +110,11 @@ class Delivery:
             yield
         except BaseException as error:
             # A signal to a process of the pool, say, ends it in the middle of waiting.
+            doubt = f"the worker was stopped after the final dot: {reason_of(error)}"
             with suppress(JournalUnavailable):
-                self._finish(
-                    batch,
-                    "",
-                    f"the worker was stopped after the final dot: {_type_and_text(error)}",
-                )
+                if not isinstance(error, Exception):
+                    self._lose_message_in_hand(batch, error, doubt)
+                self._finish(batch, "", doubt)
             raise
         self._finish(batch, "")
 
@@ -123,9 +126,37 @@ class Delivery:
             self._unrecorded.append(SettledClaim(claim, self._in_doubt(claim, doubt), self._worker))
         self._committed.clear()
         self._record()
-        for claim in list(batch.claims.values()):
-            self._journal.give_back(claim, self._connection.pause, reply)
-            del batch.claims[claim.id]
+        try:
+            for claim in list(batch.claims.values()):
+                self._journal.give_back(claim, self._connection.pause, reply)
+                del batch.claims[claim.id]
+        except JournalUnavailable:
+            self._give_back_later(list(batch.claims.values()))
+            batch.claims.clear()
+            raise
+
+    def _give_back_later(self, claims: list[Claim]) -> None:
+        """Try until their leases end, which would count as a lost worker."""
+        ends = time.monotonic() + self._journal.policy.lease
+
+        def duty() -> None:
+            with suppress(JournalUnavailable):
+                while claims and time.monotonic() < ends:
+                    self._journal.give_back(claims[-1])
+                    claims.pop()
+                housekeeper.remove(duty)
+
+        housekeeper.add(duty)
+
+    def _lose_message_in_hand(self, batch: Batch, error: BaseException, doubt: str) -> None:
+        """The process ends: whoever's code ended it, that counts as though it had been killed."""
+        claim, self._in_hand = self._in_hand, None
+        if claim is None or claim not in (*batch.claims.values(), *self._committed.values()):
+            return
+        was_committed = self._committed.pop(claim.id, None) is not None
+        batch.claims.pop(claim.id, None)
+        stopped = f"the worker was stopped while sending: {type(error).__name__}"
+        self._journal.lose(claim, doubt if was_committed else stopped)
 
     def _has_begun(self, message: ClaimedMessage | None) -> bool:
         if message is None:
@@ -141,6 +172,7 @@ class Delivery:
         try:
             if claim.token in self._stale:
                 raise StaleClaim
+            self._in_hand = claim
             outcome = self._connection.deliver(message)
         except StaleClaim:
             _log.warning("message %s was taken over by another worker before its end", claim.id)
@@ -160,7 +192,8 @@ class Delivery:
             _log.warning("message %s is refused, and waits: %s", claim.id, refusal.reply)
             return self._put_off(batch, claim, refusal.wait, refusal.reply)
         except Exception as error:  # noqa: BLE001 - one bad message must not stop the others
-            return self._settle(batch, message, self._undeliverable(message, error))
+            return self._judge_error(batch, message, error)
+        self._mishaps.note_recovery()
         return self._settle(batch, message, self._decide(message, outcome))
 
     def _decide(self, message: ClaimedMessage, outcome: Outcome) -> Settlement:
@@ -174,12 +207,36 @@ class Delivery:
             chance=self._chance(),
         )
 
-    def _undeliverable(self, message: ClaimedMessage, error: Exception) -> Settlement:
+    def _judge_error(self, batch: Batch, message: ClaimedMessage, error: Exception) -> str | None:
+        """Do by the message as the error says whose fault it is; None ends the batch."""
+        claim, reason = message.claim, reason_of(error)
+        # What was handed over to a foreign backend may be handed over again, at its pace.
+        is_told = isinstance(error, MachineTrouble | Unexplained)
+        if claim.id in self._committed and not is_told:
+            _log.error("message %s: its end is in doubt: %s", claim.id, reason)
+            return self._settle(batch, message, self._in_doubt(claim, reason))
+        if isinstance(error, Unfit):
+            return self._settle(batch, message, self._undeliverable(message, reason))
+        handed_over = self._committed.pop(claim.id, None) is not None
+        trouble = machine_trouble(error)
+        is_machines = trouble is not None or isinstance(error, OSError)
+        if is_machines:
+            reason = trouble.reply if trouble is not None else reason
+            wait = self._mishaps.meet_machine_trouble(claim, reason, handed_over)
+        else:
+            wait = self._mishaps.meet_unexplained(claim, reason, handed_over)
+        if wait is None:
+            state = self._settle(batch, message, self._undeliverable(message, reason))
+        else:
+            state = self._put_off(batch, claim, wait, reason)
+        if not is_machines:
+            return state
+        self._finish(batch, "", f"no reply to its end: {reason}")
+        return None
+
+    def _undeliverable(self, message: ClaimedMessage, reason: str) -> Settlement:
         """A message that can't be rebuilt or rendered fails at once; no retry would mend it."""
-        reason = str(error) if isinstance(error, MailqueueError) else _type_and_text(error)
         _log.error("message %s can't be sent: %s", message.claim.id, reason)
-        if message.claim.id in self._committed:
-            return self._in_doubt(message.claim, reason)
         try:
             earlier = message.earlier
         except (MailqueueError, ValueError):
@@ -319,7 +376,3 @@ class Delivery:
             return False
         _log.warning("message %s: its result waits for the journal in %s", claim.id, path)
         return True
-
-
-def _type_and_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -25,10 +25,11 @@ class Housekeeper:
         with self._lock:
             self._duties.add(duty)
             if self._process != os.getpid():  # also in a child: threads don't survive a fork
-                self._process = os.getpid()
-                threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="mailqueue-housekeeper", daemon=True
-                ).start()
+                )
+                thread.start()  # which the machine may refuse: then the next one tries again
+                self._process = os.getpid()
 
     def remove(self, duty: Callable[[], object]) -> None:
         """Call ``duty`` no more."""

@@ -98,8 +98,13 @@ def _delay(tries: int, age: float, policy: RetryPolicy, chance: float) -> float 
     """Seconds until the next attempt, or None where the schedule or the age ends it."""
     if tries > len(policy.delays):
         return None
-    delay = policy.delays[tries - 1] * (1 - JITTER + 2 * JITTER * chance)
+    delay = delay_before(tries, policy, chance)
     return delay if age + delay <= policy.max_age else None
+
+
+def delay_before(tries: int, policy: RetryPolicy, chance: float = 0.5) -> float:
+    """Seconds after so many tries until the next one; there is a delay for each of them."""
+    return policy.delays[tries - 1] * (1 - JITTER + 2 * JITTER * chance)
 
 
 def _result(answer: Answer, *, may_wait: bool) -> Result | None:

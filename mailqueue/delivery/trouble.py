@@ -68,6 +68,27 @@ class Withheld(MailqueueError):
         self.wait = wait
 
 
+class MachineTrouble(MailqueueError):
+    """This process or its machine lacks what it needs: files, memory, threads, room on a disk.
+
+    No message and no server can help it. It costs no attempt, and doesn't open the breaker, which
+    would keep other machines from sending. The message was surely not accepted, unless a foreign
+    backend raised it amid a message. ``reply`` says what happened.
+    """
+
+    def __init__(self, reply: str) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class Unfit(MailqueueError):
+    """The message can't be rebuilt or rendered, which no further try would mend."""
+
+
+class Unexplained(MailqueueError):
+    """An error of a foreign backend that says nothing of the server, nor of the message."""
+
+
 class StaleClaim(MailqueueError):
     """The message was taken over by another worker: the final dot must not be sent."""
 
@@ -112,7 +133,7 @@ def _is_name_refused(error: OSError, reply: str) -> bool:
     return bool(_BAD_NAME.match(reply)) or is_name_refused(reply)
 
 
-def describe(error: Exception) -> str:
+def describe(error: BaseException) -> str:
     """Its text in one line, or nothing where even that can't be had, as of some of Anymail's."""
     try:
         return printable(str(error))

@@ -42,6 +42,7 @@ def health() -> dict[str, Any]:
 
 def _problems_of(journal: Journal) -> Iterator[str]:
     yield from problems_of_server(journal.server())
+    yield from (f"{alarm.source}: {alarm.reason}" for alarm in journal.alarms())
     found = status_of(journal)
     if not found["workers"]:
         yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"

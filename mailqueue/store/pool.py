@@ -28,13 +28,21 @@ class Pool(redis.ConnectionPool):
         self.kept = Kept(self)
 
     def get_connection(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that is ready. Raises MaxConnectionsError if all are in use."""
+        """A connection that is ready. Raises MaxConnectionsError if all are in use.
+
+        What keeps the system from opening one is a ConnectionError, too.
+        """
         while True:
             try:
                 return super().get_connection(*arguments, **options)
             except redis.MaxConnectionsError:
                 if not self.kept.give_up():
                     raise
+            except OSError as error:
+                if error.errno is None:
+                    raise  # not the system's
+                # To make a connection, redis-py reads a file when it does so first.
+                raise redis.ConnectionError(str(error)) from error
 
 
 class Kept:

@@ -7,13 +7,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mailqueue.conf import settings
 from mailqueue.delivery.gate.breaker import View
 from mailqueue.delivery.opening import shared_breaker
 from mailqueue.errors import MailqueueError
-from mailqueue.queue.journal import Journal, open_journals
+from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.journal import Due, Journal, open_journals
 from mailqueue.queue.publisher import publish_due
 from mailqueue.state import State
 
@@ -23,6 +24,8 @@ from .spool import SpoolKeeper
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
 _SECONDS_BETWEEN_TRIMS = 60.0
+# Seconds for which a timer that couldn't publish leaves that to others, each time for longer.
+_FIRST_LEFT, _LONGEST_LEFT = 2.0, 16.0
 _AT_ONCE = 1000  # messages released in a round
 _BITES, _BITE = 100, 1000  # records removed at a time, for each final state
 
@@ -31,8 +34,9 @@ class Timer:
     """A thread in the worker's main process that looks every second for what is due.
 
     It publishes tasks for messages that are new without a task, retrying, scheduled, or left behind
-    by a worker that vanished; of all workers' timers one acts in each second. It also removes
-    records that have been kept long enough, and replays this machine's spool.
+    by a worker that vanished; of all workers' timers one acts in each second. One that can't
+    publish leaves that to the others until it reaches the broker again. It also removes records
+    that have been kept long enough, and replays this machine's spool.
     """
 
     def __init__(
@@ -40,10 +44,14 @@ class Timer:
         journals: Callable[[], list[Journal]] = open_journals,
         view: Callable[[], View] = lambda: shared_breaker().look(),
         check_worker: Callable[[], object] = lambda: None,
+        reach: Callable[[], object] = reach_broker,
     ) -> None:
         self._journals = journals
         self._view = view
         self._check_worker = check_worker
+        self._reach = reach
+        self._failures = 0  # to publish, in a row
+        self._leaves_until = 0.0
         self._stop = threading.Event()
         self._next_trim = 0.0
         self._spool_keeper = SpoolKeeper()
@@ -78,20 +86,43 @@ class Timer:
         if not stopping.is_set():  # one that ends takes no tasks either
             self._check_worker()
         trims = time.monotonic() >= self._next_trim
-        limit = self._limit()
+        limit = self._limit() if self._may_publish() else 0
         journals = self._journals()
         # Before anything is released: a result that is on record spares a second copy.
         self._spool_keeper.round()
         for journal in journals:
             journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
-            unpublished = publish_due(journal.queue, due)
-            if unpublished:  # due at once, not after the grace: the broker may be back in seconds
-                journal.put_back(unpublished)
+            if due:
+                self._publish(journal, due)
             if trims:
                 _trim(journal)
         if trims:
             self._next_trim = time.monotonic() + _SECONDS_BETWEEN_TRIMS
+
+    def _publish(self, journal: Journal, due: Sequence[Due]) -> None:
+        unpublished = publish_due(journal.queue, due)
+        if not unpublished:
+            self._failures = 0
+            return
+        # Another worker may reach the broker: it finds them due at once, and the next ticks free.
+        journal.put_back(unpublished)
+        left = min(_FIRST_LEFT * 2 ** min(self._failures, 30), _LONGEST_LEFT)
+        self._failures += 1
+        self._leaves_until = time.monotonic() + left
+
+    def _may_publish(self) -> bool:
+        """Whether to take what is due from the others, as far as is known before."""
+        if not self._failures:
+            return True
+        if time.monotonic() < self._leaves_until:
+            return False
+        try:
+            self._reach()
+        except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
+            _log.info("the timer leaves what is due to other workers: %s", error)
+            return False
+        return True
 
     def _limit(self) -> int:
         """How many messages to release of each queue: none for a mailer that is left alone.

@@ -13,10 +13,10 @@ from mailqueue.state import WAITING, State
 
 # What else is data in the script: fields of a record, names of keys, priorities, an answer.
 FIELDS = """
-    attempts blobs created digest doubted due expires held_due held_from left_token log lost payload
-    priority reply results since state summary token tries_from updated
+    attempts blobs counted created digest doubted due expires faulted faults held_due held_from
+    left_token log lost payload priority reply results since state summary token tries_from updated
 """
-KEYS = "accepted blob discarded fence has joined message names same task tick totals workers"
+KEYS = "accepted alarms blob discarded fence has joined message names same task tick totals workers"
 NO_STATES = {*FIELDS.split(), *KEYS.split(), "high", "low", "normal", "missing"}
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 
@@ -84,3 +85,17 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 1)
     except BlockingIOError:
         return b""
+
+
+def test_a_thread_that_the_machine_refuses_is_asked_for_again(housekeeper, done, monkeypatch):
+    """The next duty has it started: without it nobody would prolong a lease in this process."""
+
+    def refuses(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuses)
+        with pytest.raises(RuntimeError, match="can't start"):
+            housekeeper.add(lambda: None)
+    housekeeper.add(lambda: done.update(["each round"]))
+    rounds_end(done)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from mailqueue.queue.journal.record import Acceptance, Claim, Due, InHand, StateChange
+from mailqueue.queue.journal.record import Acceptance, Alarm, Claim, Due, InHand, StateChange
 from mailqueue.queue.journal.script import FILES, SCRIPT, read
 from tests.support import ROOT
 
@@ -29,6 +29,7 @@ ROWS: dict[str, type[NamedTuple]] = {
     "take": Claim,
     "release": Due,
     "in_hand": InHand,
+    "alarms": Alarm,
     **dict.fromkeys(("hold", "resume", "cancel", "discard"), StateChange),
 }
 

@@ -12,6 +12,7 @@ from mailqueue.backends.smtp import EmailBackend
 
 from .. import faultpoint
 from ..envelope import Envelope, Outgoing, render
+from ..fault import building
 from ..outcome import Reply, Verdict
 from ..refusal import advice
 from ..trouble import LOGIN_WANTED, Misconfigured, ServerTrouble
@@ -87,7 +88,8 @@ class Session:
             self._rendered.clear()
         known, envelope = self._rendered.get(outgoing.id, _NOTHING)
         if envelope is None or known is not outgoing:
-            envelope = render(outgoing, seven_bit=not self.offers("8bitmime"))
+            with building():
+                envelope = render(outgoing, seven_bit=not self.offers("8bitmime"))
             self._rendered[outgoing.id] = outgoing, envelope
         return envelope
 

@@ -24,13 +24,22 @@ from .record import (
     Claimed,
     Due,
     Entry,
+    Faults,
     Missing,
     SettledClaim,
     Settlement,
     StateChange,
     Taken,
 )
-from .replies import read_accepted, read_advanced, read_changes, read_claimed, read_due, read_taken
+from .replies import (
+    read_accepted,
+    read_advanced,
+    read_changes,
+    read_claimed,
+    read_due,
+    read_faults,
+    read_taken,
+)
 from .rows import dump_results, read_results
 
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
@@ -221,6 +230,27 @@ class Journal(Reader):
         arguments: list[str | int] = [claim.id, claim.token, ms(delay)]
         arguments += [reply and self.sealer.seal(reply)]
         return bool(self._call("give_back", arguments))
+
+    def note_fault(self, claim: Claim, idle: float | None) -> Faults:
+        """Count an unexplained error that kept the message from being sent.
+
+        ``idle`` is how many seconds ago the worker sent another message, None for never. The error
+        counts against the message where that was after its last one.
+        """
+        seconds = -1 if idle is None else ms(idle)
+        return read_faults(self._call("fault", [claim.id, claim.token, seconds]))
+
+    def lose(self, claim: Claim, reason: str) -> bool:
+        """Note that this process ends with the message in hand, which counts as a lost worker."""
+        arguments: list[str | int] = [claim.id, claim.token, reason, *self._recovery()]
+        return bool(self._call("lose", arguments))
+
+    def alarm(self, source: str, reason: str, kept: float) -> None:
+        """Have ``health`` tell what keeps ``source`` from sending, for ``kept`` seconds.
+
+        With 0 it tells that no longer.
+        """
+        self._call("alarm", [source, ms(kept), reason and self.sealer.seal(reason)])
 
     def put_back(self, ids: Sequence[str]) -> int:
         """Make queued messages, whose task is used up, due at once; return how many are queued."""

@@ -15,8 +15,8 @@ from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 from mailqueue.store.version import problem_of_version
 
-from .record import Claim, Pulse, Record, Result
-from .replies import read_in_hand, read_pulse
+from .record import Alarm, Claim, Pulse, Record, Result
+from .replies import read_alarms, read_in_hand, read_pulse
 from .rows import WITHOUT_PAYLOAD, read_record, read_results
 from .script import SCRIPT
 
@@ -133,6 +133,14 @@ class Reader:
         Lately is within ``alive_within`` seconds; overlooked is due for over ``overdue_by``.
         """
         return read_pulse(self._call("pulse", [ms(alive_within), ms(overdue_by)]))
+
+    def alarms(self) -> list[Alarm]:
+        """What keeps workers from sending, as far as they could say so."""
+        opened = self.sealer.readable
+        return [
+            Alarm(source, opened(reason))
+            for source, reason in read_alarms(self._call("alarms", []))
+        ]
 
     def server(self) -> dict[str, Any]:
         """What the server says of itself: version, persistence, eviction. Some say nothing."""

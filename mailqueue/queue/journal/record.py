@@ -91,6 +91,20 @@ class Claim(NamedTuple):
     is_suspect: bool = False
 
 
+class Faults(NamedTuple):
+    """How many unexplained errors a message has had; ``counted`` of them count against it."""
+
+    faults: int
+    counted: int
+
+
+class Alarm(NamedTuple):
+    """What keeps a worker from sending, ``source``, for people."""
+
+    source: str
+    reason: str
+
+
 class Claimed(NamedTuple):
     """The messages that are now the caller's to send, and how many ids were looked at."""
 

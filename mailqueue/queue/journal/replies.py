@@ -10,9 +10,11 @@ from mailqueue.state import State
 from .record import (
     Acceptance,
     Advanced,
+    Alarm,
     Claim,
     Claimed,
     Due,
+    Faults,
     InHand,
     Missing,
     Pulse,
@@ -65,6 +67,17 @@ def read_changes(reply: Sequence[Any]) -> list[StateChange]:
 def read_in_hand(reply: Sequence[Any]) -> list[InHand]:
     """What is being sent."""
     return [InHand(str(id_), State(state), int(updated)) for id_, state, updated in reply]
+
+
+def read_faults(reply: Sequence[Any]) -> Faults:
+    """How many errors a message has had."""
+    faults, counted = reply
+    return Faults(int(faults), int(counted))
+
+
+def read_alarms(reply: Sequence[Any]) -> list[Alarm]:
+    """What keeps workers from sending."""
+    return [Alarm(str(source), str(reason)) for source, reason in reply]
 
 
 def read_pulse(reply: Sequence[Any]) -> Pulse:

@@ -10,6 +10,7 @@ FILES = (
     *("head", "advance", "accept"),
     *("states", "record", "settle"),
     *("lease", "claims", "claim", "take", "renew", "give_back", "put_back", "release"),
+    *("fault", "lose", "alarm", "alarms"),
     *("being_sent", "in_hand", "counts", "beat", "pulse", "trim", "retry"),
     *("change", "hold", "resume", "cancel", "discard"),
     "unknown",

@@ -12,7 +12,7 @@ MUTATIONS = [
             "contracts/test_backend_transport.py::test_a_message_that_another_worker_took_over_is_never_handed_to_the_backend",
         ),
         (
-            "        message = for_the_rest(message, recipients)\n",
+            "            message = for_the_rest(message, recipients)\n",
             "",
             "contracts/test_backend_transport.py::test_each_recipient_gets_what_the_exception_says_of_it",
         ),
@@ -493,6 +493,58 @@ MUTATIONS = [
             "readable = not 300 <= reply.code < 400",
             "readable = True",
             "contracts/transports/test_nonsense.py::test_354_is_no_reply_to_the_end",
+        ),
+    ),
+    *of(
+        "delivery/fault",
+        "contracts/test_whose_fault.py",
+        (
+            "return error.errno in _LACKING",
+            "return False",
+            "contracts/test_whose_fault.py::test_what_the_machine_lacks_costs_no_message_an_attempt",
+        ),
+        (
+            "found = MachineTrouble(reason_of(error))",
+            "pass",
+            "contracts/test_whose_fault.py::test_a_file_that_a_message_can_not_have_is_no_fault_of_its",
+        ),
+        (
+            "return error.errno not in (errno.EMFILE, errno.ENFILE)",
+            "return True",
+            "contracts/test_whose_fault.py::test_without_a_file_descriptor_no_certificate_is_taken_for_invalid",
+        ),
+    ),
+    *of(
+        "delivery/mishap",
+        "contracts/test_whose_fault.py",
+        (
+            "counted >= _ENOUGH",
+            "faults >= _ENOUGH",
+            "contracts/test_whose_fault.py::test_an_error_of_all_messages_is_no_messages_fault",
+        ),
+        (
+            "is_too_old = handed_over and",
+            "is_too_old = False and",
+            "contracts/test_whose_fault.py::test_what_was_handed_over_is_not_handed_over_for_ever",
+        ),
+        (
+            "        if self._connection.has_recovered():",
+            "        if False:",
+            "contracts/test_whose_fault.py::test_what_the_machine_lacks_costs_no_message_an_attempt",
+        ),
+    ),
+    *of(
+        "delivery/executor",
+        "contracts/test_whose_fault.py",
+        (
+            "            self._give_back_later(list(batch.claims.values()))\n",
+            "",
+            "contracts/test_whose_fault.py::test_what_can_not_be_given_back_at_once_is_given_back_before_its_lease_ends",
+        ),
+        (
+            "                if not isinstance(error, Exception):\n",
+            "                if False:\n",
+            "contracts/test_whose_fault.py::test_a_process_that_ends_in_the_middle_counts_however_it_ends",
         ),
     ),
 ]

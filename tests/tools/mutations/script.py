@@ -123,6 +123,42 @@ MUTATIONS = [
         ("redis.call('PERSIST', p .. ':totals') --", "--", SERVER),
     ),
     *of(
+        "queue/journal/lua/fault.lua",
+        "contracts/test_whose_fault.py",
+        (
+            "idle >= 0 and now - idle >= since",
+            "true",
+            "contracts/test_whose_fault.py::test_an_error_of_all_messages_is_no_messages_fault",
+        ),
+    ),
+    *of(
+        "queue/journal/lua/lose.lua",
+        "contracts/test_whose_fault.py",
+        (
+            "  recover(id, max_lost, doubt, reason)\n",
+            "",
+            "contracts/test_whose_fault.py::test_a_process_that_ends_in_the_middle_counts_however_it_ends",
+        ),
+    ),
+    *of(
+        "queue/journal/lua/alarm.lua",
+        "contracts/test_whose_fault.py",
+        (
+            "if kept == 0 then",
+            "if false then",
+            "contracts/test_whose_fault.py::test_what_the_machine_lacks_costs_no_message_an_attempt",
+        ),
+    ),
+    *of(
+        "queue/journal/lua/alarms.lua",
+        "contracts/test_whose_fault.py",
+        (
+            "if tonumber(till) > now then",
+            "if true then",
+            "contracts/test_whose_fault.py::test_an_alarm_ends_by_itself",
+        ),
+    ),
+    *of(
         "queue/journal/lua/give_back.lua",
         JOURNAL,
         ("number(id, 'attempts') - 1)", "number(id, 'attempts'))"),

@@ -20,6 +20,9 @@
 --                             attempts   how often it was claimed (and not given back)
 --                             tries_from attempts that don't count for the schedule: before `retry`
 --                             lost       how often its worker vanished while sending
+--                             faults     errors that nobody can explain and that kept it from being sent
+--                             counted    how many of these came while the same worker sent others
+--                             faulted    when the newest of them came
 --                             priority   of the task that names it: high, normal (if absent), low
 --                             token      fencing token of the newest claim, until its lease ends
 --                             left_token the token of a claim whose lease has ended, until the next claim
@@ -44,6 +47,7 @@
 --                             at most: which message it names first, how many it has with those that joined
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
+--   <p>:alarms         hash   who reports it -> "<until> <reason>", of what keeps a worker from sending
 --   <p>:tick           expires after a second: one worker's timer acts for all
 
 local p = KEYS[1]

@@ -20,11 +20,11 @@ local function expire(id)
   return true
 end
 
--- A claim whose lease has ended. Before the commit nothing can have been sent; after it, it may
--- have.
-local function recover(id, max_lost, doubt)
+-- A claim whose lease has ended, or whose process ends for that `why`. Before the commit nothing can
+-- have been sent; after it, it may have.
+local function recover(id, max_lost, doubt, why)
   local committed = get(id, 'state') == 'committing'
-  local reason = committed
+  local reason = why or committed
     and 'the worker vanished after the final dot, before the reply was recorded'
     or 'the worker vanished while sending'
   set(id, 'lost', number(id, 'lost') + 1)

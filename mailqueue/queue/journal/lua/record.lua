@@ -79,6 +79,13 @@ local function enter(id, state, due)
   if state == 'sent' or state == 'cancelled' then drop_payload(id) end
 end
 
+-- Count its faults anew.
+local function forgive(id)
+  set(id, 'faults', 0)
+  set(id, 'counted', 0)
+  set(id, 'faulted', '')
+end
+
 local function note(id, text) set(id, 'log:' .. number(id, 'attempts'), now .. ' ' .. text) end
 
 -- Whether that claim still has the message.

@@ -16,6 +16,7 @@ if operation == 'retry' then
       set(id, 'results', anew)
       set(id, 'tries_from', number(id, 'attempts'))
       set(id, 'lost', 0)
+      forgive(id)
       set(id, 'since', now)
       if is_late(id) then set(id, 'expires', '') end
       enter(id, 'queued', now + grace)

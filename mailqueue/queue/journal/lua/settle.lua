@@ -22,6 +22,7 @@ if operation == 'advance' then
     set(id, 'results', results)
     set(id, 'reply', '')
     set(id, 'lost', 0)
+    if get(id, 'faults') then forgive(id) end
     if get(id, 'state') == 'held' then
       set(id, 'held_from', '')
       set(id, 'held_due', '')
