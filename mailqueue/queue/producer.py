@@ -12,6 +12,7 @@ from mailqueue.conf.server import journal_url
 from mailqueue.errors import EnqueueError, EnqueueUnknown, JournalUnavailable, MailqueueError
 from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
+from mailqueue.store.direct import CHANGED
 
 from .broker import producer_app
 from .call import Call
@@ -135,7 +136,7 @@ class Producer:
                     sent += 1
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")
-            if not self._fail_silently:
+            if not (self._fail_silently and _is_of(backend, failure)):
                 raise failure from error
             count("not_queued", len(group) - sent)
             text = "%d messages were neither queued (%s) nor sent: %s"
@@ -144,6 +145,12 @@ class Producer:
             backend.close()
             count("sent_directly", sent)
         report(_log, "%d messages were sent directly: %s", sent, error, level=logging.WARNING)
+
+
+def _is_of(backend: Any, failure: Exception) -> bool:
+    """Whether an error is of a backend's making; a soft time limit, say, comes from outside."""
+    own, theirs = (type(one).__module__.partition(".")[0] for one in (backend, failure))
+    return own == theirs or isinstance(failure, (OSError, MailqueueError, *CHANGED))
 
 
 class _LeftAlone(JournalUnavailable):
