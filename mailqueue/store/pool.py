@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Callable
@@ -139,6 +140,8 @@ class Pool(redis.ConnectionPool):
 
     def _connect(self, part: float) -> Any:
         """A new connection, for that part of the time-out."""
+        if len(self._open) >= self.max_connections:
+            gc.collect()  # redis-py's connections are in cycles: one that nobody holds may be there
         if len(self._open) >= self.max_connections:
             raise redis.MaxConnectionsError("Too many connections")
         bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self.timeout * part)
