@@ -18,7 +18,7 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from celery.exceptions import CeleryError
 from kombu.connection import Connection
-from kombu.exceptions import KombuError, OperationalError
+from kombu.exceptions import KombuError, OperationalError, SerializationError
 from kombu.messaging import Producer
 from kombu.utils.objects import cached_property
 
@@ -74,10 +74,10 @@ class Broker:
             yield producer
         except BaseException as error:
             self._drop(producer)
-            if isinstance(error, TROUBLE + _transport_errors(producer)):
-                self._not_before = self._clock() + _SECONDS_LEFT_ALONE
-                raise OperationalError(str(error)) from error
-            raise
+            if not isinstance(_origin(error), TROUBLE + _transport_errors(producer)):
+                raise _origin(error) from None
+            self._not_before = self._clock() + _SECONDS_LEFT_ALONE
+            raise OperationalError(str(error)) from error
         self._idle.append((producer, self._clock()))
 
     def _take(self) -> Any:
@@ -113,6 +113,12 @@ class Broker:
         with suppress(*TROUBLE, *_transport_errors(producer)):
             connection = producer.connection
             connection.collect() if _speaks_amqp(connection) else connection.release()
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What kombu has wrapped: where it serializes, any exception, as the wrapper's argument."""
+    wrapped = error.args[0] if isinstance(error, SerializationError) and error.args else None
+    return wrapped if isinstance(wrapped, BaseException) else error
 
 
 def _transport_errors(producer: Any) -> tuple[type[BaseException], ...]:
