@@ -1,0 +1,31 @@
+"""Import what redis-py needs at any time, also while the interpreter is ending."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+_MODULE = "concurrent.futures.thread"
+
+
+def import_threads() -> None:
+    """Import the standard library's pool of threads, which redis-py imports for its clusters.
+
+    At its import it asks to be called before threads end. When they have ended that is refused, so
+    nobody could import redis-py any more. Nothing is left to be called for then: no pool of
+    threads can begin. https://docs.python.org/3/library/concurrent.futures.html
+    """
+    try:
+        __import__(_MODULE)
+    except RuntimeError:
+        register = threading._register_atexit  # type: ignore[attr-defined]
+        threading._register_atexit = _register_nothing  # type: ignore[attr-defined]
+        try:
+            __import__(_MODULE)
+        finally:
+            threading._register_atexit = register  # type: ignore[attr-defined]
+        assert _MODULE in sys.modules
+
+
+def _register_nothing(*_: object) -> None:
+    pass
