@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 import threading
+from importlib import import_module
 
 _MODULE = "concurrent.futures.thread"
 
@@ -16,15 +16,14 @@ def import_threads() -> None:
     threads can begin. https://docs.python.org/3/library/concurrent.futures.html
     """
     try:
-        __import__(_MODULE)
+        import_module(_MODULE)
     except RuntimeError:
         register = threading._register_atexit  # type: ignore[attr-defined]
         threading._register_atexit = _register_nothing  # type: ignore[attr-defined]
         try:
-            __import__(_MODULE)
+            import_module(_MODULE)
         finally:
             threading._register_atexit = register  # type: ignore[attr-defined]
-        assert _MODULE in sys.modules
 
 
 def _register_nothing(*_: object) -> None:

@@ -133,13 +133,20 @@ def raise_outside(_number: int, _frame: FrameType | None) -> None:
     raise Outside
 
 
+def linger() -> None:
+    """Wait for an exception that comes after the call; Python drops it where a `__del__` runs."""
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until:
+        pass
+
+
 def by_signal(call: Callable[[], object], wait: float) -> None:
     """Make the call; a signal's handler raises after a while, or when the call has ended."""
     before = signal.signal(signal.SIGALRM, raise_outside)
     try:
         signal.setitimer(signal.ITIMER_REAL, wait)
         call()
-        signal.pause()
+        linger()
     except Outside:
         pass
     finally:
@@ -149,9 +156,11 @@ def by_signal(call: Callable[[], object], wait: float) -> None:
 
 def by_thread(call: Callable[[], object], wait: float) -> None:
     """Make the call; another thread raises in this one, or when the call has ended."""
-    target = threading.get_ident()
+    target, begun = threading.get_ident(), list[bool]()
 
     def strike() -> None:
+        while not begun:  # and not while this thread is being started
+            time.sleep(0)
         time.sleep(wait)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
             ctypes.c_ulong(target), ctypes.py_object(Outside)
@@ -160,12 +169,13 @@ def by_thread(call: Callable[[], object], wait: float) -> None:
     striking = threading.Thread(target=strike)
     striking.start()
     try:
+        begun.append(True)
         call()
-        while True:
-            time.sleep(0.001)
+        while striking.is_alive():
+            time.sleep(0)
+        linger()
     except Outside:
-        pass
-    striking.join()
+        striking.join()
 
 
 @pytest.mark.long
