@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Connections(Protocol):
-    def get_connection(self) -> Any: ...
+    def take(self, within: float) -> Any: ...
     def drop(self, connection: Any) -> None: ...
 
 
@@ -59,14 +59,14 @@ class Direct:
         """Whether scripts are called so, as far as is known by now."""
         return not self._obstacle and self._clock() >= self._not_before
 
-    def take(self) -> Any | None:
-        """A connection of the pool. None says that calls have to be redis-py's own.
+    def take(self, within: float) -> Any | None:
+        """As the pool's ``take``. None says that calls have to be redis-py's own.
 
         Raises what redis-py raises.
         """
         if not self.is_used:
             return None
-        connection = self._pool.get_connection()
+        connection = self._pool.take(within)
         return connection if self._is_tried else self._try_out(connection)
 
     def _try_out(self, connection: Any) -> Any | None:

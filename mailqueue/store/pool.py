@@ -18,6 +18,7 @@ from .direct import CHANGED, Direct
 # A firewall or NAT may have forgotten a connection that was idle, and nobody is told of that.
 _SECONDS_UNASKED = 10.0
 _PART_FOR_ASKING = 1 / 8  # of the time-out
+_PART_TO_LAST = 3 / 4  # what a connection must wait for to be kept: the last of a call waits less
 _UNUSABLE = (redis.RedisError, *CHANGED)
 
 
@@ -44,7 +45,11 @@ class Pool(redis.ConnectionPool):
         self._in_use = WeakSet[Any]()
 
     def get_connection(self, *_arguments: Any, **_options: Any) -> Any:
-        """A connection that nobody else can get until it is released or dropped.
+        """As ``take``, within the time-out."""
+        return self.take(self.timeout)
+
+    def take(self, within: float) -> Any:
+        """A connection, after so many seconds at most, that nobody else can get until it is left.
 
         Raises MaxConnectionsError if all are in use, and what redis-py raises.
         """
@@ -58,7 +63,8 @@ class Pool(redis.ConnectionPool):
             if self._is_unasked(idle):
                 asked_in_vain = True
                 self.disconnect(inuse_connections=False)  # they have been idle for longer
-        return self._connect(1 - _PART_FOR_ASKING if asked_in_vain else 1)
+        asking = self.timeout * _PART_FOR_ASKING if asked_in_vain else 0
+        return self._connect(within - asking)
 
     def release(self, connection: Any) -> None:
         """Take a connection back. It is closed where an exception is on its way.
@@ -74,6 +80,9 @@ class Pool(redis.ConnectionPool):
 
     def keep(self, connection: Any) -> None:
         """Take a connection back; no answer may be outstanding."""
+        if connection.socket_timeout < self.timeout * _PART_TO_LAST:
+            self.drop(connection)
+            return
         self._in_use.discard(connection)
         self._idle.append(_Idle(connection, self.clock()))
 
@@ -138,13 +147,13 @@ class Pool(redis.ConnectionPool):
         """How many seconds a call may take."""
         return float(self.connection_kwargs["socket_timeout"])
 
-    def _connect(self, part: float) -> Any:
-        """A new connection, for that part of the time-out."""
+    def _connect(self, within: float) -> Any:
+        """A new connection, each wait of which ends within so many seconds."""
         if len(self._open) >= self.max_connections:
             gc.collect()  # redis-py's connections are in cycles: one that nobody holds may be there
         if len(self._open) >= self.max_connections:
             raise redis.MaxConnectionsError("Too many connections")
-        bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), self.timeout * part)
+        bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), within)
         connection: Any = self.connection_class(**self.connection_kwargs | bounds)
         self._open.add(connection)
         try:

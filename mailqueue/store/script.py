@@ -92,10 +92,11 @@ class Script:
         pool = self._pool
         if pool is None:
             return Answered(self, command, unknown)
-        until = pool.clock() + (pool.timeout if within is None else within)
+        within = pool.timeout if within is None else within
+        until = pool.clock() + within
         known: tuple[str, ...] = ()
         try:
-            if (connection := pool.direct.take()) is None:
+            if (connection := pool.direct.take(within)) is None:
                 return Answered(self, command, unknown)
             known = unknown
             try:

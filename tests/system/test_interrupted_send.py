@@ -120,13 +120,13 @@ def test_at_some_points_of_the_first_send(way):
 def test_at_many_points(way):
     """As above, at nearly all points of a `send()`."""
     letter("first@example.com").send()
-    interrupt(500, lambda: None)
+    interrupt(50 if way == "fsync" else 400, lambda: None)
 
 
 @pytest.mark.long
 def test_at_many_points_of_the_first_send(way):
     """As above, at many points of the first `send()`."""
-    interrupt(150, forget_all)
+    interrupt(20 if way == "fsync" else 100, forget_all)
 
 
 def raise_outside(_number: int, _frame: FrameType | None) -> None:
@@ -184,7 +184,7 @@ def test_at_random_moments(strike, way):
     """As Celery, RQ and debuggers do it: several hundred times, at any moment."""
     chance, sent = random.Random(21), []
     letter("first@example.com").send()
-    for number in range(300):
+    for number in range(50 if way == "fsync" else 300):
         message = letter(f"{number}@example.com")
         strike(message.send, chance.uniform(1e-5, 4e-3))
         check_next(message)
