@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from importlib import import_module
+from types import ModuleType
 
-_MODULE = "concurrent.futures.thread"
 
-
-def import_threads() -> None:
+def import_threads() -> ModuleType:
     """Import the standard library's pool of threads, which redis-py imports for its clusters.
 
     At its import it asks to be called before threads end. When they have ended that is refused, so
@@ -16,12 +15,12 @@ def import_threads() -> None:
     threads can begin. https://docs.python.org/3/library/concurrent.futures.html
     """
     try:
-        import_module(_MODULE)
+        return import_module("concurrent.futures.thread")
     except RuntimeError:
         register = threading._register_atexit  # type: ignore[attr-defined]
         threading._register_atexit = _register_nothing  # type: ignore[attr-defined]
         try:
-            import_module(_MODULE)
+            return import_module("concurrent.futures.thread")
         finally:
             threading._register_atexit = register  # type: ignore[attr-defined]
 
