@@ -157,8 +157,8 @@ MUTATIONS = [
             "mail/test_smtp.py::test_a_lost_connection_is_forgotten",
         ),
         (
-            "                with contextlib.suppress(OSError):\n                    connection.quit()",
-            "                connection.quit()",
+            "with contextlib.suppress(OSError):\n                    connection.quit()",
+            "connection.quit()",
             "mail/test_smtp.py::test_closing_a_lost_connection_is_no_error",
         ),
         (
