@@ -177,6 +177,23 @@ def test_error_meanwhile(small: Client) -> None:
     assert echo.call("k", [2]) == ["k", "2"]
 
 
+def test_left_in_the_middle(client: Client) -> None:
+    """A connection that an exception takes from its command is closed, be the answer there or not.
+
+    As redis-py leaves it where a signal's handler raises between command and answer.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    with pytest.raises(LookupError):
+        try:
+            connection.send_command("PING")
+            raise LookupError("from outside")
+        finally:
+            pool.release(connection)
+    assert not connection.is_connected
+    assert client.echo("next") == "next"
+
+
 def test_refusal(echo: Script) -> None:
     """What the server refuses is no reason to doubt the next answer."""
     with pytest.raises(JournalUnavailable, match="refused"):

@@ -93,7 +93,7 @@ MUTATIONS = [
         (
             "if exc_info()[0] is not None:",
             "if False:",
-            "system/test_interrupted_send.py::test_at_some_points",
+            "contracts/test_script.py::test_left_in_the_middle",
         ),
         (
             "            gc.collect()  #",
