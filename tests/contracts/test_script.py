@@ -184,12 +184,16 @@ def test_left_in_the_middle(client: Client) -> None:
     """
     pool = client.connection_pool
     connection = pool.get_connection()
-    with pytest.raises(LookupError):
+
+    def be_interrupted() -> None:
         try:
             connection.send_command("PING")
             raise LookupError("from outside")
         finally:
             pool.release(connection)
+
+    with pytest.raises(LookupError):
+        be_interrupted()
     assert not connection.is_connected
     assert client.echo("next") == "next"
 
