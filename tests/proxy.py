@@ -1,4 +1,4 @@
-"""A small TCP proxy, to hold back what a server answers."""
+"""A small TCP proxy, for what a network does to the connections to a server."""
 
 from __future__ import annotations
 
@@ -6,31 +6,75 @@ import select
 import socket
 import threading
 from contextlib import suppress
+from typing import Self
+
+
+class Link:
+    """A connection through a proxy. What ``pass_on`` returns False for ends it."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.is_forgotten = False
+
+    def run(self) -> None:
+        """Pass on what either side says, until one of them closes."""
+        with suppress(OSError, ValueError), self.client, self.server:
+            while True:
+                readable, _, _ = select.select([self.client, self.server], [], [])
+                for source in readable:
+                    data = source.recv(1 << 20)
+                    if not data or not (self.is_forgotten or self.pass_on(source, data)):
+                        return
+
+    def pass_on(self, source: socket.socket, data: bytes) -> bool:
+        """Hand data to the other side; return whether the connection goes on."""
+        (self.server if source is self.client else self.client).sendall(data)
+        return True
 
 
 class Proxy:
     """Forwards connections to a port of this machine, from a free one.
 
     After ``hold_replies`` nothing that the server says is passed on, while what the clients say
-    still is.
+    still is. After ``forget`` nothing at all is passed on over the connections of before, as where
+    a firewall has forgotten them: neither side is told. With ``forget_all`` the same becomes of new
+    ones.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
-        self._holding = threading.Event()
-        self._sockets: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._holding = self._forgetting = False
+        self._links: list[Link] = []
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
 
-    def hold_replies(self) -> None:
-        self._holding.set()
+    @property
+    def connections(self) -> int:
+        """How many there have been."""
+        return len(self._links)
 
-    def __enter__(self) -> Proxy:
+    def hold_replies(self) -> None:
+        self._holding = True
+
+    def forget(self) -> None:
+        for link in self._links:
+            link.is_forgotten = True
+
+    def forget_all(self) -> None:
+        self._forgetting = True
+        self.forget()
+
+    def connect(self, client: socket.socket, server: socket.socket) -> Link:
+        """What passes on between the two."""
+        return _Holding(client, server, self)
+
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for opened in [self._listener, *self._sockets]:
+        for opened in [self._listener, *(s for li in self._links for s in (li.client, li.server))]:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
             opened.close()
@@ -40,18 +84,16 @@ class Proxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
-                self._sockets += [client, server]
-                threading.Thread(target=self._forward, args=[client, server], daemon=True).start()
+                link = self.connect(client, server)
+                link.is_forgotten = self._forgetting
+                self._links.append(link)
+                threading.Thread(target=link.run, daemon=True).start()
 
-    def _forward(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError, ValueError), client, server:
-            while True:
-                readable, _, _ = select.select([client, server], [], [])
-                for source in readable:
-                    data = source.recv(65536)
-                    if not data:
-                        return
-                    if source is client:
-                        server.sendall(data)
-                    elif not self._holding.is_set():
-                        client.sendall(data)
+
+class _Holding(Link):
+    def __init__(self, client: socket.socket, server: socket.socket, proxy: Proxy) -> None:
+        super().__init__(client, server)
+        self._proxy = proxy
+
+    def pass_on(self, source: socket.socket, data: bytes) -> bool:
+        return (source is self.server and self._proxy._holding) or super().pass_on(source, data)

@@ -117,9 +117,11 @@ class EmailBackend(BaseEmailBackend):
                 return
             # What was sent has been answered: a server that is gone before it hears QUIT is no
             # error, and raising it here would make the caller send the same messages again.
-            with contextlib.suppress(OSError):
-                connection.quit()
-            connection.close()
+            try:
+                with contextlib.suppress(OSError):
+                    connection.quit()
+            finally:
+                connection.close()
 
     def send_messages(self, email_messages: Iterable[Any]) -> int:
         """Send the messages over one connection; return how many were sent.
@@ -166,7 +168,13 @@ class EmailBackend(BaseEmailBackend):
         data = flatten(message, linesep="\r\n", seven_bit=not (takes_8bit or utf8), utf8=utf8)
         if takes_8bit and not data.isascii():
             options.append("BODY=8BITMIME")
-        self.connection.sendmail(sender, recipients, data, mail_options=options)
+        try:
+            self.connection.sendmail(sender, recipients, data, mail_options=options)
+        except OSError:
+            raise  # the server's, after its reply
+        except BaseException:
+            self._drop()  # in the middle of a command: its reply must answer no other
+            raise
 
     def _require_smtputf8(self, addresses: list[str]) -> None:
         if not self.connection.has_extn("smtputf8"):
@@ -181,10 +189,13 @@ class EmailBackend(BaseEmailBackend):
         answered = isinstance(error, smtplib.SMTPException)
         if connection is None or (answered and connection.sock is not None):
             return
-        # Closed by smtplib (after a 421, say), or in the middle of a command: it can't be used
-        # again, and open() must make another.
+        # Closed by smtplib (after a 421, say), or in the middle of a command.
+        self._drop()
+
+    def _drop(self) -> None:
+        """Close the connection without a word, so that open() makes another."""
+        connection, self.connection = self.connection, None
         connection.close()
-        self.connection = None
 
     def login(self) -> str:
         """Who is logged in, and how, for people; empty for nobody."""

@@ -2,53 +2,132 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from typing import Any
+from weakref import WeakSet
 
 from celery import Celery
 from celery.app.amqp import AMQP
+from celery.exceptions import CeleryError
 from kombu.connection import Connection
-from kombu.pools import ProducerPool
+from kombu.exceptions import KombuError, OperationalError, SerializationError
+from kombu.messaging import Producer
 from kombu.utils.objects import cached_property
 
 from mailqueue.conf import settings
 from mailqueue.conf.server import broker_options, broker_url
-from mailqueue.errors import ImproperlyConfigured
+from mailqueue.errors import ImproperlyConfigured, MailqueueError
+from mailqueue.store.direct import CHANGED
 
 _CONNECTIONS = 10  # at most, to the broker from one process
+_AMQP_CLOSE = 10, 50  # AMQP 0-9-1, 1.4.2.9
+_MOMENT = 0.002  # seconds, to look again for one that is free
 _SECONDS_LEFT_ALONE = 5.0
+# A firewall or NAT may have forgotten a connection that was not used, and nobody is told of that.
+_SECONDS_UNUSED = 10.0
+_Producer: Any = Producer
+# What broker, kombu, Celery and a project's application raise. Any other comes from outside, such
+# as a soft time limit, which is an Exception too.
+TROUBLE = (OSError, KombuError, CeleryError, MailqueueError, ImportError, *CHANGED)
 
 
 class Broker:
-    """An app's broker, as one process publishes to it."""
+    """An app's broker, as one process publishes to it.
 
-    def __init__(self, app: Celery, timeout: float) -> None:
+    Its connections are those that are idle, and those that somebody holds. So an exception from
+    outside (a time limit, a signal) can neither lose one nor leave one half used, as it can in
+    kombu's own pools: these count, and wait for a lock.
+    """
+
+    def __init__(
+        self, app: Celery, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.app = app
         self._timeout = timeout
-        self._producers = _producers(app, timeout)
-        self._not_before = 0.0
+        self._clock = clock
+        self._idle: list[tuple[Any, float]] = []  # producers, and since when
+        self._open = WeakSet[Any]()
+        self._not_before = -math.inf
 
     @property
     def is_there(self) -> bool:
         """Whether it hasn't failed a moment ago."""
-        return time.monotonic() >= self._not_before
+        return self._clock() >= self._not_before
 
     @contextmanager
     def producer(self) -> Iterator[Any]:
-        """Who publishes for the app. Raises whatever kombu and its transports raise."""
+        """Who publishes for the app.
+
+        Errors of the broker's transport are kombu's OperationalError. After any error the
+        connection is closed, since nobody knows what was left of it.
+        """
+        producer = self._take()
         try:
-            with self._producers.acquire(block=True, timeout=self._timeout) as producer:
-                yield producer
-        except Exception:
-            self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE
-            raise
+            yield producer
+        except BaseException as error:
+            self._drop(producer)
+            if not isinstance(_origin(error), TROUBLE + _transport_errors(producer)):
+                raise _origin(error) from None
+            self._not_before = self._clock() + _SECONDS_LEFT_ALONE
+            raise OperationalError(str(error)) from error
+        self._idle.append((producer, self._clock()))
+
+    def _take(self) -> Any:
+        """A producer for nobody else; its connection is opened when it is first used."""
+        until = self._clock() + self._timeout
+        while True:
+            with suppress(IndexError):
+                producer, since = self._idle.pop()
+                if self._clock() - since < _SECONDS_UNUSED:
+                    return producer
+                self._close(producer)
+                continue
+            if len(self._open) < _CONNECTIONS:
+                # By default kombu tries to connect for ever, which would hold up whoever calls
+                # ``send()``; this gives up after about ``timeout`` seconds, whoever's app it is.
+                producer = _Producer(_connection(self.app, self._timeout))
+                self._open.add(producer)
+                return producer
+            if self._clock() >= until:
+                raise OperationalError(f"all {_CONNECTIONS} connections to the broker are in use")
+            time.sleep(_MOMENT)
+
+    def _close(self, producer: Any) -> None:
+        """Close a connection that may be dead without a word, so that no answer is waited for."""
+        with suppress(*TROUBLE, *_transport_errors(producer)):
+            connection = producer.connection
+            if connection.connected and _speaks_amqp(connection):
+                connection.connection.send_method(_AMQP_CLOSE, "BsBB", (0, "", 0, 0))
+        self._drop(producer)
+
+    def _drop(self, producer: Any) -> None:
+        self._open.discard(producer)
+        with suppress(*TROUBLE, *_transport_errors(producer)):
+            connection = producer.connection
+            connection.collect() if _speaks_amqp(connection) else connection.release()
+
+
+def _origin(error: BaseException) -> BaseException:
+    """What kombu has wrapped: where it serializes, any exception, as the wrapper's argument."""
+    wrapped = error.args[0] if isinstance(error, SerializationError) and error.args else None
+    return wrapped if isinstance(wrapped, BaseException) else error
+
+
+def _transport_errors(producer: Any) -> tuple[type[BaseException], ...]:
+    connection = producer.connection
+    return (*connection.connection_errors, *connection.channel_errors)
+
+
+def _speaks_amqp(connection: Any) -> bool:
+    return bool(connection.transport.driver_type == "amqp")
 
 
 @cache
@@ -73,16 +152,6 @@ def _renew_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_renew_locks)
-
-
-def _producers(app: Celery, timeout: float) -> Any:
-    """Who publishes to the app's broker.
-
-    By default kombu tries to connect for ever, which would hold up whoever calls ``send()``; these
-    give up after about ``timeout`` seconds, whoever's app it is.
-    """
-    pool: Any = ProducerPool
-    return pool(_connection(app, timeout).Pool(limit=_CONNECTIONS), limit=_CONNECTIONS)
 
 
 def _connection(app: Celery, timeout: float) -> Any:

@@ -155,5 +155,5 @@ def _name(message: Any, id_: str) -> None:
             message.mailqueue_id = id_
         else:
             del message.mailqueue_id
-    except Exception:  # noqa: BLE001 - whatever its __setattr__ raises
-        return
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return  # no other, which may come from outside

@@ -20,6 +20,7 @@ from mailqueue.errors import (
 )
 from mailqueue.events import count, report
 from mailqueue.mail.routing import delivery_backend
+from mailqueue.store.direct import CHANGED
 
 from .accepted import Accepted
 from .broker import producer_app
@@ -68,25 +69,17 @@ class Producer:
             for portion in portions:
                 self._send_portion(portion.messages, call)
                 portion.clear()
-        except BaseException as error:  # noqa: BLE001 - an interrupt leaves messages in doubt too
+            call.end()
+        except BaseException as error:
             call.fail()
-            self._report(error, call)
-            return call.accepted
-        call.end()
+            _note(error, call)
+            # Raised here, and by no function that has it: its frames would live on in a cycle.
+            if not (self._fail_silently and isinstance(error, EnqueueError)):
+                raise
+            left = call.total - call.count
+            count("not_queued", left)
+            report(_log, "%d messages were not queued: %s", left, error)
         return call.accepted
-
-    def _report(self, error: BaseException, call: Call) -> None:
-        """Raise the error, with what was accepted before, or log it."""
-        if not isinstance(error, EnqueueError):
-            if call.count:
-                error.add_note(f"mailqueue had accepted {call.count} messages of the call before")
-            raise error
-        error.accepted, error.count = call.accepted.ids, call.count
-        if not self._fail_silently:
-            raise error
-        left = call.total - call.count
-        count("not_queued", left)
-        report(_log, "%d messages were not queued: %s", left, error)
 
     def _send_portion(self, portion: Sequence[Submission], call: Call) -> None:
         call.begin_portion(portion)
@@ -147,7 +140,7 @@ class Producer:
                     sent += 1
         except Exception as failure:
             failure.add_note(f"mailqueue delivered it directly, since {error}")
-            if not self._fail_silently:
+            if not (self._fail_silently and _is_of(backend, failure)):
                 raise failure from error
             count("not_queued", len(group) - sent)
             text = "%d messages were neither queued (%s) nor sent: %s"
@@ -156,6 +149,20 @@ class Producer:
             backend.close()
             count("sent_directly", sent)
         report(_log, "%d messages were sent directly: %s", sent, error, level=logging.WARNING)
+
+
+def _note(error: BaseException, call: Call) -> None:
+    """Note on the error what was accepted before."""
+    if isinstance(error, EnqueueError):
+        error.accepted, error.count = call.accepted.ids, call.count
+    elif call.count:
+        error.add_note(f"mailqueue had accepted {call.count} messages of the call before")
+
+
+def _is_of(backend: Any, failure: Exception) -> bool:
+    """Whether an error is of a backend's making; a soft time limit, say, comes from outside."""
+    own, theirs = (type(one).__module__.partition(".")[0] for one in (backend, failure))
+    return own == theirs or isinstance(failure, (OSError, MailqueueError, *CHANGED))
 
 
 class _LeftAlone(JournalUnavailable):

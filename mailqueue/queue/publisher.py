@@ -12,7 +12,7 @@ from celery import Celery
 from mailqueue.conf import settings
 from mailqueue.events import report
 
-from .broker import broker_of, producer_app
+from .broker import TROUBLE, broker_of, producer_app
 from .journal import Due
 from .options import Priority
 from .payload.codec import is_packed
@@ -41,7 +41,8 @@ def publish(
     is one task, which takes what joined others.
     False: the broker did not take them all. Then nothing is lost: a worker's timer finds what no
     task was published for. It takes no longer than about half of ``ENQUEUE_TIMEOUT``, and raises
-    nothing: the messages are accepted by now, and an error would make the caller send them again.
+    nothing of its own: the messages are accepted by now, and an error would make the caller send
+    them again. What comes from outside (a time limit, a signal) is let through.
     After a failure the broker is left alone for some seconds, so that not every ``send()`` has to
     wait for it.
     """
@@ -54,7 +55,7 @@ def publish(
             for batch in _batches(messages, at_most):
                 _publish_batch(broker.app, producer, queue, batch, priority)
         return True
-    except Exception as error:  # noqa: BLE001 - see above
+    except TROUBLE as error:
         report(_log, "no task was published, a worker's timer will do it: %s", error)
         return False
 

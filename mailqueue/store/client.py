@@ -14,6 +14,7 @@ from redis.retry import Retry
 from mailqueue.conf.server import redact
 from mailqueue.errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 
+from .direct import text_packer
 from .pool import Pool
 
 Client = redis.Redis
@@ -43,6 +44,7 @@ def _client(url: str, timeout: float, _process: int) -> Client:
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
+            command_packer=text_packer(),
         )
     except ValueError as error:
         raise ImproperlyConfigured(

@@ -1,141 +1,180 @@
-"""A pool of connections that keeps some for scripts, which are called past redis-py's own calls."""
+"""The connections of a process to a server: none is lost, and none is used that may be dead."""
 
 from __future__ import annotations
 
-import logging
-import math
+import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from sys import exc_info
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import redis
 
-from .direct import lack, surprise
+from .direct import CHANGED, Direct
 
-_log = logging.getLogger(__name__)
-_SECONDS_UNTRIED = 10.0
+# A firewall or NAT may have forgotten a connection that was idle, and nobody is told of that.
+_SECONDS_UNASKED = 10.0
+_PART_FOR_ASKING = 1 / 8  # of the time-out
+_PART_TO_LAST = 3 / 4  # what a connection must wait for to be kept: the last of a call waits less
+_UNUSABLE = (redis.RedisError, *CHANGED)
 
 
 class Pool(redis.ConnectionPool):
-    """A pool that lets redis-py have what is kept for scripts, before it has too many connections.
+    """A pool of connections, for scripts and for redis-py's own calls.
 
-    It relies on nothing but what every pool of redis-py has: ``get_connection`` and ``release``.
+    An exception may come from outside at any point: a time limit, a signal, an interrupt. So
+    nothing is counted that such an exception could leave wrong. A connection that somebody has
+    taken counts as long as he holds it. A connection that is left in the middle of an answer is
+    closed. redis-py's own pool loses the one, and hands out the other.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.clock: Callable[[], float] = time.monotonic
         super().__init__(*arguments, **options)
-        self.kept = Kept(self)
+        self.direct = Direct(self)
 
-    def get_connection(self, *arguments: Any, **options: Any) -> Any:
-        """A connection that is ready. Raises MaxConnectionsError if all are in use.
-
-        What keeps the system from opening one is a ConnectionError, too.
-        """
-        while True:
-            try:
-                return super().get_connection(*arguments, **options)
-            except redis.MaxConnectionsError:
-                if not self.kept.give_up():
-                    raise
-            except OSError as error:
-                if error.errno is None:
-                    raise  # not the system's
-                # To make a connection, redis-py reads a file when it does so first.
-                raise redis.ConnectionError(str(error)) from error
-
-
-class Kept:
-    """The connections of a pool that are kept for scripts; the last that was used is the next.
-
-    Where this redis-py's connections aren't as we know them, nothing is kept, and ``take`` has
-    nothing to give. Whether they are is looked up at once, and tried with the first connection. A
-    server that is in trouble then says nothing of redis-py: it is tried again some seconds later.
-    """
-
-    def __init__(
-        self, pool: redis.ConnectionPool, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._pool = pool
-        self._clock = clock
-        self._not_before = -math.inf
+    def reset(self) -> None:
+        """Be as new. What a parent process has open is left to it."""
+        super().reset()
+        self._process = os.getpid()
         self._idle: list[_Idle] = []
-        self._is_tried = False
-        self._obstacle = ""
-        if lacking := lack(getattr(pool, "connection_class", None)):
-            self._give_way(lacking)
+        self._open = WeakSet[Any]()
+        self._in_use = WeakSet[Any]()
 
-    @property
-    def is_used(self) -> bool:
-        """Whether calls go over these connections, as far as is known by now."""
-        return not self._obstacle and self._clock() >= self._not_before
+    def get_connection(self, *_arguments: Any, **_options: Any) -> Any:
+        """As ``take``, within the time-out."""
+        return self.take(self.timeout)
 
-    def take(self) -> Any | None:
-        """A connection that nobody else can get until it is kept or dropped.
+    def take(self, within: float) -> Any:
+        """A connection, after so many seconds at most, that nobody else can get until it is left.
 
-        None says that calls have to be redis-py's own. Raises what redis-py raises.
+        Raises MaxConnectionsError if all are in use, and what redis-py raises.
         """
-        while self._idle:
-            try:
-                idle = self._idle.pop()
-            except IndexError:  # another thread has it
-                break
-            if idle.is_usable():
+        if self._process != os.getpid():
+            self.reset()
+        asked_in_vain = False
+        while (idle := self._pop()) is not None:
+            if self._is_usable(idle):
+                self._in_use.add(idle.connection)
                 return idle.connection
-            self.drop(idle.connection)
-        if not self.is_used:
-            return None
-        connection = self._pool.get_connection()
-        return connection if self._is_tried else self._try_out(connection)
+            if self._is_unasked(idle):
+                asked_in_vain = True
+                self.disconnect(inuse_connections=False)  # they have been idle for longer
+        asking = self.timeout * _PART_FOR_ASKING if asked_in_vain else 0
+        return self._connect(within - asking)
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back. It is closed where an exception is on its way.
+
+        That may have come between a command and its answer.
+        """
+        if connection not in self._in_use:
+            return  # a parent's, or one that was released before
+        if exc_info()[0] is not None:
+            self.drop(connection)
+            return
+        self.keep(connection)
 
     def keep(self, connection: Any) -> None:
-        """Have it for the next call; no answer may be outstanding."""
-        self._idle.append(_Idle(connection, os.getpid()))
+        """Take a connection back; no answer may be outstanding."""
+        if connection.socket_timeout < self.timeout * _PART_TO_LAST:
+            self.drop(connection)
+            return
+        self._in_use.discard(connection)
+        self._idle.append(_Idle(connection, self.clock()))
 
-    def drop(self, connection: Any) -> None:
-        """Close it, so that what it still says is never read as an answer."""
-        connection.disconnect()
-        self._pool.release(connection)
+    def drop(self, connection: Any, error: BaseException | None = None) -> None:
+        """Close it, so that what it still says is never read as an answer.
 
-    def give_up(self) -> bool:
-        """Let the pool have a connection; return whether there was one."""
+        Where its ``error`` is that it is lost, those that are idle are as good as lost.
+        """
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            self.disconnect(inuse_connections=False)
+        self._in_use.discard(connection)
+        self._open.discard(connection)
+        with suppress(*CHANGED):  # it is closed when nobody holds it any more
+            connection.disconnect()
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close what is idle, and by default also what is in use."""
+        while (idle := self._pop()) is not None:
+            self.drop(idle.connection)
+        if inuse_connections:
+            for connection in list(self._open):
+                self.drop(connection)
+
+    def _pop(self) -> _Idle | None:
         try:
-            self._pool.release(self._idle.pop().connection)  # which ignores that of a parent
+            return self._idle.pop()
         except IndexError:
+            return None
+
+    def _is_unasked(self, idle: _Idle) -> bool:
+        return self.clock() - idle.since >= _SECONDS_UNASKED
+
+    def _is_usable(self, idle: _Idle) -> bool:
+        """Whether a command may be sent; a connection that can't be used is closed."""
+        try:
+            if self._is_there(idle):
+                return True
+        except _UNUSABLE:
+            pass
+        except BaseException:
+            self.drop(idle.connection)
+            raise
+        self.drop(idle.connection)
+        return False
+
+    def _is_there(self, idle: _Idle) -> bool:
+        """Whether the other side listens, which it must say at once where it was idle for long."""
+        connection = idle.connection
+        if connection.can_read():  # the end, or an answer that is owed
             return False
+        if not self._is_unasked(idle):
+            return True
+        connection.send_command("PING", check_health=False)
+        if not connection.can_read(self.timeout * _PART_FOR_ASKING):
+            return False
+        with suppress(redis.ResponseError):  # some users may not even ask that
+            connection.read_response()
         return True
 
-    def _try_out(self, connection: Any) -> Any | None:
+    @property
+    def timeout(self) -> float:
+        """How many seconds a call may take."""
+        return float(self.connection_kwargs["socket_timeout"])
+
+    def _connect(self, within: float) -> Any:
+        """A new connection, each wait of which ends within so many seconds."""
+        if len(self._open) >= self.max_connections:
+            gc.collect()  # redis-py's connections are in cycles: one that nobody holds may be there
+        if len(self._open) >= self.max_connections:
+            raise redis.MaxConnectionsError("Too many connections")
+        bounds = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), within)
+        connection = self._make(bounds)
+        self._open.add(connection)
         try:
-            found = surprise(connection)
-        except BaseException as error:
-            self.drop(connection)
-            self._not_before = self._clock() + _SECONDS_UNTRIED
-            if isinstance(error, redis.ConnectionError):
-                return None  # redis-py's own call says what is wrong, if it still is
+            connection.connect()
+        except BaseException:
+            self.drop(connection)  # in the middle of the greeting, maybe
             raise
-        if found:
-            self.drop(connection)
-            self._give_way(found)
-            return None
-        self._is_tried = True
+        self._in_use.add(connection)
         return connection
 
-    def _give_way(self, obstacle: str) -> None:
-        self._obstacle = obstacle
-        _log.warning(
-            "the journal is asked by redis-py's own calls, which take longer. Nothing else is "
-            "amiss: with redis-py %s, %s", redis.__version__, obstacle,
-        )  # fmt: skip
+    def _make(self, bounds: Mapping[str, float]) -> Any:
+        """A connection that isn't open yet. What keeps the system from it is a ConnectionError."""
+        try:
+            return self.connection_class(**self.connection_kwargs | bounds)
+        except OSError as error:
+            if error.errno is None:
+                raise  # not the system's
+            # To make a connection, redis-py reads a file when it does so first.
+            raise redis.ConnectionError(str(error)) from error
 
 
 class _Idle(NamedTuple):
     connection: Any
-    process: int
-
-    def is_usable(self) -> bool:
-        """Whether a command may be sent: the server has not closed it, and owes no answer."""
-        try:
-            return self.process == os.getpid() and not self.connection.can_read()
-        except redis.RedisError:
-            return False
+    since: float

@@ -8,12 +8,15 @@ from typing import Any
 
 import redis
 
-from mailqueue.errors import EnqueueError
+from mailqueue.errors import EnqueueError, EnqueueUnknown
 
 from .client import Client, ensure_connected, translate, translating_errors
 from .direct import pack
-from .pool import Kept, Pool
+from .pool import Pool
 from .spin import Wakefulness
+
+# Parts of the time-out: what the first of two calls may take, and what must be left for the second.
+_FIRST, _WORTH_ANOTHER = 1 / 2, 3 / 8
 
 
 class Script:
@@ -30,7 +33,7 @@ class Script:
         self.client = client
         self.wakefulness = Wakefulness()
         pool = client.connection_pool
-        self._kept = pool.kept if isinstance(pool, Pool) else None
+        self._pool = pool if isinstance(pool, Pool) else None
 
     def call(
         self,
@@ -53,69 +56,103 @@ class Script:
                 raise
         return asked.answer()
 
+    def insist(self, key: str, arguments: Sequence[str | float], unknown: tuple[str, ...]) -> Any:
+        """Run what changes nothing the second time: once more, where the first answer got lost.
+
+        Half of the time is for each. Raises what ``call`` raises.
+        """
+        pool = self._pool
+        if pool is None:
+            return self.call(key, arguments, unknown)
+        until = pool.clock() + pool.timeout
+        try:
+            return self.ask(key, arguments, unknown, pool.timeout * _FIRST).answer()
+        except EnqueueUnknown as lost:
+            left = until - pool.clock()
+            if left < pool.timeout * _WORTH_ANOTHER:
+                raise
+            try:
+                return self.ask(key, arguments, unknown, left).answer()
+            except EnqueueError:
+                raise lost from None  # whatever comes of the second, the first may be done
+
     def ask(
-        self, key: str, arguments: Sequence[str | float], unknown: tuple[str, ...] = ()
+        self,
+        key: str,
+        arguments: Sequence[str | float],
+        unknown: tuple[str, ...] = (),
+        within: float | None = None,
     ) -> Asked | Answered:
         """Have the server run it, and return at once; ask for the answer, or drop it.
 
-        By redis-py's own calls it returns when the answer is there.
+        All of it takes ``within`` seconds, by default the client's time-out. By redis-py's own
+        calls it returns when the answer is there.
         """
-        command = ("EVALSHA", self.sha, 1, key, *arguments)
-        kept = self._kept
+        command = ("EVALSHA", self.sha, "1", key, *map(str, arguments))
+        pool = self._pool
+        if pool is None:
+            return Answered(self, command, unknown)
+        within = pool.timeout if within is None else within
+        until = pool.clock() + within
         known: tuple[str, ...] = ()
         try:
-            if kept is None or (connection := kept.take()) is None:
+            if (connection := pool.direct.take(within)) is None:
                 return Answered(self, command, unknown)
             known = unknown
             try:
                 connection.send_packed_command([pack(command)])
-            except BaseException:
-                kept.drop(connection)
+            except BaseException as error:
+                pool.drop(connection, error)
                 raise
         except redis.RedisError as error:
             raise translate(self.client, error, known) from error.with_traceback(None)
-        return Asked(self, kept, connection, command, unknown)
+        return Asked(self, pool, connection, command, unknown, until)
 
 
 class Asked:
-    """A call of a script whose answer is still to be read."""
+    """A call of a script whose answer is still to be read, until a moment on the pool's clock."""
 
     def __init__(
         self,
         script: Script,
-        kept: Kept,
+        pool: Pool,
         connection: Any,
-        command: tuple[str | float, ...],
+        command: tuple[str, ...],
         unknown: tuple[str, ...],
+        until: float,
     ) -> None:
         self._script = script
-        self._kept = kept
+        self._pool = pool
         self._connection = connection
         self._command = command
         self._unknown = unknown
+        self._until = until
 
     def answer(self) -> Any:
         """Wait for the answer. Raises what ``Script.call`` raises."""
         try:
             try:
                 answer = self._read()
-            except BaseException:
-                self.drop()  # what it still says must not be read as the next answer
+            except BaseException as error:
+                self._pool.drop(self._connection, error)
                 raise
         except redis.RedisError as error:
             raise translate(self._script.client, error, self._unknown) from error.with_traceback(
                 None
             )
-        self._kept.keep(self._connection)
+        self._pool.keep(self._connection)
         return answer
 
     def drop(self) -> None:
         """Never learn the answer."""
-        self._kept.drop(self._connection)
+        self._pool.drop(self._connection)
 
     def _read(self) -> Any:
         connection = self._connection
-        self._script.wakefulness.wait(getattr(connection, "_sock", None))
+        if not self._script.wakefulness.wait(getattr(connection, "_sock", None)):
+            left = max(self._until - self._pool.clock(), 0)
+            if not connection.can_read(left):
+                raise redis.TimeoutError("Timeout reading from socket")
         try:
             return connection.read_response()
         except redis.exceptions.NoScriptError:
@@ -129,9 +166,7 @@ class Answered:
     Raises JournalUnavailable where no connection can be had, so that nothing was carried out.
     """
 
-    def __init__(
-        self, script: Script, command: tuple[str | float, ...], unknown: tuple[str, ...]
-    ) -> None:
+    def __init__(self, script: Script, command: tuple[str, ...], unknown: tuple[str, ...]) -> None:
         ensure_connected(script.client)
         self._answer: Any = None
         self._error: EnqueueError | None = None
@@ -151,7 +186,7 @@ class Answered:
         """Never learn the answer."""
 
 
-def _call_by_redis_py(script: Script, command: tuple[str | float, ...]) -> Any:
+def _call_by_redis_py(script: Script, command: tuple[str, ...]) -> Any:
     try:
         return script.client.evalsha(script.sha, 1, *command[3:])
     except redis.exceptions.NoScriptError:

@@ -165,7 +165,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_changed(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Mail goes by redis-py's own calls, whichever part has changed; a log line says so once."""
     deliver(client)
-    assert not client.connection_pool.kept.is_used
+    assert not client.connection_pool.direct.is_used
     (said,) = warnings(caplog)
     assert "asked by redis-py's own calls, which take longer" in said
     assert redis.__version__ in said
@@ -175,7 +175,7 @@ def test_changed(client: Client, caplog: pytest.LogCaptureFixture) -> None:
 def test_direct(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody is told of anything where all is as known, nor where only the socket isn't found."""
     deliver(client)
-    assert client.connection_pool.kept.is_used
+    assert client.connection_pool.direct.is_used
     assert warnings(caplog) == []
 
 
@@ -214,9 +214,9 @@ def test_trouble_at_the_first_call(
     error: redis.RedisError, client: Client, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     """A server that is in trouble when redis-py is tried says nothing of it: it is tried later."""
-    echo, kept = Script(client, ECHO), client.connection_pool.kept
+    echo, direct = Script(client, ECHO), client.connection_pool.direct
     now = [1000.0]
-    monkeypatch.setattr(kept, "_clock", lambda: now[0])
+    monkeypatch.setattr(direct, "_clock", lambda: now[0])
     with monkeypatch.context() as patch:
         change("read_response", Trouble(error), patch)
         if isinstance(error, redis.TimeoutError):  # there is no time left for anything else
@@ -224,11 +224,11 @@ def test_trouble_at_the_first_call(
                 echo.call("k", [1])
         else:
             assert echo.call("k", [1]) == ["k", "1"]
-    assert not kept.is_used
+    assert not direct.is_used
     assert echo.call("k", [2]) == ["k", "2"]
     now[0] += 60
     assert echo.call("k", [3]) == ["k", "3"]
-    assert kept.is_used
+    assert direct.is_used
     assert warnings(caplog) == []
 
 

@@ -43,7 +43,7 @@ def url(redis_url: str, name: str) -> str:
 def client(url: str, path: str) -> Iterator[Client]:
     found = connect(url, 30.0)
     yield found
-    assert found.connection_pool.kept.is_used == (path == "direct")
+    assert found.connection_pool.direct.is_used == (path == "direct")
     found.close()
 
 
@@ -94,9 +94,6 @@ def close_when_waiting(server: redis.Redis, name: str) -> None:
 def next_connection(client: Client) -> Any:
     """That over which the next call goes."""
     pool = client.connection_pool
-    if found := pool.kept.take():
-        pool.kept.keep(found)
-        return found
     found = pool.get_connection()
     pool.release(found)
     return found
@@ -158,7 +155,8 @@ def test_lost_while_an_answer_is_outstanding(echo: Script, server: redis.Redis, 
 def test_too_late(client: Client, echo: Script, server: redis.Redis) -> None:
     """An answer that comes after its time is not taken for that to the next call."""
     echo.call("k", [1])
-    next_connection(client).update_current_socket_timeout(0.05)  # of this connection only
+    next_connection(client).update_current_socket_timeout(0.05)  # for redis-py's own calls
+    client.connection_pool.connection_kwargs["socket_timeout"] = 0.05
     server.client_pause(60_000, all=False)
     with pytest.raises(JournalUnavailable, match="Timeout"):
         echo.call("k", [2])
@@ -177,6 +175,27 @@ def test_error_meanwhile(small: Client) -> None:
     with pytest.raises(LookupError):
         echo.call("k", [1], meanwhile=fail)
     assert echo.call("k", [2]) == ["k", "2"]
+
+
+def test_left_in_the_middle(client: Client) -> None:
+    """A connection that an exception takes from its command is closed, be the answer there or not.
+
+    As redis-py leaves it where a signal's handler raises between command and answer.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+
+    def be_interrupted() -> None:
+        try:
+            connection.send_command("PING")
+            raise LookupError("from outside")
+        finally:
+            pool.release(connection)
+
+    with pytest.raises(LookupError):
+        be_interrupted()
+    assert not connection.is_connected
+    assert client.echo("next") == "next"
 
 
 def test_refusal(echo: Script) -> None:

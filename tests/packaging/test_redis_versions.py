@@ -32,7 +32,7 @@ results = {"b@x": Result(State.SENT, "250 ok")}
 assert journal.settle(claim, Settlement(State.SENT, "250 ok", results))
 assert journal.read(["one"])[0].state is State.SENT
 print(redis.__file__)
-print(redis.__version__, "direct" if client.connection_pool.kept.is_used else "by its own calls")
+print(redis.__version__, "direct" if client.connection_pool.direct.is_used else "by its own calls")
 """
 
 

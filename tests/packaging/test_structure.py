@@ -51,6 +51,7 @@ DYNAMIC_IMPORTS = {
     ("queue.broker", "module_name"): "CELERY_APP is a setting",
     ("queue.payload.kind", "'django.core.mail'"): "where Django is used, its classes are",
     ("queue.payload.kind", "module"): "a message class of one's own is named by its path",
+    ("store.ending", "'concurrent.futures.thread'"): "its import fails where Python is ending",
     ("store.sealing", "'cryptography.fernet'"): "the extra `crypto`",
 }
 KNOW_DJANGO = ("conf.", "contrib.django.")

@@ -121,7 +121,7 @@ class Journal(Reader):
             same = sha256(entry.idempotency_key) if entry.idempotency_key else ""
             arguments += [same, " ".join(entry.blobs), entry.priority]
         ids = tuple([entry.id for entry in entries])
-        call = self._call_durably if fsync else self._call
+        call = self._call_durably if fsync else self._insist
         for _ in range(_TRIES_TO_STORE):
             accepted = read_accepted(call("accept", arguments, ids))
             if not isinstance(accepted, Missing):
@@ -336,6 +336,11 @@ class Journal(Reader):
     def _recovery(self) -> list[int]:
         doubt = self.policy.doubt
         return [self.policy.max_lost, -1 if doubt is None else ms(doubt)]
+
+    def _insist(
+        self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]
+    ) -> Any:
+        return self._script.insist(self._prefix, [operation, *arguments], unknown)
 
     def _call_durably(
         self, operation: str, arguments: Sequence[str | int], unknown: tuple[str, ...]

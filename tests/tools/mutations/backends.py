@@ -157,9 +157,14 @@ MUTATIONS = [
             "mail/test_smtp.py::test_a_lost_connection_is_forgotten",
         ),
         (
-            "            with contextlib.suppress(OSError):\n                connection.quit()",
-            "            connection.quit()",
+            "with contextlib.suppress(OSError):\n                    connection.quit()",
+            "connection.quit()",
             "mail/test_smtp.py::test_closing_a_lost_connection_is_no_error",
+        ),
+        (
+            "            self._drop()  # in the middle",
+            "            pass  # in the middle",
+            "mail/test_smtp_interrupted.py",
         ),
         (
             "                if opened:\n                    self.close()",

@@ -7,18 +7,30 @@ MUTATIONS = [
         "queue/broker",
         "faults/test_outage.py",
         (
-            "return time.monotonic() >= self._not_before",
+            "return self._clock() >= self._not_before",
             "return True",
             "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
         ),
         (
-            "            self._not_before = time.monotonic() + _SECONDS_LEFT_ALONE\n",
+            "            self._not_before = self._clock() + _SECONDS_LEFT_ALONE\n",
             "",
             "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
         ),
         (
             '        "broker_read_url": url,\n        "broker_write_url": url,\n',
             "",
+            "if self._clock() - since < _SECONDS_UNUSED:",
+            "if True:",
+            "contracts/test_silence.py::test_a_send_on_a_quiet_site",
+        ),
+        (
+            "raise _origin(error) from None",
+            "raise OperationalError(str(error)) from error",
+            "system/test_interrupted_send.py::test_at_some_points",
+        ),
+        (
+            ', "broker_read_url": url, "broker_write_url": url}',
+            "}",
             "queue/test_broker_url.py::test_the_broker_of_the_projects_celery_is_not_taken_for_ours",
         ),
         (
@@ -280,8 +292,8 @@ MUTATIONS = [
             "system/test_outage_in_doubt.py::test_what_is_in_doubt_is_never_sent_at_once",
         ),
         (
-            "    except Exception:  # noqa: BLE001 - whatever its __setattr__ raises\n",
-            "    except AttributeError:\n",
+            "(AttributeError, LookupError, TypeError, ValueError):\n        return  # no",
+            "AttributeError:\n        return  # no",
             "system/test_sending_again.py::test_an_object_of_any_kind_is_known_again",
         ),
     ),
@@ -397,8 +409,8 @@ MUTATIONS = [
             "system/test_outage_in_doubt.py::test_a_journal_that_was_away_is_asked_again_after_five_seconds",
         ),
         (
-            "        if not self._fail_silently:\n            raise error\n",
-            "",
+            "if not (self._fail_silently and isinstance(error, EnqueueError)):",
+            "if not isinstance(error, EnqueueError):",
             "faults/test_outage.py::test_a_stopped_server_is_a_clear_error_in_time",
         ),
         (

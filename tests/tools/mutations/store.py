@@ -37,33 +37,15 @@ MUTATIONS = [
         ('if _read(connection) not in ("PONG", redis.ResponseError):', "if not _read(connection):"),
         ("if _read(connection) is not redis.ResponseError:", "if not _read(connection):"),
         ("if connection.can_read():", "if False:"),
-        ("except Exception as error:  #", "except redis.RedisError as error:  #"),
         (
-            "except (redis.ConnectionError, redis.TimeoutError):",
-            "except redis.TimeoutError:",
-            "contracts/test_redis_py.py::test_trouble_at_the_first_call",
-        ),
-    ),
-    *of(
-        "store/pool",
-        "contracts/test_script.py contracts/test_redis_py.py",
-        (
-            "self.process == os.getpid() and not self.connection.can_read()",
-            "self.process == os.getpid()",
-            "contracts/test_script.py::test_closed_while_idle",
-        ),
-        (
-            "self.process == os.getpid() and not self.connection.can_read()",
-            "not self.connection.can_read()",
-            "contracts/test_script.py::test_fork",
-        ),
-        ("if not self.kept.give_up():", "if True:"),
-        ("        connection.disconnect()\n", ""),
-        (
-            "            self.drop(connection)\n            self._give_way(found)",
-            "            self._give_way(found)",
+            "except (redis.RedisError, *CHANGED) as error:",
+            "except redis.RedisError as error:",
         ),
         ("connection if self._is_tried else", "connection if True else"),
+        (
+            "            self._pool.drop(connection)\n            self._give_way(found)",
+            "            self._give_way(found)",
+        ),
         (
             "self._not_before = self._clock() + _SECONDS_UNTRIED",
             "self._not_before = float('inf')",
@@ -74,19 +56,88 @@ MUTATIONS = [
             "if False:",
             "contracts/test_redis_py.py::test_trouble_at_the_first_call",
         ),
+        (
+            "except (redis.ConnectionError, redis.TimeoutError):",
+            "except redis.TimeoutError:",
+            "contracts/test_redis_py.py::test_trouble_at_the_first_call",
+        ),
+    ),
+    *of(
+        "store/__init__",
+        "system/test_ending.py",
+        ("import_threads()  #", "pass  #"),
+    ),
+    *of(
+        "store/ending",
+        "system/test_ending.py",
+        ("except RuntimeError:", "except ZeroDivisionError:"),
+    ),
+    *of(
+        "store/pool",
+        "contracts/test_script.py contracts/test_silence.py",
+        (
+            "        if connection.can_read():  # the end",
+            "        if False:  # the end",
+            "contracts/test_script.py::test_closed_while_idle",
+        ),
+        (
+            "if self._process != os.getpid():",
+            "if False:",
+            "contracts/test_script.py::test_fork",
+        ),
+        (
+            "            connection.disconnect()\n",
+            "            pass\n",
+            "contracts/test_script.py::test_too_late",
+        ),
+        (
+            "if exc_info()[0] is not None:",
+            "if False:",
+            "contracts/test_script.py::test_left_in_the_middle",
+        ),
+        (
+            "            gc.collect()  #",
+            "            pass  #",
+            "system/test_interrupted_send.py::test_at_some_points",
+        ),
+        (
+            "return self.clock() - idle.since >= _SECONDS_UNASKED",
+            "return False",
+            "contracts/test_silence.py::test_one_that_was_idle_is_replaced",
+        ),
+        (
+            "                self.disconnect(inuse_connections=False)  #",
+            "                pass  #",
+            "contracts/test_silence.py::test_all_that_were_idle_are_given_up_together",
+        ),
+        (
+            "(redis.ResponseError):  # some users may not even ask that\n"
+            "            connection.read_response()\n        return True",
+            "(redis.ResponseError):\n            connection.read_response()\n        return False",
+            "contracts/test_silence.py::test_one_that_lives_is_asked_and_used",
+        ),
+        (
+            '("socket_timeout", "socket_connect_timeout"), within)',
+            '("socket_timeout", "socket_connect_timeout"), self.timeout)',
+            "contracts/test_silence.py::test_an_answer_that_is_late_makes_one_message",
+        ),
     ),
     *of(
         "store/script",
         "contracts/test_script.py contracts/test_redis_py.py",
         ("            known = unknown\n", ""),
         ("                asked.drop()\n", ""),
+        ("        self._pool.keep(self._connection)\n", ""),
         (
-            "self.drop()  # what it still says",
-            "self._kept.keep(self._connection)  # what it still says",
-            "",
-            "redis-py itself closes a connection on which an answer went wrong",
+            "                raise lost from None",
+            "                raise",
+            "contracts/test_silence.py::test_an_answer_that_is_late_makes_one_message",
         ),
-        ("        self._kept.keep(self._connection)\n", ""),
+        (
+            "except EnqueueUnknown as lost:",
+            "except ZeroDivisionError as lost:",
+            "contracts/test_silence.py::test_a_send_over_one_that_dies_in_use",
+        ),
         ("        if self._error is not None:\n", "        if False:\n"),
         ("        ensure_connected(script.client)\n", ""),
     ),
