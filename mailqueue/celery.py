@@ -9,6 +9,7 @@ from celery import Celery
 from mailqueue.conf import settings
 from mailqueue.conf.server import broker_url
 from mailqueue.queue.broker import own_broker
+from mailqueue.queue.liveness import liveness_options
 
 
 def create_app() -> Celery:
@@ -19,8 +20,13 @@ def create_app() -> Celery:
 
 
 def _options() -> dict[str, Any]:
+    url = broker_url()
     return {
-        **own_broker(broker_url()),
+        **own_broker(url),
+        **liveness_options(url, settings.MAILQUEUE.BROKER_PATIENCE),
+        # An error of one channel, such as a queue that is still locked by a connection of ours that
+        # died without a word, is none that a worker has to end for: it connects anew.
+        "broker_channel_error_retry": True,
         # A worker that starts before its broker waits for it.
         "broker_connection_retry_on_startup": True,
         # For ever: by default Celery gives up after a hundred tries, and no mail would move after a

@@ -41,7 +41,7 @@ class Timer:
         self,
         journals: Callable[[], list[Journal]] = open_journals,
         view: Callable[[], View] = lambda: shared_breaker().look(),
-        check_worker: Callable[[], object] = lambda: None,
+        check_worker: Callable[..., object] = lambda **_: None,
     ) -> None:
         self._journals = journals
         self._view = view
@@ -76,8 +76,7 @@ class Timer:
 
     def round(self) -> None:
         """Look once at the worker, and at every queue."""
-        if not stopping.is_set():  # one that ends takes no tasks either
-            self._check_worker()
+        self._check_worker(stopping=stopping.is_set())
         trims = time.monotonic() >= self._next_trim
         limit = self._limit()
         journals = self._journals()
