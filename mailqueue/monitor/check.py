@@ -13,8 +13,9 @@ from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import MailqueueError
-from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.broker import producer_app, reach_broker
 from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.liveness import shortcomings
 from mailqueue.queue.spool import current_spool
 
 from .health import problems_of_server
@@ -85,7 +86,15 @@ def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _broker() -> tuple[str, list[str]]:
-    return reach_broker(), []
+    # Our own application lacks nothing.
+    lacking = list(shortcomings(producer_app())) if settings.MAILQUEUE.CELERY_APP else []
+    if not lacking:
+        return reach_broker(), []
+    warning = (
+        f"warning: with {', '.join(lacking)} a worker may stand still for minutes, or end, after a "
+        "connection that died without a word; docs/operating.md says what to set"
+    )
+    return f"{reach_broker()}, {warning}", []
 
 
 def _mail_server() -> tuple[str, list[str]]:

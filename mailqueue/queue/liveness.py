@@ -68,6 +68,9 @@ def shortcomings(app: Celery) -> Iterator[str]:
                 yield f"broker_transport_options[{name!r}] = {value}"
     elif _is(url, _AMQP) and _is_too_long(app.conf.broker_heartbeat):
         yield f"broker_heartbeat = {app.conf.broker_heartbeat}"
+    if not app.conf.broker_channel_error_retry:
+        # Then it ends at a queue that such a connection still locks, or a Redis that is a replica.
+        yield "broker_channel_error_retry = False"
 
 
 def _is_too_long(seconds: float | None) -> bool:

@@ -26,8 +26,9 @@ class Wait(NamedTuple):
 class Stall:
     """Notices that the main thread waits for the same answer of a socket's peer for too long.
 
-    Only a wait without a time-out is noticed. Linux tells in which call of the system a thread is, and how
-    often it has waited (``/proc``, see proc_pid_syscall(5)); where nothing tells it, none is noticed.
+    Only a wait without a time-out is noticed. Linux tells in which call of the system a thread is,
+    and how often it has waited (``/proc``, see proc_pid_syscall(5)). Where nothing tells it, none
+    is noticed.
     """
 
     def __init__(
