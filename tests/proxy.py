@@ -39,6 +39,12 @@ class Proxy:
         self._age += 1
         self._silent = False
 
+    def cut(self) -> None:
+        """Close all connections, as a server that ends does."""
+        while self._sockets:
+            with suppress(OSError):
+                self._sockets.pop().shutdown(socket.SHUT_RDWR)
+
     def lead_to(self, port: int) -> None:
         self._target = port
 

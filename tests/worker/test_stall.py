@@ -1,0 +1,61 @@
+"""A main thread that waits for one answer for too long is noticed, and freed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from mailqueue.worker.stall import Stall, Wait
+
+# A main thread that reads in vain from a socket that nobody closes, and what frees it.
+WAITS = """
+import socket, threading, time
+from mailqueue.worker.stall import Stall, end_connection
+ours, theirs = socket.socketpair()
+def free():
+    stall = Stall()
+    while (number := stall.found(0.2)) is None:
+        time.sleep(0.02)
+    print(number == ours.fileno())
+    end_connection(number)
+threading.Thread(target=free).start()
+print(ours.recv(1))
+"""
+
+
+class Looks:
+    """What is seen, one look after the other, and when."""
+
+    def __init__(self, *seen: Wait | None) -> None:
+        self.seen = [*seen]
+        self.now = 0.0
+
+    def __call__(self) -> Wait | None:
+        self.now += 1.0
+        return self.seen.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "found"),
+    [
+        ([Wait(7, 1)] * 4, [None, None, None, 7]),
+        ([Wait(7, 1), Wait(7, 2), Wait(7, 3), Wait(7, 4)], [None] * 4),
+        ([Wait(7, 1), Wait(8, 1), Wait(8, 1), Wait(8, 1)], [None] * 4),
+        ([None] * 5, [None] * 5),
+    ],
+    ids=["the same all the time", "another call each time", "another socket", "nothing"],
+)
+def test_only_one_call_that_lasts_is_a_stall(seen, found):
+    """Whoever reads again and again gets answers."""
+    looks = Looks(*seen)
+    stall = Stall(looks, clock=lambda: looks.now)
+    assert [stall.found(3.0) for _ in seen] == found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a thread waits for")
+def test_a_thread_that_waits_in_vain_is_freed():
+    """It reads the end of the connection, as if its peer had closed it."""
+    done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["True", "b''"], "")
