@@ -54,7 +54,7 @@ def test_only_one_call_that_lasts_is_a_stall(seen, found):
     assert [stall.found(3.0) for _ in seen] == found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a thread waits for")
+@pytest.mark.needs("Linux", missing="" if sys.platform == "linux" else "nothing tells of threads")
 def test_a_thread_that_waits_in_vain_is_freed():
     """It reads the end of the connection, as if its peer had closed it."""
     done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)

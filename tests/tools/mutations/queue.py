@@ -448,4 +448,13 @@ MUTATIONS = [
             "faults/test_spool.py::test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later",
         ),
     ),
+    *of(
+        "queue/liveness",
+        "queue/test_liveness.py",
+        ("return not seconds or seconds > _LONGEST", "return not seconds"),
+        ("return not seconds or seconds > _LONGEST", "return bool(seconds) and seconds > _LONGEST"),
+        ('scheme in schemes or scheme.removesuffix("s") in schemes', "scheme in schemes"),
+        ('"health_check_interval": patience,', ""),
+        ("max(1, round(2 * patience))", "120"),
+    ),
 ]
