@@ -24,6 +24,23 @@ threading.Thread(target=free).start()
 print(ours.recv(1))
 """
 
+# One that gets an answer every tenth of a second.
+READS = """
+import socket, threading, time
+from mailqueue.worker.stall import Stall, wait_of_main_thread
+ours, theirs = socket.socketpair()
+seen = set()
+def answer():
+    for _ in range(10):
+        time.sleep(0.1)
+        seen.add(wait_of_main_thread())
+        theirs.send(b"x")
+threading.Thread(target=answer).start()
+for _ in range(10):
+    ours.recv(1)
+print(len(seen) > 2)
+"""
+
 
 class Looks:
     """What is seen, one look after the other, and when."""
@@ -59,3 +76,10 @@ def test_a_thread_that_waits_in_vain_is_freed():
     """It reads the end of the connection, as if its peer had closed it."""
     done = subprocess.run([sys.executable, "-c", WAITS], capture_output=True, text=True, timeout=60)
     assert (done.stdout.split(), done.stderr) == (["True", "b''"], "")
+
+
+@pytest.mark.needs("Linux", missing="" if sys.platform == "linux" else "nothing tells of threads")
+def test_a_thread_that_gets_answers_waits_anew_each_time():
+    """Each of its waits is another one, though it is for the same socket."""
+    done = subprocess.run([sys.executable, "-c", READS], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["True"], "")
