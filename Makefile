@@ -48,6 +48,7 @@ test-all: $(VENV)/test.stamp
 
 faults: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q --hypothesis-profile=long tests/contracts/test_journal_model.py
+	DAY_PAIRS=all $(BIN)/python -m pytest -q tests/faults/test_day.py
 	FAULT_ROUNDS=20 $(BIN)/python -m pytest -q tests/faults/test_worker.py -k test_killed_
 	$(BIN)/python -m tests.faults.long $(FAULTS_ARGS)
 

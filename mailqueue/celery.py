@@ -8,6 +8,7 @@ from celery import Celery
 
 from mailqueue.conf import settings
 from mailqueue.queue.broker import own_broker
+from mailqueue.queue.liveness import liveness_options
 
 
 def create_app() -> Celery:
@@ -18,8 +19,18 @@ def create_app() -> Celery:
 
 
 def _options() -> dict[str, Any]:
+    broker = own_broker()
+    liveness = liveness_options(broker["broker_url"], settings.MAILQUEUE.BROKER_PATIENCE)
+    transport = {}
+    for options in (liveness, broker):  # what the broker's URL says wins
+        transport |= options.get("broker_transport_options", {})
     return {
-        **own_broker(),
+        **liveness,
+        **broker,
+        "broker_transport_options": transport,
+        # An error of one channel, such as a queue that is still locked by a connection of ours that
+        # died without a word, is none that a worker has to end for: it connects anew.
+        "broker_channel_error_retry": True,
         # A worker that starts before its broker waits for it.
         "broker_connection_retry_on_startup": True,
         # For ever: by default Celery gives up after a hundred tries, and no mail would move after a

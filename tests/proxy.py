@@ -38,14 +38,17 @@ class Proxy:
 
     After ``hold_replies`` nothing that the server says is passed on, while what the clients say
     still is. After ``forget`` nothing at all is passed on over the connections of before, as where
-    a firewall has forgotten them: neither side is told. With ``forget_all`` the same becomes of new
-    ones.
+    a NAT has forgotten them: neither side is told. After ``fall_silent`` the same becomes of new
+    ones, as behind a firewall that drops what it sees; ``recover`` lets new ones through again.
+    ``lead_to`` has new connections end at another port, as a DNS name does after a failover.
+    ``cut`` closes those that there are, as a server does that ends.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._holding = self._forgetting = False
         self._links: list[Link] = []
+        self._unanswered: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self._listener.getsockname()[1]
 
@@ -61,9 +64,22 @@ class Proxy:
         for link in self._links:
             link.is_forgotten = True
 
-    def forget_all(self) -> None:
+    def fall_silent(self) -> None:
         self._forgetting = True
         self.forget()
+
+    def recover(self) -> None:
+        self._forgetting = False
+        self.forget()
+
+    def lead_to(self, port: int) -> None:
+        self._target = port
+
+    def cut(self) -> None:
+        for link in self._links:
+            for end in (link.client, link.server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def connect(self, client: socket.socket, server: socket.socket) -> Link:
         """What passes on between the two."""
@@ -74,7 +90,8 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for opened in [self._listener, *(s for li in self._links for s in (li.client, li.server))]:
+        ends = [end for link in self._links for end in (link.client, link.server)]
+        for opened in [self._listener, *self._unanswered, *ends]:
             with suppress(OSError):
                 opened.shutdown(socket.SHUT_RDWR)
             opened.close()
@@ -83,7 +100,14 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._target))
+                except OSError:  # the server is away, which nobody is told in silence
+                    if self._forgetting:
+                        self._unanswered.append(client)
+                    else:
+                        client.close()
+                    continue
                 link = self.connect(client, server)
                 link.is_forgotten = self._forgetting
                 self._links.append(link)

@@ -49,6 +49,7 @@ class QueueSettings(QueueSection):
     MAX_AGE = Setting(parse_duration("5d"), parse_seconds_above_zero)
     LEASE = Setting(60.0, parse_seconds_above_zero)
     ENQUEUE_TIMEOUT = Setting(2.0, parse_seconds_above_zero)
+    BROKER_PATIENCE = Setting(5.0, parse_seconds_above_zero)
     ON_OUTAGE = Setting("raise", one_of("raise", "spool", "send"))
     SPOOL_DIR = Setting[str | None](None, parse_path)
     IN_DOUBT = Setting("retry", one_of("retry", "hold"))

@@ -13,9 +13,10 @@ from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import JournalUnavailable, MailqueueError
-from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.broker import producer_app, reach_broker
 from mailqueue.queue.caretaker import caretaker_of
 from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.liveness import shortcomings
 from mailqueue.queue.spool import current_spool
 from mailqueue.store.opening import open_store
 
@@ -86,6 +87,7 @@ def _journal() -> tuple[str, list[str]]:
     journal = open_journal()
     server = journal.server()
     problems = list(problems_of_server(server))
+    problems += filter(None, [journal.obstacle()])
     durability = settings.MAILQUEUE.DURABILITY
     if durability == "fsync" and not journal.can_fsync():
         problems.append(NO_FSYNC)
@@ -96,7 +98,15 @@ def _journal() -> tuple[str, list[str]]:
 
 
 def _broker() -> tuple[str, list[str]]:
-    return reach_broker(), []
+    # Our own application lacks nothing.
+    lacking = list(shortcomings(producer_app())) if settings.MAILQUEUE.CELERY_APP else []
+    if not lacking:
+        return reach_broker(), []
+    warning = (
+        f"warning: with {', '.join(lacking)} a worker may stand still for minutes, or end, after a "
+        "connection that died without a word; docs/operating.md says what to set"
+    )
+    return f"{reach_broker()}, {warning}", []
 
 
 def _mail_server() -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from sys import exc_info
 from typing import Any, NamedTuple
@@ -164,7 +164,7 @@ class Pool(redis.ConnectionPool):
         self._in_use.add(connection)
         return connection
 
-    def _make(self, bounds: Mapping[str, float]) -> Any:
+    def _make(self, bounds: dict[str, float]) -> Any:
         """A connection that isn't open yet. What keeps the system from it is a ConnectionError."""
         try:
             return self.connection_class(**self.connection_kwargs | bounds)

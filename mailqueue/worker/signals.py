@@ -22,6 +22,7 @@ from mailqueue.queue.journal import open_journal
 from mailqueue.queue.publisher import TASK
 
 from .flag import stopping
+from .steps import EventsSentOnce
 from .timer import Timer
 from .watchdog import Watchdog
 
@@ -59,6 +60,11 @@ def try_mailer(**_: Any) -> None:
     """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
     with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
         shared_breaker().hasten()
+
+
+def send_events_once(sender: Any, **_: Any) -> None:
+    """Keep the worker's main thread from sending the same event for ever."""
+    sender.app.steps["consumer"].add(EventsSentOnce)
 
 
 def end_with_parent(**_: Any) -> None:
@@ -120,7 +126,7 @@ def say_quit(**_: Any) -> None:
 
 # In the order in which they are called.
 _RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
-    signals.worker_init: (check_journal, try_mailer, end_with_parent),
+    signals.worker_init: (check_journal, try_mailer, send_events_once, end_with_parent),
     signals.celeryd_after_setup: (consume_own_queue, spare_mail),
     signals.worker_ready: (start_timer,),
     signals.worker_shutting_down: (finish_message_in_hand,),

@@ -43,7 +43,7 @@ class Timer:
         self,
         journals: Callable[[], list[Journal]] = open_journals,
         view: Callable[[], View] = lambda: shared_breaker().look(),
-        check_worker: Callable[[], object] = lambda: None,
+        check_worker: Callable[..., object] = lambda **_: None,
         reach: Callable[[], object] = reach_broker,
     ) -> None:
         self._journals = journals
@@ -83,8 +83,7 @@ class Timer:
 
     def round(self) -> None:
         """Look once at the worker, and at every queue."""
-        if not stopping.is_set():  # one that ends takes no tasks either
-            self._check_worker()
+        self._check_worker(stopping=stopping.is_set())
         trims = time.monotonic() >= self._next_trim
         limit = self._limit() if self._may_publish() else 0
         journals = self._journals()

@@ -3,6 +3,9 @@
 Celery lets a worker hold so many unacknowledged tasks. With Redis as the broker, an acknowledgement
 that fails, because its connection was closed just then, leaves its task counted for ever; after as
 many of them as it may hold, the worker takes no task any more, and says nothing.
+
+And where an application sets no time-out, a worker's main thread waits for ever for the answer to a
+command over a connection that died without a word. It takes no task then, and hears no SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,18 +15,32 @@ from typing import Any
 
 from celery.worker import state
 
+from .stall import Stall, end_connection
+
 _log = logging.getLogger(__name__)
+# Seconds for an answer of the broker. At its end a worker has several to wait for, which nobody
+# needs any more.
+_LONGEST_WAIT, _LONGEST_WAIT_AT_END = 15.0, 3.0
 
 
 class Watchdog:
     """Looks at a Celery worker's consumer, from another thread."""
 
-    def __init__(self, consumer: Any) -> None:
+    def __init__(self, consumer: Any, stall: Stall | None = None) -> None:
         self._consumer = consumer
+        self._stall = stall or Stall()
         self._was_deaf = False
 
-    def check(self) -> None:
-        """Call it every second: two looks that find the same are no coincidence."""
+    def check(self, *, stopping: bool = False) -> None:
+        """Call it every second: two looks that find the same are no coincidence.
+
+        A worker that is ``stopping`` takes no tasks, but is to wait for nobody for ever either.
+        """
+        if not stopping:
+            self._check_hearing()
+        self._check_main_thread(_LONGEST_WAIT_AT_END if stopping else _LONGEST_WAIT)
+
+    def _check_hearing(self) -> None:
         is_deaf = not state.reserved_requests and not self._may_take_tasks()
         if is_deaf and self._was_deaf:
             _log.error("the worker takes no tasks: Celery couldn't acknowledge as many as it holds")
@@ -34,6 +51,25 @@ class Watchdog:
         channel = getattr(self._consumer.task_consumer, "channel", None)
         qos = getattr(channel, "qos", None)  # kombu's own transports have it, AMQP doesn't need it
         return qos is None or bool(qos.can_consume())
+
+    def _check_main_thread(self, limit: float) -> None:
+        if state.active_requests and self._runs_tasks_in_main_thread():
+            self._stall.forget()  # it may wait for a mail server, which has its own time-outs
+            return
+        number = self._stall.found(limit)
+        if number is None:
+            return
+        _log.error(
+            "the worker has waited for its broker for %.0f s, over a connection that nobody "
+            "closed: it connects anew. Set time-outs in broker_transport_options", limit
+        )  # fmt: skip
+        end_connection(number)
+        # Its other connections went the same way, most likely.
+        self._consumer.call_soon(_lose_connection)
+        self._stall.forget()
+
+    def _runs_tasks_in_main_thread(self) -> bool:
+        return type(self._consumer.pool).__module__ == "celery.concurrency.solo"
 
 
 def _lose_connection() -> None:

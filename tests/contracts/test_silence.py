@@ -108,7 +108,7 @@ def test_where_nothing_gets_through_nothing_was_sent(client, network, monkeypatc
     """Asking and connecting anew take no longer than the time-out, and it is known as no accept."""
     echo = Script(client, ECHO)
     echo.call("k", [1])
-    network.forget_all()
+    network.fall_silent()
     let_idle(client, monkeypatch)
     with within(TIMEOUT * 5 / 4), pytest.raises(JournalUnavailable):
         echo.call("k", [2], unknown=("id",))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+from celery.concurrency.solo import TaskPool
 
+from mailqueue.worker.stall import Stall
 from mailqueue.worker.watchdog import Watchdog
 
 
@@ -15,6 +17,7 @@ class Consumer:
 
     def __init__(self) -> None:
         self.may_take_tasks = True
+        self.pool: object = None
         self.asked: list[Callable[[], None]] = []
         qos = SimpleNamespace(can_consume=lambda: self.may_take_tasks)
         self.task_consumer = SimpleNamespace(channel=SimpleNamespace(qos=qos))
@@ -55,3 +58,41 @@ def test_a_broker_that_counts_for_itself_is_left_alone():
     hearing.check()
     hearing.check()
     assert consumer.asked == []
+
+
+class Stalled(Stall):
+    """Has waited for socket 7 for ten seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(look=lambda: None)
+
+    def found(self, limit: float) -> int | None:
+        return 7 if limit < 10 else None
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sockets whose connections were ended."""
+    found: list[int] = []
+    monkeypatch.setattr("mailqueue.worker.watchdog.end_connection", found.append)
+    return found
+
+
+def test_a_worker_that_stops_waits_for_its_broker_for_less_time(ended):
+    """Ten seconds are no stall for one that works, and too much for one that is to end."""
+    consumer = Consumer()
+    watchdog = Watchdog(consumer, Stalled())
+    watchdog.check()
+    assert (ended, consumer.asked) == ([], [])
+    watchdog.check(stopping=True)
+    assert ended == [7]
+    assert len(consumer.asked) == 1
+
+
+def test_a_task_in_the_main_thread_may_take_as_long_as_it_likes(ended, monkeypatch):
+    """With `solo` the main thread may wait for a mail server."""
+    consumer = Consumer()
+    consumer.pool = TaskPool()
+    monkeypatch.setattr("celery.worker.state.active_requests", {"a task"})
+    Watchdog(consumer, Stalled()).check(stopping=True)
+    assert ended == []

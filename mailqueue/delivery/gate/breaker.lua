@@ -65,8 +65,9 @@ function operations.failed(reason, alarm, first, longest, jitter)
   if is_new then redis.call('DEL', ACCEPTED) end
   if is_new or number('not_before') <= now then
     local failures = redis.call('HINCRBY', key, 'failures', 1)
-    local pause = math.min(tonumber(first) * 2 ^ math.min(failures - 1, 30), tonumber(longest))
-    redis.call('HSET', key, 'not_before', math.floor(now + pause * tonumber(jitter)),
+    local wanted = tonumber(first) * 2 ^ math.min(failures - 1, 30) * tonumber(jitter)
+    local pause = math.min(wanted, tonumber(longest))
+    redis.call('HSET', key, 'not_before', math.floor(now + pause),
       'reason', reason, 'alarm', alarm)
     redis.call('HSETNX', key, 'since', now)
     redis.call('HDEL', key, 'probe')

@@ -40,14 +40,15 @@ _log = logging.getLogger(__name__)
 class Pauses:
     """For how long a mailer is left alone, in seconds: each pause is twice the one before.
 
+    With the time-outs that a first try may take, mail moves within a minute of a mailer's return.
     ``patience`` is how long the one worker that tries the mailer has for it.
     """
 
     first: float = 1.0
-    longest: float = 60.0
+    longest: float = 30.0
     first_of_alarm: float = 60.0
     longest_of_alarm: float = 300.0
-    patience: float = 60.0
+    patience: float = 30.0
 
     def bounds(self, trouble: ServerTrouble) -> tuple[float, float]:
         """The first and the longest pause after that kind of trouble."""
@@ -138,9 +139,9 @@ class LocalBreaker:
 
     def note_failure(self, trouble: ServerTrouble) -> float:
         first, longest = self._pauses.bounds(trouble)
-        pause = min(first * 2 ** min(self._failures, 30), longest)
+        pause = min(first * 2 ** min(self._failures, 30) * _jitter(self._chance), longest)
         self._failures += 1
-        self._not_before = self._clock() + pause * _jitter(self._chance)
+        self._not_before = self._clock() + pause
         self._reason = trouble.reply
         if isinstance(trouble, Misconfigured):
             self._accepts_until = -math.inf

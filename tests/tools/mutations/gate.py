@@ -31,7 +31,7 @@ MUTATIONS = [
             "contracts/test_breaker.py::test_a_connection_that_works_closes_the_breaker_too",
         ),
         (
-            "min(first * 2 ** min(self._failures, 30), longest)",
+            "min(first * 2 ** min(self._failures, 30) * _jitter(self._chance), longest)",
             "first",
             "contracts/test_breaker.py::test_the_local_one_doubles_its_pause_too",
         ),
@@ -91,8 +91,8 @@ MUTATIONS = [
             "contracts/test_breaker.py::test_each_failure_doubles_the_pause_up_to_a_limit",
         ),
         (
-            "tonumber(longest))",
-            "1e15)",
+            "math.min(wanted, tonumber(longest))",
+            "wanted",
             "contracts/test_breaker.py::test_each_failure_doubles_the_pause_up_to_a_limit",
         ),
         ("    redis.call('HDEL', key, 'probe')\n    redis", "    redis"),

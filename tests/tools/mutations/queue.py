@@ -555,4 +555,13 @@ MUTATIONS = [
             "system/test_fate.py::test_the_fate_of_each_recipient_is_told",
         ),
     ),
+    *of(
+        "queue/liveness",
+        "queue/test_liveness.py",
+        ("return not seconds or seconds > _LONGEST", "return not seconds"),
+        ("return not seconds or seconds > _LONGEST", "return bool(seconds) and seconds > _LONGEST"),
+        ('scheme in schemes or scheme.removesuffix("s") in schemes', "scheme in schemes"),
+        ('"health_check_interval": patience,', ""),
+        ("max(1, round(2 * patience))", "120"),
+    ),
 ]

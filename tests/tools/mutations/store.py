@@ -29,6 +29,20 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "store/client",
+        "contracts/test_journal_condition.py",
+        (
+            "_connect_anew(client)\n        said",
+            "pass\n        said",
+        ),
+        ("        while pool.kept.give_up():\n            pass\n", "        pass\n"),
+    ),
+    *of(
+        "store/condition",
+        "contracts/test_journal_condition.py",
+        ('getattr(error, "status_code", None) or str', "str"),
+    ),
+    *of(
         "store/direct",
         "contracts/test_redis_py.py",
         ("if pack is None:", "if False:", "packaging/test_redis_versions.py::test_without_hiredis"),

@@ -58,6 +58,13 @@ MUTATIONS = [
             "worker/test_watchdog.py::test_two_looks_that_find_the_same_have_it_connect_anew",
         ),
         (
+            "if state.active_requests and self._runs_tasks_in_main_thread():",
+            "if False:",
+            "worker/test_watchdog.py::test_a_task_in_the_main_thread_may_take_as_long_as_it_likes",
+        ),
+        ("        end_connection(number)\n", ""),
+        ("_LONGEST_WAIT_AT_END if stopping else _LONGEST_WAIT)", "_LONGEST_WAIT)"),
+        (
             "if is_deaf and self._was_deaf:",
             "if is_deaf:",
             "worker/test_watchdog.py::test_two_looks_that_find_the_same_have_it_connect_anew",
@@ -76,5 +83,15 @@ MUTATIONS = [
             "",
             "faults/test_spool_place.py::test_a_worker_of_another_directory_sends_what_was_spooled",
         ),
+        "worker/stall",
+        "worker/test_stall.py",
+        ("if seen != self._seen:", "if self._seen is None:"),
+        ("            return Wait(number, _switches(task))", "            return Wait(number, 0)"),
+        ("        same.shutdown(socket.SHUT_RDWR)", "        pass"),
+    ),
+    *of(
+        "worker/steps",
+        "faults/test_silence.py",
+        ('**options, "retry": False', "**options"),
     ),
 ]
