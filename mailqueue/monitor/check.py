@@ -68,6 +68,7 @@ def _journal() -> tuple[str, list[str]]:
     journal = open_journal()
     server = journal.server()
     problems = [*problems_of_server(server), *_problem_of_version(server)]
+    problems += filter(None, [journal.obstacle()])
     durability = settings.MAILQUEUE.DURABILITY
     if durability == "fsync" and not journal.can_fsync():
         problems.append(NO_FSYNC)

@@ -41,6 +41,10 @@ def health() -> dict[str, Any]:
 
 def _problems_of(journal: Journal) -> Iterator[str]:
     yield from problems_of_server(journal.server())
+    if obstacle := journal.obstacle():
+        # No worker can say that it is there, so that nothing else can be told.
+        yield obstacle
+        return
     found = status_of(journal)
     if not found["workers"]:
         yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"

@@ -14,9 +14,11 @@ from redis.retry import Retry
 from mailqueue.conf.server import redact
 from mailqueue.errors import EnqueueError, EnqueueUnknown, ImproperlyConfigured, JournalUnavailable
 
+from .condition import Obstacle, obstacle_in
 from .pool import Pool
 
 Client = redis.Redis
+_PROBE = "mailqueue:probe"
 
 
 def connect(url: str, timeout: float) -> Client:
@@ -68,7 +70,11 @@ def translate(client: Client, error: redis.RedisError, unknown: tuple[str, ...])
     """
     refused = (redis.AuthenticationError, redis.BusyLoadingError, redis.ResponseError)
     if isinstance(error, refused):
-        return JournalUnavailable(f"{_where(client)} refused: {error}", unknown)
+        if isinstance(error, redis.ReadOnlyError):
+            _connect_anew(client)
+        said = obstacle_in(error)
+        reason = f"{said} ({error})" if said else f"refused: {error}"
+        return JournalUnavailable(f"{_where(client)} {reason}", unknown)
     if isinstance(error, redis.MaxConnectionsError):
         return JournalUnavailable(
             f"{_where(client)} is asked by more threads at once than this process may open "
@@ -91,6 +97,41 @@ def ensure_connected(client: Client) -> None:
     with translating_errors(client):
         pool = client.connection_pool
         pool.release(pool.get_connection())
+
+
+def condition(client: Client) -> Obstacle | None:
+    """Try a write; return what keeps the server from taking it, None for nothing.
+
+    What ``INFO`` says doesn't tell whether a write is taken. So a key is written, which ends after
+    a millisecond. A login that may only read is no obstacle. Raises JournalUnavailable where the
+    server doesn't answer.
+    """
+    with translating_errors(client):
+        try:
+            client.set(_PROBE, "", px=1)
+        except (redis.ResponseError, redis.BusyLoadingError) as error:
+            if isinstance(error, redis.ReadOnlyError):
+                _connect_anew(client)
+            return obstacle_in(error)
+    return None
+
+
+def describe(client: Client, found: Obstacle) -> str:
+    """What is wrong with the server, and what to do, in a sentence."""
+    return f"{_where(client)} {found}"
+
+
+def _connect_anew(client: Client) -> None:
+    """Have the next calls connect anew.
+
+    After a failover the connections that are open still lead to the former primary, while its name
+    leads to the new one.
+    """
+    pool = client.connection_pool
+    if isinstance(pool, Pool):
+        while pool.kept.give_up():
+            pass
+    pool.disconnect(inuse_connections=False)
 
 
 def _where(client: Client) -> str:

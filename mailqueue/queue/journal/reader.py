@@ -10,7 +10,7 @@ import redis
 
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.state import State
-from mailqueue.store.client import Client, translating_errors
+from mailqueue.store.client import Client, condition, describe, translating_errors
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 
@@ -143,6 +143,11 @@ class Reader:
                     return {}
                 raise
         return found
+
+    def obstacle(self) -> str:
+        """What keeps the server from taking writes, and what to do; "" where nothing does."""
+        found = condition(self._client)
+        return describe(self._client, found) if found else ""
 
     def check(self, *, fsync: bool = False) -> None:
         """Raise ImproperlyConfigured where the server would break what we promise.
