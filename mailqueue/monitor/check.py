@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mailqueue.conf import settings
@@ -12,12 +13,16 @@ from mailqueue.conf.server import journal_url, redact
 from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
-from mailqueue.errors import MailqueueError
+from mailqueue.errors import JournalUnavailable, MailqueueError
 from mailqueue.queue.broker import reach_broker
-from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.journal import NO_FSYNC, open_journal, open_journals
 from mailqueue.queue.spool import current_spool
+from mailqueue.store.opening import open_store
 
-from .health import problems_of_server
+from .health import look, problems_of_server
+from .judgement import problems_of_workers
+from .neighbour import warnings_of_neighbours
+from .subject import subject
 
 _PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
 _OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of itself
@@ -26,10 +31,11 @@ _OLDEST_REDIS = (7, 0)  # what the tests run on; a Valkey says 7.2 or later of i
 def check(
     server: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> dict[str, Any]:
-    """Look at settings, spool, journal, broker and mail server; the last three in ``server()``.
+    """Look at settings, spool, journal, broker, workers and mail server; in ``server()`` but two.
 
-    Each has a list of problems, empty where all is well, and a text that says what was looked at.
-    While the settings can't be read, nothing else is looked at.
+    Each has a text that says what was looked at, a list of problems, empty where all is well, and
+    one of warnings. ``subject`` says which journal and settings that is of. While the settings
+    can't be read, nothing else is looked at.
     """
     parts = [_part("settings", _settings)]
     if not parts[0]["problems"]:
@@ -38,33 +44,42 @@ def check(
             parts += [
                 _part("journal", _journal),
                 _part("broker", _broker),
+                _part("workers", _workers),
                 _part("mail server", _mail_server),
             ]
-    return {"ok": not any(part["problems"] for part in parts), "checks": parts}
+    is_well = not any(part["problems"] for part in parts)
+    return {"ok": is_well, "subject": subject(), "checks": parts}
 
 
-def _part(name: str, look: Callable[[], tuple[str, list[str]]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Look:
+    found: str = ""
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _part(name: str, look: Callable[[], _Look]) -> dict[str, Any]:
     try:
-        found, problems = look()
+        found = look()
     except MailqueueError as error:
-        found, problems = "", [str(error)]
+        found = _Look(problems=[str(error)])
     except Exception as error:  # noqa: BLE001 - kombu, and strangers' backends, raise what they like
-        found, problems = "", [f"{type(error).__name__}: {error}"]
-    return {"name": name, "found": found, "problems": problems}
+        found = _Look(problems=[f"{type(error).__name__}: {error}"])
+    return {"name": name, **asdict(found)}
 
 
-def _settings() -> tuple[str, list[str]]:
+def _settings() -> _Look:
     settings.check()
-    return "every value can be read", []
+    return _Look("every value can be read")
 
 
-def _spool() -> tuple[str, list[str]]:
+def _spool() -> _Look:
     spool = current_spool()
     spool.check()
-    return f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
+    return _Look(f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}")
 
 
-def _journal() -> tuple[str, list[str]]:
+def _journal() -> _Look:
     journal = open_journal()
     server = journal.server()
     problems = [*problems_of_server(server), *_problem_of_version(server)]
@@ -75,7 +90,9 @@ def _journal() -> tuple[str, list[str]]:
     name = "Valkey" if "valkey_version" in server else "Redis"
     version = server.get("valkey_version") or server.get("redis_version", "")
     where = redact(journal_url())
-    return f"{name} {version} at {where}, DURABILITY {durability}", problems
+    found = f"{name} {version} at {where}, DURABILITY {durability}"
+    queues = [journal.queue for journal in open_journals()]
+    return _Look(found, problems, warnings_of_neighbours(open_store().client, queues))
 
 
 def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
@@ -84,30 +101,42 @@ def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
         yield f"Redis {server['redis_version']} is too old: install 7.0 or later, or Valkey"
 
 
-def _broker() -> tuple[str, list[str]]:
-    return reach_broker(), []
+def _broker() -> _Look:
+    return _Look(reach_broker())
 
 
-def _mail_server() -> tuple[str, list[str]]:
+def _workers() -> _Look:
+    """Who takes the queue of the settings; before mail there need be nobody yet."""
+    try:
+        facts = look(open_journals())
+    except JournalUnavailable:
+        return _Look("nothing is known of them without the journal")
+    own = facts.queues[0]
+    if not facts.beats:
+        return _Look("none to judge", warnings=["no worker lives yet: start `mailqueue worker`"])
+    names = ", ".join(beat.worker for beat in own.takers)
+    return _Look(f"{names} takes from the queue {own.name!r}", problems_of_workers(facts))
+
+
+def _mail_server() -> _Look:
     """Open the connection as a worker would, encrypted and logged in as the settings say."""
     try:
         transport = open_transport(_PATIENCE)
     except ServerTrouble as trouble:
-        return "", [f"{mailer_name()}: {trouble.reply}"]
+        return _Look(problems=[f"{mailer_name()}: {trouble.reply}"])
     transport.close()
     if not isinstance(transport, SmtpTransport):
-        return mailer_name(), []
+        return _Look(mailer_name())
     plain = settings.MAILQUEUE.USING is None
     found = [mailer_name(), _encryption() if plain else "", transport.login]
-    found += _warning_of_name(transport)
-    return ", ".join(filter(None, found)), []
+    return _Look(", ".join(filter(None, found)), warnings=list(_warning_of_name(transport)))
 
 
 def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
     name = transport.own_name
     if "." not in name and not name.startswith("["):
         yield (
-            f"warning: EHLO_NAME {name!r} has no dot, and many servers refuse such a name, some of "
+            f"EHLO_NAME {name!r} has no dot, and many servers refuse such a name, some of "
             "them at RCPT only: set this host's name in the DNS, or nothing"
         )
 

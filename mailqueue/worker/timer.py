@@ -7,12 +7,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mailqueue.conf import settings
 from mailqueue.delivery.gate.breaker import View
-from mailqueue.delivery.opening import shared_breaker
+from mailqueue.delivery.opening import mailer_name, shared_breaker
 from mailqueue.errors import MailqueueError
+from mailqueue.local.heartbeat import Heartbeat
 from mailqueue.queue.journal import Journal, open_journals
 from mailqueue.queue.publisher import publish_due
 from mailqueue.queue.spool import current_spool
@@ -42,14 +43,18 @@ class Timer:
         journals: Callable[[], list[Journal]] = open_journals,
         view: Callable[[], View] = lambda: shared_breaker().look(),
         check_worker: Callable[[], object] = lambda: None,
+        taken: Callable[[], Sequence[str] | None] = lambda: None,
+        node: str = "",
     ) -> None:
         self._journals = journals
         self._view = view
         self._check_worker = check_worker
+        self._taken = taken
         self._stop = threading.Event()
         self._next_trim = self._next_replay = 0.0
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._heartbeat = Heartbeat(self._name, node)
         self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
 
     def start(self) -> None:
@@ -60,10 +65,12 @@ class Timer:
         """End after the round that is under way, which takes a few seconds at the very most."""
         self._stop.set()
         self._thread.join(timeout=5)
+        self._heartbeat.end()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._heartbeat.beat()  # first: whatever else is away, the worker lives
                 self.round()
                 self._in_trouble = False
             except MailqueueError as error:
@@ -84,7 +91,7 @@ class Timer:
         # Before anything is released: a result that is on record spares a second copy.
         self._replay_spool()
         for journal in journals:
-            journal.beat(self._name)
+            journal.beat(self._name, self._taken(), [mailer_name()])
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             unpublished = publish_due(journal.queue, due)
             if unpublished:  # due at once, not after the grace: the broker may be back in seconds

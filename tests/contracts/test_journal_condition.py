@@ -1,4 +1,4 @@
-"""A journal that answers and takes no writes is named for what it is, and left for its successor."""
+"""A journal that answers and takes no writes is named for what it is, and left for the next."""
 
 from __future__ import annotations
 
