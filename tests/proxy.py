@@ -16,6 +16,7 @@ class Proxy:
     what it sees: connections are neither closed nor refused, and nobody learns that they are dead.
     ``recover`` lets new connections through; the dead ones stay dead, as behind a NAT that forgot
     them. ``lead_to`` has new connections end at another port, as a DNS name does after a failover.
+    ``cut`` closes those that there are.
     """
 
     def __init__(self, port: int) -> None:
@@ -41,6 +42,12 @@ class Proxy:
 
     def lead_to(self, port: int) -> None:
         self._target = port
+
+    def cut(self) -> None:
+        """Close the connections that there are, as a server does that ends."""
+        for opened in self._sockets:
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self._accept, daemon=True).start()

@@ -11,8 +11,6 @@ from mailqueue.queue.journal import Beat, Pulse
 # Seconds that a message may wait while nothing moves. A worker's restart takes some; a task that
 # was lost is published again after five, and the lease of a lost worker ends after sixty.
 STUCK_AFTER = 60.0
-# While claims are made and handed back, with no result. One message of a slow server may take that.
-_CLAIMS_WITHOUT_RESULT = 300.0
 # One message's whole conversation with the server, whose final reply alone has ten minutes
 # (RFC 5321 4.5.3.2.6).
 _IN_HAND_FOR_EVER = 900.0
@@ -146,11 +144,8 @@ def _of_stillness(queue: Queue) -> Iterator[str]:
 def _stands_still(pulse: Pulse) -> bool:
     if pulse.oldest is None or pulse.oldest < STUCK_AFTER:
         return False
-    still = min((age for age in (pulse.claimed, pulse.settled) if age is not None), default=None)
-    if still is None or still >= STUCK_AFTER:
-        return True
-    fruitless = pulse.settled is None or pulse.settled >= _CLAIMS_WITHOUT_RESULT
-    return fruitless and pulse.oldest >= _CLAIMS_WITHOUT_RESULT
+    since = [age for age in (pulse.claimed, pulse.settled) if age is not None]
+    return min(since, default=STUCK_AFTER) >= STUCK_AFTER
 
 
 def _last(pulse: Pulse) -> str:

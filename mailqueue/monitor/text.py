@@ -76,7 +76,7 @@ def _queue_status(queue: Mapping[str, Any]) -> str:
     lines += [table(("state", "messages"), counts)] if counts else ["no messages"]
     if queue["waiting"]:
         lines.append(
-            f"could be sent: {queue['waiting']}, the oldest since {_ago(queue['oldest'])}; "
+            f"could be sent: {queue['waiting']}, the oldest for {queue['oldest']:.0f} s; "
             f"last claim: {_ago(queue['claimed'])}, last result: {_ago(queue['settled'])}"
         )
     return "\n".join(lines)
