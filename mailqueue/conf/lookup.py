@@ -182,6 +182,11 @@ class MailSection(Section):
             self._configured = before
             raise
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether ``configure()`` set anything."""
+        return bool(self._configured)
+
     def reset(self) -> None:
         """Forget what ``configure()`` set, and what the environment said. For tests."""
         self._configured = {}

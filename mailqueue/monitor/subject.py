@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mailqueue.conf import settings
@@ -26,12 +27,11 @@ def subject() -> dict[str, Any]:
     }
 
 
-def _said(look: Any) -> str | None:
+def _said(look: Callable[[], str | None]) -> str | None:
     try:
-        found: str | None = look()
+        return look()
     except ImproperlyConfigured:
         return None
-    return found
 
 
 def _broker() -> str:
@@ -45,4 +45,5 @@ def _settings() -> str:
         return f"Django's, by DJANGO_SETTINGS_MODULE={module}"
     if django_settings() is not None:
         return "Django's, by settings.configure()"
-    return "the environment; DJANGO_SETTINGS_MODULE isn't set"
+    code = "configure() and " if settings.is_configured else ""
+    return f"{code}the environment; DJANGO_SETTINGS_MODULE isn't set"
