@@ -21,7 +21,7 @@ def create_app() -> Celery:
 def _options() -> dict[str, Any]:
     broker = own_broker()
     liveness = liveness_options(broker["broker_url"], settings.MAILQUEUE.BROKER_PATIENCE)
-    transport = {}
+    transport: dict[str, Any] = {}
     for options in (liveness, broker):  # what the broker's URL says wins
         transport |= options.get("broker_transport_options", {})
     return {

@@ -2,7 +2,7 @@
 
 What the promise rests on (JSON only, no result backend, when tasks are acknowledged) is set by
 ``mailqueue.celery`` for every application of ours and doesn't stand here. Broker and journal come
-from the settings, for instance ``MAILQUEUE_BROKER_URL``.
+from the settings, for instance ``MAILQUEUE_JOURNAL_URL``.
 """
 
 # Task events double what a task costs; the journal knows more than they tell. What the other

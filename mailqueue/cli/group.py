@@ -38,7 +38,8 @@ def main() -> None:
     # Like `python manage.py`: the project that stands in the working directory can be imported.
     with suppress(FileNotFoundError):  # it is gone
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 - sys.path holds strings
-    if click.get_current_context().invoked_subcommand != "check":  # it shows what is wrong itself
+    # These two show themselves what is wrong.
+    if click.get_current_context().invoked_subcommand not in ("check", "health"):
         settings.check()
 
 

@@ -7,8 +7,7 @@ import sys
 import click
 
 from mailqueue.monitor import check as checking
-from mailqueue.monitor import report, text
-from mailqueue.monitor.health import health
+from mailqueue.monitor import health, report, text
 from mailqueue.state import State
 
 from .group import as_json, main, print_data, server
@@ -47,12 +46,23 @@ def show(id_: str, as_json: bool) -> None:
 
 
 @main.command("health")
+@click.option("--live", is_flag=True, help="Only whether a worker of this machine lives.")
+@click.option("--worker", default=None, metavar="NAME", help="With --live: the one of that name.")
 @as_json
-def health_(as_json: bool) -> None:
-    """Whether mail is moving; exit status 1 if not."""
-    found = health()
+def health_(live: bool, worker: str | None, as_json: bool) -> None:
+    """Whether mail is moving: exit status 0, 1 if not, 2 if that can't be told.
+
+    With --live it asks no server: exit status 0 if a worker lives, else 1.
+    """
+    if worker is not None and not live:
+        raise click.UsageError("--worker NAME goes with --live")
+    if live:
+        found = health.live(worker)
+        print_data(found, text.live, as_json)
+        sys.exit(0 if found["ok"] else 1)
+    found = health.health()
     print_data(found, text.health, as_json)
-    sys.exit(0 if found["ok"] else 1)
+    sys.exit(health.EXIT_STATUS[found["verdict"]])
 
 
 @main.command()

@@ -193,6 +193,11 @@ class MailSection(Section):
             return f" Is MAILQUEUE={{{name!r}: …}} meant?"
         return guess(name, self.names() | {"MAILQUEUE"})
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether ``configure()`` set anything."""
+        return bool(self._configured)
+
     def reset(self) -> None:
         """Forget what ``configure()`` set, and what the environment said. For tests."""
         self._configured = {}

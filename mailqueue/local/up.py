@@ -96,7 +96,7 @@ def _wait_until_ready(worker: subprocess.Popen[bytes], stop: Stop) -> bool:
     journal = open_journal()
     while not stop.wait(0.1):
         check_alive(worker)
-        if journal.pulse(alive_within=2, overdue_by=60).workers:
+        if journal.pulse(alive_within=2).beats:
             return True
         if time.monotonic() > deadline:
             raise WorkerError(f"the worker was not ready within {_READY_WITHIN:.0f} s")

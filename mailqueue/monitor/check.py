@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mailqueue.conf import settings
@@ -15,12 +16,15 @@ from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import JournalUnavailable, MailqueueError
 from mailqueue.queue.broker import producer_app, reach_broker
 from mailqueue.queue.caretaker import caretaker_of
-from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.journal import NO_FSYNC, open_journal, open_journals
 from mailqueue.queue.liveness import shortcomings
 from mailqueue.queue.spool import current_spool
 from mailqueue.store.opening import open_store
 
-from .health import problems_of_server
+from .health import look, problems_of_server
+from .judgement import problems_of_workers
+from .neighbour import warnings_of_neighbours
+from .subject import subject
 
 _PATIENCE = 10.0  # seconds for each step of the conversation with the mail server
 
@@ -28,62 +32,70 @@ _PATIENCE = 10.0  # seconds for each step of the conversation with the mail serv
 def check(
     server: Callable[[], AbstractContextManager[None]] = nullcontext, *, program: bool = False
 ) -> dict[str, Any]:
-    """Look at settings, spool, journal, broker, mail server; at all but the first in ``server()``.
+    """Look at settings, spool, journal, broker, workers and mail server.
 
-    Each has a list of problems, empty where all is well, and a text that says what was looked at.
-    While the settings can't be read, nothing else is looked at. With ``program``, only what a
-    machine needs that sends and runs no worker: no mail server, but somebody who looks after the
-    spool.
+    Each has a text that says what was looked at, a list of problems, empty where all is well, and
+    one of warnings. ``subject`` says which journal and settings that is of. While the settings
+    can't be read, nothing else is looked at. With ``program``, only what a machine needs that
+    sends and runs no worker: no mail server, but somebody who looks after the spool. All but the
+    settings is looked at in ``server()``.
     """
     parts = [_part("settings", _settings)]
     if not parts[0]["problems"]:
         with server():
             looks = _LOOKS_OF_PROGRAM if program else _LOOKS
             parts += [_part(name, look) for name, look in looks.items()]
-    return {"ok": not any(part["problems"] for part in parts), "checks": parts}
+    is_well = not any(part["problems"] for part in parts)
+    return {"ok": is_well, "subject": subject(), "checks": parts}
 
 
-def _part(name: str, look: Callable[[], tuple[str, list[str]]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Look:
+    found: str = ""
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def _part(name: str, look: Callable[[], _Look]) -> dict[str, Any]:
     try:
-        found, problems = look()
+        found = look()
     except MailqueueError as error:
-        found, problems = "", [str(error)]
+        found = _Look(problems=[str(error)])
     except Exception as error:  # noqa: BLE001 - kombu, and strangers' backends, raise what they like
-        found, problems = "", [f"{type(error).__name__}: {error}"]
-    return {"name": name, "found": found, "problems": problems}
+        found = _Look(problems=[f"{type(error).__name__}: {error}"])
+    return {"name": name, **asdict(found)}
 
 
-def _settings() -> tuple[str, list[str]]:
+def _settings() -> _Look:
     settings.check()
-    return "every value can be read", []
+    return _Look("every value can be read")
 
 
-def _spool() -> tuple[str, list[str]]:
+def _spool() -> _Look:
     spool = current_spool()
     spool.check()
-    return f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
+    return _Look(f"{spool.directory}, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}")
 
 
-def _spool_of_program() -> tuple[str, list[str]]:
+def _spool_of_program() -> _Look:
     """Of a program's spool it matters that somebody replays it."""
     if settings.MAILQUEUE.ON_OUTAGE != "spool":
-        return f"not used, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}", []
-    found, problems = _spool()
-    directory = spool_directory()
+        return _Look(f"not used, ON_OUTAGE {settings.MAILQUEUE.ON_OUTAGE}")
+    found, directory = _spool().found, spool_directory()
     try:
         caretaker = caretaker_of(open_store().client, directory)
     except JournalUnavailable:
-        return found, problems  # the journal's part says it
+        return _Look(found)  # the journal's part says it
     if caretaker is None:
-        return found, [
-            *problems,
+        problem = (
             f"nobody looks after the spool {directory}: run a worker on this machine, as the same "
-            "user or with the same SPOOL_DIR, or `mailqueue spool flush` every five minutes",
-        ]
-    return f"{found}, looked after by {caretaker}", problems
+            "user or with the same SPOOL_DIR, or `mailqueue spool flush` every five minutes"
+        )
+        return _Look(found, [problem])
+    return _Look(f"{found}, looked after by {caretaker}")
 
 
-def _journal() -> tuple[str, list[str]]:
+def _journal() -> _Look:
     journal = open_journal()
     server = journal.server()
     problems = list(problems_of_server(server))
@@ -94,41 +106,53 @@ def _journal() -> tuple[str, list[str]]:
     name = "Valkey" if "valkey_version" in server else "Redis"
     version = server.get("valkey_version") or server.get("redis_version", "")
     where = redact(journal_url())
-    return f"{name} {version} at {where}, DURABILITY {durability}", problems
+    found = f"{name} {version} at {where}, DURABILITY {durability}"
+    queues = [journal.queue for journal in open_journals()]
+    return _Look(found, problems, warnings_of_neighbours(open_store().client, queues))
 
 
-def _broker() -> tuple[str, list[str]]:
+def _broker() -> _Look:
     # Our own application lacks nothing.
     lacking = list(shortcomings(producer_app())) if settings.MAILQUEUE.CELERY_APP else []
-    if not lacking:
-        return reach_broker(), []
     warning = (
-        f"warning: with {', '.join(lacking)} a worker may stand still for minutes, or end, after a "
+        f"with {', '.join(lacking)} a worker may stand still for minutes, or end, after a "
         "connection that died without a word; docs/operating.md says what to set"
     )
-    return f"{reach_broker()}, {warning}", []
+    return _Look(reach_broker(), warnings=[warning] if lacking else [])
 
 
-def _mail_server() -> tuple[str, list[str]]:
+def _workers() -> _Look:
+    """Who takes the queue of the settings; before mail there need be nobody yet."""
+    try:
+        facts = look(open_journals())
+    except JournalUnavailable:
+        return _Look("nothing is known of them without the journal")
+    own = facts.queues[0]
+    if not facts.beats:
+        return _Look("none to judge", warnings=["no worker lives yet: start `mailqueue worker`"])
+    names = ", ".join(beat.worker for beat in own.takers)
+    return _Look(f"{names} takes from the queue {own.name!r}", problems_of_workers(facts))
+
+
+def _mail_server() -> _Look:
     """Open the connection as a worker would, encrypted and logged in as the settings say."""
     try:
         transport = open_transport(_PATIENCE)
     except ServerTrouble as trouble:
-        return "", [f"{mailer_name()}: {trouble.reply}"]
+        return _Look(problems=[f"{mailer_name()}: {trouble.reply}"])
     transport.close()
     if not isinstance(transport, SmtpTransport):
-        return mailer_name(), []
+        return _Look(mailer_name())
     plain = settings.MAILQUEUE.USING is None
     found = [mailer_name(), _encryption() if plain else "", transport.login]
-    found += _warning_of_name(transport)
-    return ", ".join(filter(None, found)), []
+    return _Look(", ".join(filter(None, found)), warnings=list(_warning_of_name(transport)))
 
 
 def _warning_of_name(transport: SmtpTransport) -> Iterator[str]:
     name = transport.own_name
     if "." not in name and not name.startswith("["):
         yield (
-            f"warning: EHLO_NAME {name!r} has no dot, and many servers refuse such a name, some of "
+            f"EHLO_NAME {name!r} has no dot, and many servers refuse such a name, some of "
             "them at RCPT only: set this host's name in the DNS, or nothing"
         )
 
@@ -141,6 +165,7 @@ _LOOKS = {
     "spool": _spool,
     "journal": _journal,
     "broker": _broker,
+    "workers": _workers,
     "mail server": _mail_server,
 }
 _LOOKS_OF_PROGRAM = {"spool": _spool_of_program, "journal": _journal, "broker": _broker}

@@ -5,56 +5,65 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mailqueue.conf import settings
 from mailqueue.conf.lookup import home
 from mailqueue.conf.server import uses_embedded_server
 from mailqueue.conf.spool import spool_directory
-from mailqueue.errors import ImproperlyConfigured, MailqueueError
+from mailqueue.delivery.gate.breaker import troubles
+from mailqueue.errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from mailqueue.local.embedded import is_running
-from mailqueue.queue.journal import Journal, open_journals
+from mailqueue.local.heartbeat import living
+from mailqueue.queue.broker import count_tasks
+from mailqueue.queue.journal import Journal, now_on, open_journal, open_journals
+from mailqueue.state import State
+from mailqueue.store.opening import open_store
 from mailqueue.store.version import problem_of_version
 
-from .report import OVERDUE_BY, mailers, status_of, waiting_in_spool
+from .judgement import STUCK_AFTER, Facts, Mailer, Queue, problems
+from .neighbour import warnings_of_one_database
+from .report import waiting_in_spool
+from .subject import subject
+
+MOVING, STANDING, UNKNOWN = "moving", "not moving", "unknown"
+EXIT_STATUS = {MOVING: 0, STANDING: 1, UNKNOWN: 2}
+_UNSENT = (State.QUEUED, State.RETRYING, State.SENDING, State.COMMITTING)
 
 
 def health() -> dict[str, Any]:
-    """Whether mail is moving: journal reachable and safe, a worker alive, nothing overdue."""
-    if uses_embedded_server() and not is_running(home()):
-        problem = (
-            f"the embedded server in {home()} isn't running: start it with `mailqueue up`, "
-            "or name another server in MAILQUEUE['BROKER_URL']"
-        )
-        return {"ok": False, "problems": [problem]}
-    problems: list[str] = []
+    """Whether mail is moving, as ``verdict``: `moving`, `not moving`, or `unknown`.
+
+    ``problems`` are what is in the way, each with what to do, ``warnings`` what may be one day.
+    ``subject`` says which journal and settings that is of. ``ok`` is true where mail moves.
+    """
+    found: list[str] = []
+    warnings: list[str] = []
     try:
-        for journal in open_journals():
-            problems += _problems_of(journal)
-        problems += [
-            f"the mailer {mailer['mailer']} can't be used, and that is our own mistake: "
-            f"{mailer['reason']}"
-            for mailer in mailers()
-            if mailer["alarm"]
-        ]
+        settings.check()
+        found += _problems_of_spool()
+        _check_embedded()
+        found += _problems()
+        warnings += warnings_of_one_database()
+        verdict = STANDING if found else MOVING
     except MailqueueError as error:
-        problems.append(str(error))
-    problems += _problems_of_spool()
-    return {"ok": not problems, "problems": problems}
+        found.insert(0, str(error))
+        verdict = UNKNOWN
+    return {
+        "ok": verdict == MOVING,
+        "verdict": verdict,
+        "subject": subject(),
+        "problems": found,
+        "warnings": warnings,
+    }
 
 
-def _problems_of(journal: Journal) -> Iterator[str]:
-    yield from problems_of_server(journal.server())
-    if obstacle := journal.obstacle():
-        # No worker can say that it is there, so that nothing else can be told.
-        yield obstacle
-        return
-    yield from (f"{alarm.source}: {alarm.reason}" for alarm in journal.alarms())
-    found = status_of(journal)
-    if not found["workers"]:
-        yield f"no worker looks after the queue {journal.queue!r}: start `mailqueue worker`"
-    if found["overdue"]:
-        yield (
-            f"{found['overdue']} messages of the queue {journal.queue!r} are overdue by more than "
-            f"{OVERDUE_BY:.0f} s"
-        )
+def live(worker: str | None = None) -> dict[str, Any]:
+    """Whether a worker of this machine and user lives, or the one of that name.
+
+    The name is that of `mailqueue status`, or Celery's. No server is asked, so it says nothing of
+    whether mail moves.
+    """
+    found = [one for one in living() if worker in (None, one.worker, one.node)]
+    return {"ok": bool(found), "workers": [one._asdict() for one in found]}
 
 
 def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
@@ -71,6 +80,61 @@ def problems_of_server(server: Mapping[str, Any]) -> Iterator[str]:
         yield "the journal's server keeps no append-only file: set its appendonly to yes"
 
 
+def _check_embedded() -> None:
+    if uses_embedded_server() and not is_running(home()):
+        raise JournalUnavailable(
+            f"the embedded server in {home()} isn't running: start it with `mailqueue up`, "
+            "or name another server in MAILQUEUE['JOURNAL_URL'] and MAILQUEUE['BROKER_URL']"
+        )
+
+
+def _problems() -> list[str]:
+    own = open_journal()
+    found = list(problems_of_server(own.server()))
+    if obstacle := own.obstacle():
+        # No worker can say that it is there, so that nothing else can be told.
+        return [*found, obstacle]
+    journals = open_journals()
+    found += problems(look(journals))
+    alarms = [alarm for journal in journals for alarm in journal.alarms()]
+    return [*found, *(f"{alarm.source}: {alarm.reason}" for alarm in alarms)]
+
+
+def look(journals: list[Journal]) -> Facts:
+    """What there is to judge by, of those queues; the first is that of the settings.
+
+    Raises JournalUnavailable, and ImproperlyConfigured where the broker's settings are wrong.
+    """
+    tasks: Mapping[str, int] = {}
+    broker = ""
+    try:
+        tasks = count_tasks([journal.queue for journal in journals])
+    except ImproperlyConfigured:
+        raise
+    except Exception as error:  # noqa: BLE001 - kombu and its transports raise what they like
+        broker = f"{type(error).__name__}: {error}"
+    queues = [
+        _queue(journal, tasks.get(journal.queue), meant=number == 0)
+        for number, journal in enumerate(journals)
+    ]
+    return Facts(queues, _mailers(), broker)
+
+
+def _queue(journal: Journal, tasks: int | None, *, meant: bool) -> Queue:
+    counts = journal.counts()
+    unsent = sum(counts[state] for state in _UNSENT)
+    return Queue(journal.queue, journal.pulse(), unsent, meant, tasks)
+
+
+def _mailers() -> list[Mailer]:
+    store = open_store()
+    now = now_on(store.client)
+    return [
+        Mailer(one.mailer, one.alarm, one.reason, (now - one.since).total_seconds())
+        for one in troubles(*store)
+    ]
+
+
 def _problems_of_spool() -> Iterator[str]:
     try:
         directory = spool_directory()
@@ -80,7 +144,7 @@ def _problems_of_spool() -> Iterator[str]:
     if waiting is None:
         yield f"the spool {directory} can't be read: it belongs to somebody else"
         return
-    if waiting.oldest > OVERDUE_BY:
+    if waiting.oldest > STUCK_AFTER:
         count = waiting.messages + waiting.results
         yield (
             f"{count} messages or results have waited in {directory} for up to "

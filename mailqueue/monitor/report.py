@@ -18,10 +18,10 @@ from mailqueue.queue.spool import Waiting, current_spool
 from mailqueue.state import State
 from mailqueue.store.opening import open_store
 
+from .subject import subject
+
 _PAGE = 200
-_ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
 _SILENT_AFTER = 3.0  # seconds; one that has missed three beats has probably ended
-OVERDUE_BY = 60.0  # seconds; a timer publishes a lost task's messages again after that
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ class Filter:
 def status() -> dict[str, Any]:
     """How many messages are in each state, who works on them, and how many were ever accepted.
 
-    ``silent`` are those of the workers that have probably ended. ``spool`` counts the files of
-    this machine's spool; None where it may not be read.
+    ``subject`` says which journal and settings that is of. ``spool`` counts the files of this
+    machine's spool; None where it may not be read.
     """
     waiting = waiting_in_spool()
     return {
+        "subject": subject(),
         "queues": [status_of(journal) for journal in open_journals()],
         "mailers": mailers(),
         "spool": waiting and asdict(waiting),
@@ -98,16 +99,24 @@ def waiting_in_spool() -> Waiting | None:
 
 
 def status_of(journal: Journal) -> dict[str, Any]:
-    """The same of one queue."""
-    workers, overdue = journal.pulse(alive_within=_ALIVE_WITHIN, overdue_by=OVERDUE_BY)
-    beating, _ = journal.pulse(alive_within=_SILENT_AFTER, overdue_by=OVERDUE_BY)
+    """The same of one queue.
+
+    ``workers`` take its tasks, ``others`` live and don't; ``silent`` are those of both that have
+    probably ended. ``waiting`` messages could be sent by now, the oldest for ``oldest`` seconds;
+    ``claimed`` and ``settled`` say how many seconds ago the last claim and the last result were.
+    """
+    pulse = journal.pulse()
     return {
         "queue": journal.queue,
         "states": {state.value: count for state, count in journal.counts().items()},
         "totals": journal.totals(),
-        "overdue": overdue,
-        "workers": workers,
-        "silent": [worker for worker in workers if worker not in beating],
+        "workers": [beat.worker for beat in pulse.beats if beat.takes(journal.queue)],
+        "others": [beat.worker for beat in pulse.beats if not beat.takes(journal.queue)],
+        "silent": [beat.worker for beat in pulse.beats if beat.age > _SILENT_AFTER],
+        "waiting": pulse.waiting,
+        "oldest": pulse.oldest,
+        "claimed": pulse.claimed,
+        "settled": pulse.settled,
     }
 
 

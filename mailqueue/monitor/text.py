@@ -21,7 +21,8 @@ def table(
 
 def status(found: Mapping[str, Any]) -> str:
     """The counts of each queue; states in which there is nothing are left out."""
-    parts = [_queue_status(queue) for queue in found["queues"]]
+    parts = [_subject(found["subject"])]
+    parts += [_queue_status(queue) for queue in found["queues"]]
     parts += [_mailer_status(mailer) for mailer in found["mailers"]]
     spool = found["spool"] or {}
     counts = [
@@ -30,6 +31,17 @@ def status(found: Mapping[str, Any]) -> str:
     parts += ["spool: " + ", ".join(counts)] if counts else []
     warnings = "\n".join(f"warning: {_cell(warning, None)}" for warning in found["warnings"])
     return "\n\n".join([*parts, *([warnings] if warnings else [])])
+
+
+def _subject(found: Mapping[str, Any]) -> str:
+    """Which journal and settings a report speaks of; credentials are out of them already."""
+    journal = found["journal"] or "unknown, by these settings"
+    if found["home"]:
+        journal = f"the embedded server in {found['home']}"
+    return "\n".join(
+        f"{name + ':':9} {_cell(value, None)}"
+        for name, value in (("journal", journal), ("settings", found["settings"]))
+    )
 
 
 def _mailer_status(mailer: Mapping[str, Any]) -> str:
@@ -58,10 +70,20 @@ def _queue_status(queue: Mapping[str, Any]) -> str:
     silent = dict.fromkeys(queue["silent"], " (silent, has probably ended)")
     workers = ", ".join(name + silent.get(name, "") for name in queue["workers"]) or "none"
     lines = [f"queue {queue['queue']}, workers: {workers}"]
+    if queue["others"]:
+        others = ", ".join(name + silent.get(name, "") for name in queue["others"])
+        lines.append(f"living, but taking no tasks of it: {others}")
     lines += [table(("state", "messages"), counts)] if counts else ["no messages"]
-    if queue["overdue"]:
-        lines.append(f"overdue: {queue['overdue']}")
+    if queue["waiting"]:
+        lines.append(
+            f"could be sent: {queue['waiting']}, the oldest for {queue['oldest']:.0f} s; "
+            f"last claim: {_ago(queue['claimed'])}, last result: {_ago(queue['settled'])}"
+        )
     return "\n".join(lines)
+
+
+def _ago(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.0f} s ago"
 
 
 def messages(found: Sequence[Mapping[str, Any]]) -> str:
@@ -95,22 +117,30 @@ def _attempt(found: Mapping[str, Any]) -> list[tuple[object, ...]]:
 
 
 def health(found: Mapping[str, Any]) -> str:
-    """One line, or one for each problem."""
-    return "ok" if found["ok"] else "\n".join(f"problem: {p}" for p in found["problems"])
+    """What it speaks of, and then one line, or one for each problem and warning."""
+    lines = [_subject(found["subject"])]
+    lines += ["ok"] if found["ok"] else [f"problem: {_cell(p, None)}" for p in found["problems"]]
+    lines += [f"warning: {_cell(warning, None)}" for warning in found["warnings"]]
+    return "\n".join(lines)
+
+
+def live(found: Mapping[str, Any]) -> str:
+    """A line for each worker of this machine that lives."""
+    return "\n".join(f"{w['worker']} {w['node']} lives" for w in found["workers"]) or "no worker"
 
 
 def check(found: Mapping[str, Any]) -> str:
     """A line for each thing that was looked at, or for each of its problems."""
-    lines = []
+    lines = [_subject(found["subject"])]
     for part in found["checks"]:
         lines += [f"{part['name'] + ':':13} {text}" for text in _verdicts(part)]
     return "\n".join(lines)
 
 
 def _verdicts(part: Mapping[str, Any]) -> list[str]:
-    if part["problems"]:
-        return [f"problem: {_cell(problem, 500)}" for problem in part["problems"]]
-    return [f"ok, {_cell(part['found'], 500)}"]
+    lines = [f"problem: {_cell(problem, 500)}" for problem in part["problems"]]
+    lines = lines or [f"ok, {_cell(part['found'], 500)}"]
+    return lines + [f"warning: {_cell(warning, 500)}" for warning in part["warnings"]]
 
 
 def purge(found: Mapping[str, int]) -> str:

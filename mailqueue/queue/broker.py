@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
@@ -180,6 +180,25 @@ def reach_broker() -> str:
     with _connection(producer_app(), timeout) as connection:
         connection.ensure_connection(max_retries=1, timeout=timeout)
         return str(connection.as_uri())
+
+
+def count_tasks(queues: Sequence[str]) -> dict[str, int]:
+    """How many tasks of each of those queues wait in the broker, for a worker to take them.
+
+    Raises what ``reach_broker`` raises.
+    """
+    timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
+    with _connection(producer_app(), timeout) as connection:
+        connection.ensure_connection(max_retries=1, timeout=timeout)
+        return {queue: _count_tasks(connection, queue) for queue in queues}
+
+
+def _count_tasks(connection: Any, queue: str) -> int:
+    with connection.channel() as channel:  # which AMQP closes where there is no such queue
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0
 
 
 def producer_app() -> Celery:

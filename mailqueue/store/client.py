@@ -141,5 +141,8 @@ def _where(client: Client) -> str:
 
 def _hint(client: Client) -> str:
     if "path" in client.connection_pool.connection_kwargs:
-        return ". Start the embedded server with `mailqueue up`, or set MAILQUEUE['BROKER_URL']"
-    return ". Start it, or correct MAILQUEUE['BROKER_URL'] or MAILQUEUE['JOURNAL_URL']"
+        return (
+            ". Start the embedded server with `mailqueue up`, or set MAILQUEUE['JOURNAL_URL'] and "
+            "MAILQUEUE['BROKER_URL']"
+        )
+    return ". Start it, or correct MAILQUEUE['JOURNAL_URL'] or MAILQUEUE['BROKER_URL']"

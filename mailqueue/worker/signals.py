@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from celery import signals
@@ -21,6 +21,7 @@ from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
 from mailqueue.queue.journal import open_journal
 from mailqueue.queue.publisher import TASK
 
+from .consumer import queues_taken
 from .flag import stopping
 from .steps import EventsSentOnce
 from .timer import Timer
@@ -102,7 +103,11 @@ def spare_mail(instance: Any, **_: Any) -> None:
 def start_timer(sender: Any, **_: Any) -> None:
     """Start the timer in the worker's main process."""
     stopping.clear()
-    timer = Timer(check_worker=Watchdog(sender).check)
+    timer = Timer(
+        check_worker=Watchdog(sender).check,
+        taken=partial(queues_taken, sender),
+        node=str(sender.hostname),
+    )
     _timers.append(timer)
     timer.start()
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from mailqueue.conf import settings
 from mailqueue.delivery.gate.breaker import View
-from mailqueue.delivery.opening import shared_breaker
+from mailqueue.delivery.opening import mailer_name, shared_breaker
 from mailqueue.errors import MailqueueError
+from mailqueue.local.heartbeat import Heartbeat
 from mailqueue.queue.broker import reach_broker
 from mailqueue.queue.journal import Due, Journal, open_journals
 from mailqueue.queue.publisher import publish_due
@@ -45,6 +46,8 @@ class Timer:
         view: Callable[[], View] = lambda: shared_breaker().look(),
         check_worker: Callable[..., object] = lambda **_: None,
         reach: Callable[[], object] = reach_broker,
+        taken: Callable[[], Sequence[str] | None] = lambda: None,
+        node: str = "",
     ) -> None:
         self._journals = journals
         self._view = view
@@ -52,11 +55,13 @@ class Timer:
         self._reach = reach
         self._failures = 0  # to publish, in a row
         self._leaves_until = 0.0
+        self._taken = taken
         self._stop = threading.Event()
         self._next_trim = 0.0
         self._spool_keeper = SpoolKeeper()
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._heartbeat = Heartbeat(self._name, node)
         self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
 
     def start(self) -> None:
@@ -67,10 +72,12 @@ class Timer:
         """End after the round that is under way, which takes a few seconds at the very most."""
         self._stop.set()
         self._thread.join(timeout=5)
+        self._heartbeat.end()
 
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._heartbeat.beat()  # first: whatever else is away, the worker lives
                 self.round()
                 self._in_trouble = False
             except MailqueueError as error:
@@ -90,7 +97,7 @@ class Timer:
         # Before anything is released: a result that is on record spares a second copy.
         self._spool_keeper.round()
         for journal in journals:
-            journal.beat(self._name)
+            journal.beat(self._name, self._taken(), [mailer_name()])
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             if due:
                 self._publish(journal, due)

@@ -1,4 +1,4 @@
-"""A journal that answers and takes no writes is named for what it is."""
+"""A journal that answers and takes no writes is named for what it is, and left for the next."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_health_names_a_full_journal_and_asks_for_no_worker(redis_url, monkeypat
     assert "full" in problem
     assert "maxmemory" in problem
     open_journal().beat("here:1")
-    assert health() == {"ok": True, "problems": []}
+    assert health()["problems"] == []
 
 
 def test_a_former_primary_is_left_for_the_new_one(tmp_path: Path, valkey: Valkey):

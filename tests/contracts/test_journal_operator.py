@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailqueue.queue.journal import Journal, Result, Settlement
+from mailqueue.queue.journal import Journal, Pulse, Result, Settlement
 from mailqueue.state import State
 from tests.contracts.journals import (
     SENT,
@@ -91,16 +91,76 @@ def test_old_final_records_are_trimmed_and_others_are_not(journal, clock):
     assert journal.totals() == {"accepted": 3, "sent": 1, "failed": 1}
 
 
-def test_the_pulse_tells_workers_and_overdue_messages(journal, clock):
-    """A worker that beats is alive; a message nobody looked at after it was due is overdue."""
-    assert journal.pulse(alive_within=10, overdue_by=0) == ([], 0)
+def test_the_pulse_tells_which_workers_live_and_what_they_say(journal, clock):
+    """Its beat's age, queues and mailers; of an earlier version's, neither is known."""
+    assert journal.pulse() == Pulse([])
     journal.beat("worker 1")
-    hasty(journal).accept([entry("m")])
-    assert journal.pulse(alive_within=10, overdue_by=0) == (["worker 1"], 1)
-    clock.advance(10)
-    assert journal.pulse(alive_within=10, overdue_by=11) == (["worker 1"], 0)
-    clock.advance(0.001)
-    assert journal.pulse(alive_within=10, overdue_by=10) == ([], 1)
+    clock.advance(3)
+    journal.beat("worker 2", ["q", "other"], ["smtp"])
+    old, new = journal.pulse(alive_within=10).beats
+    assert old == ("worker 1", 3, None, None)
+    assert new == ("worker 2", 0, ("q", "other"), ("smtp",))
+    assert [old.takes("q"), new.takes("q"), new.takes("third")] == [True, True, False]
+    clock.advance(7.001)
+    assert journal.pulse(alive_within=10).beats == [("worker 2", 7.001, *new[2:])]
+
+
+def test_a_beat_of_a_time_to_come_is_no_sign_of_life(journal, clock):
+    """It is from before the server's clock was put back by an hour."""
+    journal.beat("worker 1")
+    clock.advance(-3600)
+    assert journal.pulse(alive_within=10).beats == []
+
+
+def test_the_pulse_tells_for_how_long_the_oldest_could_have_been_sent(journal, clock):
+    """Publishing it again and again changes nothing of that, since it was queued first."""
+    other = hasty(journal)
+    other.accept([entry("m"), entry("later", send_at=clock.after(1000))])
+    for _ in range(3):
+        clock.advance(30)
+        assert ids_of(other.release()) == ["m"]
+        assert other.put_back(["m"]) == 1
+    pulse = journal.pulse()
+    assert (pulse.waiting, pulse.oldest, pulse.claimed, pulse.settled) == (1, 90, None, None)
+
+
+@pytest.mark.parametrize("way", ["scheduled", "retrying"])
+def test_what_no_timer_has_queued_could_have_been_sent_all_the_same(way, journal, clock):
+    """Since it is due: where all timers have ended, it stays in its state."""
+    if way == "scheduled":
+        journal.accept([entry("m", send_at=clock.after(10))])
+    else:
+        accepted(journal, "m")
+        journal.settle(claimed(journal, "m"), Settlement(State.RETRYING, "451", delay=10))
+    assert (journal.pulse().waiting, journal.pulse().oldest) == (0, None)
+    clock.advance(75)
+    assert (journal.pulse().waiting, journal.pulse().oldest) == (1, 65)
+
+
+def test_what_is_held_could_not_have_been_sent(journal, clock):
+    """It waits for a person."""
+    accepted(journal, "m")
+    journal.hold(["m"])
+    clock.advance(100)
+    assert (journal.pulse().waiting, journal.pulse().oldest) == (0, None)
+
+
+def test_the_pulse_tells_of_claims_and_results(journal, clock):
+    """How long ago the last ones were, and for how long something has been in hand."""
+    accepted(journal, "m", "n")
+    clock.advance(5)
+    first = claimed(journal, "m")
+    clock.advance(2)
+    pulse = journal.pulse()
+    assert (pulse.claimed, pulse.settled, pulse.in_hand, pulse.longest) == (2, None, 1, 2)
+    journal.commit(first)
+    clock.advance(3)
+    pulse = journal.pulse()
+    assert (pulse.claimed, pulse.in_hand, pulse.longest) == (5, 1, 3)
+    journal.settle(first, SENT)
+    clock.advance(4)
+    pulse = journal.pulse()
+    assert (pulse.claimed, pulse.settled, pulse.in_hand, pulse.longest) == (9, 4, 0, None)
 
 
 def test_a_worker_that_is_silent_for_a_day_is_forgotten(journal, client, clock):

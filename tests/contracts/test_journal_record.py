@@ -49,7 +49,7 @@ def test_nobody_looks_at_a_message_that_has_ended(journal, clock, end):
     """A final state has no due time, and isn't overdue."""
     ended(journal, clock, "m", end)
     clock.advance(86_400)
-    assert journal.pulse(alive_within=1, overdue_by=0) == ([], 0)
+    assert journal.pulse().waiting == 0
     assert journal.read(["m"])[0].due is None
 
 
@@ -130,14 +130,14 @@ def test_what_was_retrying_is_counted_once_it_is_claimed(journal, clock):
     assert list(journal.ids(State.RETRYING)) == []
 
 
-def test_a_message_in_its_grace_is_not_overdue(journal, clock):
-    """A queued message is overdue from the end of its grace on, of a claim's or a retry's too."""
+def test_a_message_in_its_grace_is_not_due(journal, clock):
+    """A queued message is due at the end of its grace, a claimed one at that of its lease."""
     accepted(journal, "m", "n")
     claimed(journal, "n")
     clock.advance(29.999)
-    assert journal.pulse(alive_within=1, overdue_by=0) == ([], 0)
+    assert journal.release() == []
     clock.advance(0.001)
-    assert journal.pulse(alive_within=1, overdue_by=0) == ([], 2)
+    assert sorted(ids_of(journal.release())) == ["m", "n"]
 
 
 def test_a_claim_knows_the_age_of_its_message(journal, clock):

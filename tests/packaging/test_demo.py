@@ -192,16 +192,18 @@ def test_the_demo_counts_the_copies_of_its_own_run(tmp_path: Path) -> None:
 
 
 def test_health_says_how_to_start_what_is_not_running(home: Path, run_cli) -> None:
-    """Without the embedded server: one line, exit status 1, and nothing is started to find out."""
+    """Without the embedded server: exit status 2, and nothing is started to find out."""
     found = run_cli("health")
-    assert (found.returncode, found.stderr) == (1, "")
-    assert found.stdout == (
+    assert (found.returncode, found.stderr) == (2, "")
+    journal, _settings, problem = found.stdout.splitlines()
+    assert journal == f"journal:  the embedded server in {home}"
+    assert problem == (
         f"problem: the embedded server in {home} isn't running: start it with `mailqueue up`, "
-        "or name another server in MAILQUEUE['BROKER_URL']\n"
+        "or name another server in MAILQUEUE['JOURNAL_URL'] and MAILQUEUE['BROKER_URL']"
     )
     as_json = run_cli("health", "--json")
-    assert as_json.returncode == 1
-    assert json.loads(as_json.stdout)["problems"] == [found.stdout.strip()[len("problem: ") :]]
+    assert as_json.returncode == 2
+    assert json.loads(as_json.stdout)["problems"] == [problem[len("problem: ") :]]
     assert not is_running(home)
 
 

@@ -74,6 +74,9 @@ COMMANDS = {
         "test_a_spooled_message_is_a_file_of_ones_own_and_is_accepted_later"
     ),
     r"mailqueue health( --json)?": f"{CLI}::test_health_tells_by_its_exit_status",
+    r"mailqueue health --live": (
+        "tests/system/test_situations.py::test_live_says_whether_this_machines_worker_lives"
+    ),
 }
 
 

@@ -293,7 +293,13 @@ def test_check_looks_at_all_that_mail_needs(producer, run_cli, redis_url, smtp_s
     """A line each, and exit status 0 when all is well."""
     result = run_cli("check")
     assert (result.returncode, result.stderr) == (0, "")
-    settings_, spool, journal, broker, mail_server = result.stdout.splitlines()
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [
+        f"journal:  {redis_url}", "settings: the environment; DJANGO_SETTINGS_MODULE isn't set",
+    ]  # fmt: skip
+    settings_, spool, journal, warning, broker, workers, _none, mail_server = lines[2:]
+    assert re.match(r"journal: +warning: broker and journal are one database", warning)
+    assert workers.startswith("workers: ")
     assert settings_.startswith("settings:     ok, ")
     assert re.match(r"spool: +ok, /\S+/spool, ON_OUTAGE raise$", spool)
     assert re.match(r"journal: +ok, Valkey \S+ at redis://.*, DURABILITY default$", journal)
@@ -370,15 +376,17 @@ def test_check_tells_a_setting_that_is_wrong(run_cli):
 
 
 def test_health_tells_by_its_exit_status(producer, run_cli, start_worker, unused_port):
-    """0 with a worker; 1 without one, or without the journal, and it says what is wrong."""
+    """0 with a worker, 1 without one, 2 without the journal; and it says what is wrong."""
     result = run_cli("health")
     assert (result.returncode, "no worker" in result.stdout) == (1, True)
     worker = start_worker()
     wait_until(lambda: run_cli("health").returncode == 0, 20, worker.explain)  # it has a timer
-    assert printed(run_cli("health", "--json")) == {"ok": True, "problems": []}
+    found = printed(run_cli("health", "--json"))
+    assert (found["ok"], found["verdict"], found["problems"]) == (True, "moving", [])
     away = run_cli("health", "--json", MAILQUEUE_BROKER_URL=f"redis://127.0.0.1:{unused_port}/0")
-    assert away.returncode == 1
+    assert away.returncode == 2
     assert "can't be reached" in json.loads(away.stdout)["problems"][0]
+    assert json.loads(away.stdout)["verdict"] == "unknown"
 
 
 def test_a_bad_setting_is_a_clear_error(run_cli):

@@ -14,9 +14,12 @@ EMAIL_PORT = int(os.environ.get("EMAIL_PORT", "8025"))
 
 DEFAULT_FROM_EMAIL = "The Letters Team <letters@example.com>"
 
-# Without "BROKER_URL", site and worker use the embedded server: a private Valkey whose data lie in
-# `.mailqueue` in the working directory. In production, name a Redis or Valkey:
-# MAILQUEUE = {"BROKER_URL": "redis://127.0.0.1:6379/0"}
+# Without these, site and worker use the embedded server: a private Valkey whose data lie in
+# `.mailqueue` in the working directory. In production, name two databases of a Redis or Valkey:
+# MAILQUEUE = {
+#     "JOURNAL_URL": "redis://127.0.0.1:6379/0",
+#     "BROKER_URL": "redis://127.0.0.1:6379/1",
+# }
 MAILQUEUE = {}
 
 # Who gets what the contact form sends.

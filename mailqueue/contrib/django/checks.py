@@ -213,7 +213,8 @@ def _check_server() -> Iterator[CheckMessage]:
         return
     yield Warning(
         "DEBUG is False, and mail is queued on the embedded server, which is for development.",
-        hint="Set MAILQUEUE = {'BROKER_URL': 'redis://…'} to the Redis or Valkey of this machine.",
+        hint="Set MAILQUEUE = {'JOURNAL_URL': 'redis://…/0', 'BROKER_URL': 'redis://…/1'} to two "
+        "databases of the Redis or Valkey of this machine.",
         id="mailqueue.W001",
     )
 

@@ -2,13 +2,15 @@
 
 from .journal import ACCEPT_AT_ONCE, Journal, Policy
 from .opening import open_journal, open_journals
-from .reader import NO_FSYNC, known_queues, now_on
+from .reader import ALIVE_WITHIN, NO_FSYNC, known_queues, now_on
 from .record import (
     Acceptance,
     Attempt,
+    Beat,
     Claim,
     Due,
     Entry,
+    Pulse,
     Record,
     Result,
     SettledClaim,
@@ -18,14 +20,17 @@ from .record import (
 
 __all__ = [
     "ACCEPT_AT_ONCE",
+    "ALIVE_WITHIN",
     "NO_FSYNC",
     "Acceptance",
     "Attempt",
+    "Beat",
     "Claim",
     "Due",
     "Entry",
     "Journal",
     "Policy",
+    "Pulse",
     "Record",
     "Result",
     "SettledClaim",

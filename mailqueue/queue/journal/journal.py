@@ -142,9 +142,12 @@ class Journal(Reader):
         if self._announced:
             return
         self.check(fsync=fsync)
+        self._list()
+        self._announced = True
+
+    def _list(self) -> None:
         with translating_errors(self._client):
             self._client.sadd(QUEUES, self.queue)
-        self._announced = True
 
     # -- the worker's side
 
@@ -269,9 +272,20 @@ class Journal(Reader):
         """Remove records of a final state that entered it more than so many seconds ago."""
         return int(self._call("trim", [state, ms(older_than), limit]))
 
-    def beat(self, worker: str) -> None:
-        """Note that this worker's timer looks after the queue."""
-        self._call("beat", [worker])
+    def beat(
+        self,
+        worker: str,
+        queues: Sequence[str] | None = None,
+        mailers: Sequence[str] | None = None,
+    ) -> None:
+        """Note that this worker's timer lives, which queues it takes, and which mailers it uses.
+
+        The queue becomes known to all by that: a program whose own is misspelt learns of it.
+        """
+        said = {"queues": queues, "mailers": mailers}
+        facts = {name: list(names) for name, names in said.items() if names is not None}
+        self._call("beat", [worker, quickjson.dumps(facts)])
+        self._list()
 
     # -- the operator's side
 

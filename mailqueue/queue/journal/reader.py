@@ -21,6 +21,7 @@ from .rows import WITHOUT_PAYLOAD, read_record, read_results
 from .script import SCRIPT
 
 QUEUES = "mailqueue:queues"
+ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
 NO_FSYNC = (
     "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
     "an append-only file (`appendonly yes`) that it syncs (`appendfsync everysec` or `always`)"
@@ -127,12 +128,9 @@ class Reader:
 
     # -- workers and server
 
-    def pulse(self, *, alive_within: float, overdue_by: float) -> Pulse:
-        """Tell the workers whose timers looked lately, and how many messages they overlooked.
-
-        Lately is within ``alive_within`` seconds; overlooked is due for over ``overdue_by``.
-        """
-        return read_pulse(self._call("pulse", [ms(alive_within), ms(overdue_by)]))
+    def pulse(self, *, alive_within: float = ALIVE_WITHIN) -> Pulse:
+        """Tell the workers whose timers looked within so many seconds, and how the queue moves."""
+        return read_pulse(self._call("pulse", [ms(alive_within)]))
 
     def alarms(self) -> list[Alarm]:
         """What keeps workers from sending, as far as they could say so."""

@@ -156,11 +156,38 @@ class InHand(NamedTuple):
     updated: int
 
 
-class Pulse(NamedTuple):
-    """The workers whose timers looked lately, and how many messages they overlooked."""
+class Beat(NamedTuple):
+    """What a worker's timer said lately, ``age`` seconds ago.
 
-    workers: list[str]
-    overdue: int
+    ``queues`` are those that it takes tasks from just now, ``mailers`` those that it uses. Both are
+    None where it is of an earlier version, which says neither.
+    """
+
+    worker: str
+    age: float
+    queues: tuple[str, ...] | None = None
+    mailers: tuple[str, ...] | None = None
+
+    def takes(self, queue: str) -> bool:
+        """Whether it takes tasks from that queue, as far as is known."""
+        return self.queues is None or queue in self.queues
+
+
+class Pulse(NamedTuple):
+    """Whether a queue moves. Times are seconds until now; None: there is none, or it never was.
+
+    ``beats`` are of all workers that live, whichever queue they take. ``waiting`` messages could be
+    sent by now, the oldest for ``oldest`` seconds; ``in_hand`` are being sent, and the one that is
+    longest in its state has been for ``longest``.
+    """
+
+    beats: list[Beat]
+    waiting: int = 0
+    oldest: float | None = None
+    claimed: float | None = None
+    settled: float | None = None
+    in_hand: int = 0
+    longest: float | None = None
 
 
 @dataclass(frozen=True)

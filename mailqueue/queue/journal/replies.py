@@ -7,10 +7,12 @@ from typing import Any
 
 from mailqueue.state import State
 
+from .. import quickjson
 from .record import (
     Acceptance,
     Advanced,
     Alarm,
+    Beat,
     Claim,
     Claimed,
     Due,
@@ -81,9 +83,32 @@ def read_alarms(reply: Sequence[Any]) -> list[Alarm]:
 
 
 def read_pulse(reply: Sequence[Any]) -> Pulse:
-    """Who lives, and what is overdue."""
-    workers, overdue = reply
-    return Pulse([str(worker) for worker in workers], int(overdue))
+    """Who lives, and whether the queue moves."""
+    workers, waiting, oldest, claimed, settled, in_hand, longest = reply
+    return Pulse(
+        [_read_beat(*worker) for worker in workers],
+        int(waiting),
+        _seconds(oldest),
+        _seconds(claimed),
+        _seconds(settled),
+        int(in_hand),
+        _seconds(longest),
+    )
+
+
+def _read_beat(worker: str, age: int | str, facts: str) -> Beat:
+    said = quickjson.loads(facts) if facts else {}
+    queues, mailers = said.get("queues"), said.get("mailers")
+    return Beat(
+        worker,
+        int(float(age)) / 1000,
+        None if queues is None else tuple(queues),
+        None if mailers is None else tuple(mailers),
+    )
+
+
+def _seconds(age: int | str) -> float | None:
+    return None if int(age) < 0 else int(age) / 1000
 
 
 def _read_claim(

@@ -112,7 +112,12 @@ MUTATIONS = [
             "Due(str(id_), str(priority))",
             "contracts/test_journal_timer.py",
         ),
-        ("int(age) / 1000", "int(age)", "contracts/test_journal_record.py"),
+        ("age=int(age) / 1000", "age=int(age)", "contracts/test_journal_record.py"),
+        (
+            "None if int(age) < 0 else int(age) / 1000",
+            "int(age) / 1000",
+            "contracts/test_journal_operator.py",
+        ),
         (
             "Advanced(answers[:results], answers[results:])",
             "Advanced(answers, answers)",

@@ -62,6 +62,7 @@ MUTATIONS = [
         f"{TIMER} {LATE} {RECORD}",
         ("':blobs', name, -1) < 1 then", "':blobs', name, -1) < 2 then", JOURNAL),
         ("if expires and expires < due then due = expires end", ""),
+        ("state == 'queued' and get(id, 'state') == state", "false", OPERATOR),
         (
             "  if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end\n",
             "",
@@ -98,6 +99,7 @@ MUTATIONS = [
             "queued[#queued + 1] = id end",
             f"{RECORD}::test_what_was_retrying_is_counted_once_it_is_claimed",
         ),
+        ("  redis.call('SET', p .. ':claimed', now)\n", "", OPERATOR),
     ),
     *of(
         "queue/journal/lua/claim.lua",
@@ -196,11 +198,14 @@ MUTATIONS = [
         "queue/journal/lua/beat.lua",
         OPERATOR,
         ("now - 86400000", "now - 86400000000"),
+        ("    redis.call('HDEL', p .. ':beats', name)\n", ""),
     ),
     *of(
         "queue/journal/lua/pulse.lua",
         OPERATOR,
-        ("now - overdue_by", "now"),
+        ("now - alive_within, now + alive_within,", "now - alive_within, '+inf',"),
+        ("math.max(age(queued[2]), age(due[2]))", "age(queued[2])"),
+        ("'sent', 'partial', 'failed', 'retrying' })", "'partial', 'failed', 'retrying' })"),
     ),
     *of(
         "queue/journal/lua/trim.lua",

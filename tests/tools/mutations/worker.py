@@ -4,6 +4,12 @@ from .row import of
 
 MUTATIONS = [
     *of(
+        "worker/consumer",
+        "worker/test_consumer.py",
+        (" if taker.consuming_from(queue))", ")"),
+        ("if not consumer.connection or taker is None:", "if taker is None:"),
+    ),
+    *of(
         "worker/flag",
         "worker/test_flag.py",
         ("mmap.mmap(-1, 1)", "bytearray(1)"),

@@ -37,6 +37,7 @@ local function carry_out(first, lease)
   local answer, count, due, queued, entered, dues = { first }, #claims, now + lease, {}, {}, {}
   if count == 0 then return done(answer) end
   local token = redis.call('INCRBY', p .. ':fence', count) - count
+  redis.call('SET', p .. ':claimed', now)
   done()
   for i, row in ipairs(claims) do
     local id = row[1]

@@ -48,6 +48,9 @@
 --   <p>:fence          counter of fencing tokens
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:alarms         hash   who reports it -> "<until> <reason>", of what keeps a worker from sending
+--   <p>:beats          hash   worker -> JSON, what it said then: the queues that it takes tasks from,
+--                             the mailers that it uses
+--   <p>:claimed        string when a message was last claimed
 --   <p>:tick           expires after a second: one worker's timer acts for all
 
 local p = KEYS[1]

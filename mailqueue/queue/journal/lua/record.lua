@@ -68,11 +68,15 @@ end
 local function enter(id, state, due)
   local expires = due and is_waiting(state) and tonumber(get(id, 'expires'))
   if expires and expires < due then due = expires end
-  leave(id, get(id, 'state'))
-  redis.call('ZADD', p .. ':state:' .. state, now, id)
+  -- What is queued once more, for the next task, keeps its place: it has waited since it was first.
+  local stays = state == 'queued' and get(id, 'state') == state
+  if not stays then
+    leave(id, get(id, 'state'))
+    redis.call('ZADD', p .. ':state:' .. state, now, id)
+    set(id, 'updated', now)
+  end
   if due then redis.call('ZADD', p .. ':due', due, id) else redis.call('ZREM', p .. ':due', id) end
   set(id, 'state', state)
-  set(id, 'updated', now)
   set(id, 'due', due or '')
   if is_final(state) then redis.call('HINCRBY', p .. ':totals', state, 1) end
   if state == 'uncertain' then set(id, 'doubted', 1) end
