@@ -331,7 +331,7 @@ MUTATIONS = [
             "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (
-            "        housekeeper.add(connection.close_if_idle)\n",
+            "        housekeeper.add(_close_idle_connections)\n",
             "",
             "contracts/test_connection.py::test_a_worker_closes_its_connection_while_it_sends_nothing",
         ),
