@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 POOLS = ("prefork", "threads", "gevent", "solo")
-# `make test` runs what holds in each pool in the usual one, `make test-all` in the others too.
-EACH_POOL = pytest.mark.parametrize(
-    "pool", ["prefork", *(pytest.param(name, marks=pytest.mark.long) for name in POOLS[1:])]
-)
+
+
+def _first_of(*pools: str) -> pytest.MarkDecorator:
+    """`make test` runs the first, `make test-all` the others too."""
+    others = [pytest.param(pool, marks=pytest.mark.long) for pool in pools[1:]]
+    return pytest.mark.parametrize("pool", [pools[0], *others])
+
+
+EACH_POOL = _first_of(*POOLS)
+# Those whose worker is one process, which a test can stop or kill as a whole.
+ONE_PROCESS = _first_of("solo", "threads", "gevent")
