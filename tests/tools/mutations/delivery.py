@@ -337,6 +337,21 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/pool",
+        "delivery/test_pool.py",
+        ("connection = self._free.pop()", "connection = self._free.popleft()"),
+        ("self._free.append if connection.is_open else self._free.appendleft", "self._free.append"),
+        (
+            "            connection = self._free.pop()\n",
+            "            raise IndexError\n",
+            "faults/test_pools.py::test_a_pool_has_no_more_connections_than_tasks_at_once",
+        ),
+        (
+            "[*self._all]:\n            connection.close_if_idle()",
+            "[*self._free]:\n            connection.close_if_idle()",
+        ),
+    ),
+    *of(
         "delivery/outcome",
         "contracts/transports/test_trouble.py",
         (
