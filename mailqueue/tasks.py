@@ -13,7 +13,7 @@ from mailqueue.conf import settings
 from mailqueue.delivery.batch import Item
 from mailqueue.delivery.connection import Connection
 from mailqueue.delivery.executor import Delivery
-from mailqueue.delivery.opening import current_connection
+from mailqueue.delivery.opening import connection_pool
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.queue.journal import Journal, open_journal
 from mailqueue.queue.publisher import TASK, publish
@@ -44,11 +44,11 @@ def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]
     """
     with settings.MAILQUEUE.steady():
         items = [Item(str(m["id"]), str(m.get("payload", ""))) for m in messages]
-        return _deliver(open_journal(str(queue)), items)
+        with connection_pool().borrow() as connection:
+            return _deliver(open_journal(str(queue)), connection, items)
 
 
-def _deliver(journal: Journal, items: Sequence[Item]) -> dict[str, int]:
-    connection = current_connection()
+def _deliver(journal: Journal, connection: Connection, items: Sequence[Item]) -> dict[str, int]:
     delivery = _delivery(journal, connection)
     room = max(settings.MAILQUEUE.BATCH_SIZE - len(items), 0)
     tally = {} if connection.is_paused() else dict(delivery.run(items, room))

@@ -165,6 +165,13 @@ def end_leases(redis_url: str, queue: str = "mailqueue", ids: Sequence[str] | No
         client.eval(_MAKE_DUE, 1, f"mailqueue:{{{queue}}}", "sending", *ids)
 
 
+def give_up_tasks(redis_url: str, queue: str) -> None:
+    """Let the tasks for what is queued count as lost, as a minute later."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        ids = client.zrange(f"mailqueue:{{{queue}}}:due", 0, -1)
+        client.eval(_MAKE_DUE, 1, f"mailqueue:{{{queue}}}", "queued", *ids)
+
+
 def being_sent(queue: str = "mailqueue") -> list[str]:
     """The ids of the messages that somebody has claimed."""
     return list(open_journal(queue).ids(State.SENDING))

@@ -39,7 +39,8 @@ PATIENT = "30s"
 class Worker:
     """A worker process in a process group of its own.
 
-    With a ``nursery`` it is started there, where the command is `python -m celery …`.
+    With a ``nursery`` it is started there, where the command is `python -m celery …`. But not for
+    the pool `gevent`, which has Celery change what is imported after that.
     """
 
     command: Sequence[str]
@@ -50,7 +51,8 @@ class Worker:
     process: subprocess.Popen[bytes] | Forked = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.nursery and self.command[:2] == [sys.executable, "-m"]:
+        is_celery = self.command[:2] == [sys.executable, "-m"] and "gevent" not in self.command
+        if self.nursery and is_celery:
             self.log.touch()
             self.process = self.nursery.start(
                 self.command[2:], self.environment, self.cwd, self.log

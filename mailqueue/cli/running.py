@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import click
 
@@ -46,6 +47,7 @@ def up(app: str | None, inbox_port: int | None, concurrency: int, loglevel: str)
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def worker(app: str | None, options: Sequence[str]) -> None:
     """Run a Celery worker. OPTIONS are those of `celery worker`, such as --concurrency 4."""
+    _check_pool(options)
     command = worker_command(_choose_app(app), options)
     if uses_embedded_server():
         with until_stopped() as stop, serving(home()):
@@ -63,6 +65,12 @@ def inbox(port: int) -> None:
     with until_stopped() as stop, Inbox(home() / "Maildir", port=port) as running:
         click.echo(f"inbox at 127.0.0.1:{running.port}, keeps what it gets in {home() / 'Maildir'}")
         stop.wait()
+
+
+def _check_pool(options: Sequence[str]) -> None:
+    chosen = {option.removeprefix("--pool=") for option in options}
+    if "gevent" in chosen and find_spec("gevent") is None:
+        raise click.ClickException("the pool gevent needs its package: pip install gevent")
 
 
 def _choose_app(app: str | None) -> str:

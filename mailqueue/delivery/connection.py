@@ -1,4 +1,4 @@
-"""A worker's one open connection: opened when needed, kept between tasks, closed in time."""
+"""A connection to a mailer: opened when needed, kept between tasks, closed in time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Limits:
 
 
 class Connection:
-    """The open connection of one thread to whatever delivers; usable by that thread only.
+    """A connection to whatever delivers; one task at a time may use it.
 
     Before it opens it asks the ``breaker``, which keeps it away from a server in trouble for a
     while, longer each time; then ``deliver`` raises Paused without trying.
@@ -89,6 +89,11 @@ class Connection:
         """Whether it works again after a rest; said once."""
         rests, self._rests = self._rests, 0
         return rests > 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next message needs none to be opened, as far as is known."""
+        return self._transport is not None
 
     def is_paused(self) -> bool:
         """Whether to claim no messages now; this asks the breaker, unless a connection is open."""

@@ -1,9 +1,8 @@
-"""Opening what delivers, as the settings say: one connection for each thread."""
+"""Opening what delivers, as the settings say."""
 
 from __future__ import annotations
 
 import os
-import threading
 
 from mailqueue.conf import settings
 from mailqueue.mail.routing import delivery_backend, import_backend
@@ -13,37 +12,50 @@ from .backend import BackendTransport
 from .connection import Connection, Limits
 from .gate.breaker import SharedBreaker
 from .housekeeper import housekeeper
+from .pool import ConnectionPool
 from .smtp.transport import SmtpTransport
 from .transport import Transport
 
 _OWN_SMTP_BACKEND = "mailqueue.backends.smtp.EmailBackend"
 _TO_OPEN = 300.0  # seconds for each step at most; a greeting may take that long: RFC 5321 4.5.3.2.1
-_of_this_thread = threading.local()
-_open: dict[int, list[Connection]] = {}  # by process: a fork's child must leave its parent's alone
+_pools: dict[tuple[int, str], ConnectionPool] = {}  # by process and mailer
 
 
-def current_connection() -> Connection:
-    """Return this thread's connection, made on first use; it never crosses a fork."""
-    process = os.getpid()
-    if getattr(_of_this_thread, "process", None) != process:
-        connection = Connection(open_transport, _limits(), breaker=shared_breaker())
-        housekeeper.add(connection.close_if_idle)
-        _open.setdefault(process, []).append(connection)
-        _of_this_thread.process, _of_this_thread.connection = process, connection
-    found: Connection = _of_this_thread.connection
-    return found
+def connection_pool() -> ConnectionPool:
+    """Return this process's connections to the mailer that the settings name.
+
+    They never cross a fork: a child must leave its parent's alone.
+    """
+    key = (os.getpid(), mailer_name())
+    if key not in _pools:
+        _pools.setdefault(key, ConnectionPool(_connect))
+        housekeeper.add(_close_idle_connections)
+    return _pools[key]
+
+
+def _connect() -> Connection:
+    return Connection(open_transport, _limits(), breaker=shared_breaker())
+
+
+def _own_pools() -> list[ConnectionPool]:
+    return [pool for (process, _), pool in [*_pools.items()] if process == os.getpid()]
+
+
+def _close_idle_connections() -> None:
+    for pool in _own_pools():
+        pool.close_idle()
+
+
+def close_connections() -> None:
+    """Close all connections of this process, at its end."""
+    for pool in _own_pools():
+        pool.close()
 
 
 def shared_breaker(mailer: str | None = None) -> SharedBreaker:
     """The breaker of that mailer, by default of the one that the settings name."""
     store = open_store()
     return SharedBreaker(store.client, mailer or mailer_name(), store.sealer)
-
-
-def close_connections() -> None:
-    """Close all connections of this process, at its end."""
-    for connection in _open.get(os.getpid(), []):
-        connection.close()
 
 
 def open_transport(patience: float | None = None) -> Transport:

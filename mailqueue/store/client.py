@@ -20,6 +20,7 @@ from .pool import Pool
 
 Client = redis.Redis
 _PROBE = "mailqueue:probe"
+_UNBOUNDED = 2**31  # connections; the URL may set a bound
 
 
 def connect(url: str, timeout: float) -> Client:
@@ -43,6 +44,8 @@ def _client(url: str, timeout: float, _process: int) -> Client:
             # Damaged bytes must not hide what was read along with them. As an escape that JSON
             # doesn't know, they make whatever they are in unreadable, and nothing else.
             encoding_errors="backslashreplace",
+            # Each thread or greenlet needs one at a time, or two. redis-py would refuse the 101st.
+            max_connections=_UNBOUNDED,
             socket_timeout=timeout,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),

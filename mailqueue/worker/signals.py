@@ -23,6 +23,7 @@ from mailqueue.queue.publisher import TASK
 
 from .consumer import queues_taken
 from .flag import stopping
+from .pool import check_pool
 from .steps import EventsSentOnce
 from .timer import Timer
 from .watchdog import Watchdog
@@ -118,7 +119,7 @@ def finish_message_in_hand(**_: Any) -> None:
 
 
 def stop_timer(**_: Any) -> None:
-    """Stop the timer, and close what a pool of threads has open."""
+    """Stop the timer, and close what a pool of threads or greenlets has open."""
     while _timers:
         _timers.pop().stop()
     close_connections()
@@ -132,7 +133,7 @@ def say_quit(**_: Any) -> None:
 # In the order in which they are called.
 _RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
     signals.worker_init: (check_journal, try_mailer, send_events_once, end_with_parent),
-    signals.celeryd_after_setup: (consume_own_queue, spare_mail),
+    signals.celeryd_after_setup: (check_pool, consume_own_queue, spare_mail),
     signals.worker_ready: (start_timer,),
     signals.worker_shutting_down: (finish_message_in_hand,),
     signals.worker_shutdown: (stop_timer,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -127,9 +126,8 @@ def test_a_worker_closes_its_connection_while_it_sends_nothing(
     monkeypatch.setenv("EMAIL_PORT", str(server.port))
     monkeypatch.setenv("MAILQUEUE_CONNECTION_IDLE", "1s")
     request.addfinalizer(opening.close_connections)
-    with ThreadPoolExecutor(1) as worker:  # whose connection was made by no other test
-        connection = worker.submit(opening.current_connection).result()
-    sends(journal, connection, "m")
+    with opening.connection_pool().borrow() as connection:
+        sends(journal, connection, "m")
     wait_until(server.has_been_left, 10)
     assert server.verbs()[-1] == "QUIT"
 

@@ -247,6 +247,12 @@ def test_a_small_pool(small: Client) -> None:
         assert echo.call("k", [3]) == ["k", "3"]
 
 
+def test_more_at_once_than_redis_py_allows_by_itself(echo: Script) -> None:
+    """A worker with a hundred greenlets has as many calls under way where the server stalls."""
+    asked = [echo.ask("k", [n]) for n in range(120)]
+    assert [one.answer()[1] for one in asked] == [str(n) for n in range(120)]
+
+
 @pytest.mark.parametrize("small", [1], indirect=True)
 def test_all_in_use(small: Client) -> None:
     """One connection more than there may be is an error that says so, and nothing was sent."""

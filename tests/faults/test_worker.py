@@ -22,22 +22,30 @@ from tests.line import (
     copies,
     end_leases,
     fate,
+    give_up_tasks,
     let_time_pass,
     line,
     send,
     states,
     wait_for,
 )
+from tests.pools import EACH_POOL, ONE_PROCESS
 from tests.scripted import SILENCE, ScriptedServer, Session
 from tests.support import Worker, wait_until
 
 pytestmark = pytest.mark.usefixtures("producer")
 ROUNDS = range(int(os.environ.get("FAULT_ROUNDS", "1")))
 _numbers = count()
+# In the other pools those that a worker has most.
 WAYS = pytest.mark.parametrize(
-    "features",
-    [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")],
-    ids=["one by one", "pipelining", "chunking"],
+    ("pool", "features"),
+    [
+        pytest.param("solo", (), id="one by one"),
+        pytest.param("solo", ("PIPELINING",), id="pipelining"),
+        pytest.param("solo", ("PIPELINING", "CHUNKING"), id="chunking"),
+        pytest.param("threads", ("PIPELINING",), id="threads", marks=pytest.mark.long),
+        pytest.param("gevent", ("PIPELINING",), id="gevent", marks=pytest.mark.long),
+    ],
 )
 
 second_worker = line("nothing-at-first")
@@ -87,11 +95,11 @@ def scene(second_worker: Line, redis_url, queue_settings, monkeypatch, start_wor
 
 
 def killed(
-    scene: Scene, point: str, features: tuple[str, ...] = ("PIPELINING",)
+    scene: Scene, point: str, pool: str = "solo", features: tuple[str, ...] = ("PIPELINING",)
 ) -> list[EmailMessage]:
     """Three messages whose worker was killed at that point of the first."""
     scene.server.features = features
-    first = scene.first("-P", "solo", MAILQUEUE_FAULT=f"kill-after:{point}")
+    first = scene.first("-P", pool, MAILQUEUE_FAULT=f"kill-after:{point}")
     messages = send(3)
     wait_until(lambda: first.process.poll() is not None, 30, first.explain)
     assert first.process.returncode == -signal.SIGKILL
@@ -118,9 +126,9 @@ def assert_all_is_accounted_for(scene: Scene, messages: list[EmailMessage], doub
 @pytest.mark.parametrize("round_", ROUNDS)
 @WAYS
 @pytest.mark.parametrize("point", POINTS[: POINTS.index("commit")])
-def test_killed_before_the_commit_there_are_no_copies(point, features, round_, scene):
+def test_killed_before_the_commit_there_are_no_copies(point, pool, features, round_, scene):
     """The next worker sends all of them as soon as the lease has ended, each once."""
-    messages = killed(scene, point, features)
+    messages = killed(scene, point, pool, features)
     assert scene.server.accepted == []
     scene.call_second()
     wait_until(lambda: states() == {"sent": 3}, 30, scene.explain)
@@ -131,9 +139,11 @@ def test_killed_before_the_commit_there_are_no_copies(point, features, round_, s
 @pytest.mark.parametrize("round_", ROUNDS)
 @WAYS
 @pytest.mark.parametrize(("point", "arrived"), [("commit", 0), ("dot", 1), ("reply", 1)])
-def test_killed_after_the_commit_there_is_one_copy_at_most(point, arrived, features, round_, scene):
+def test_killed_after_the_commit_there_is_one_copy_at_most(
+    point, arrived, pool, features, round_, scene
+):
     """The message in hand is uncertain, and sent again when an operator says so; no other is."""
-    messages = killed(scene, point, features)
+    messages = killed(scene, point, pool, features)
     (hurt,) = in_state(messages, "committing")
     wait_until(lambda: len(scene.server.accepted) == arrived, 10, scene.explain)
     scene.call_second()
@@ -163,9 +173,9 @@ def test_a_message_in_doubt_is_sent_again_when_its_time_has_come(scene):
 
 @pytest.mark.parametrize("round_", ROUNDS)
 @WAYS
-def test_killed_after_the_record_there_are_no_copies(features, round_, scene):
+def test_killed_after_the_record_there_are_no_copies(pool, features, round_, scene):
     """What is on record as sent stays so; the next one, if it was committed, has not been sent."""
-    messages = killed(scene, "settle", features)
+    messages = killed(scene, "settle", pool, features)
     assert fate(messages[0])["state"] == "sent"
     scene.call_second()
     next_ = in_state(messages, "committing")
@@ -196,19 +206,25 @@ class StopsOnce:
         return self.worker is None
 
 
-def stopped(scene: Scene, phase: str, number: int) -> tuple[Worker, list[EmailMessage]]:
+def stopped(scene: Scene, phase: str, number: int, pool: str) -> tuple[Worker, list[EmailMessage]]:
     scene.server.script = script = StopsOnce(phase)
-    script.worker = first = scene.first("-P", "solo")
+    script.worker = first = scene.first("-P", pool)
     messages = send(number)
     wait_until(script.is_done, 20, first.explain)
     scene.call_second()
     return first, messages
 
 
-def test_stopped_beyond_its_lease_before_the_commit_a_worker_is_fenced(scene):
+@ONE_PROCESS
+def test_stopped_beyond_its_lease_before_the_commit_a_worker_is_fenced(pool, scene):
     """It comes back to find that another has taken over: it sends no dot, and each goes once."""
-    first, messages = stopped(scene, "RCPT", 3)
-    wait_until(lambda: states() == {"sent": 3}, 30, scene.explain)
+    first, messages = stopped(scene, "RCPT", 3, pool)
+
+    def are_sent() -> bool:
+        give_up_tasks(scene.redis_url, scene.queue)  # the broker may have handed it one
+        return states() == {"sent": 3}
+
+    wait_until(are_sent, 30, scene.explain)
     first.process.send_signal(signal.SIGCONT)
     overtaken = "taken over by another worker"
     wait_until(lambda: first.log.read_text().count(overtaken) == 3, 20, first.explain)
@@ -216,9 +232,10 @@ def test_stopped_beyond_its_lease_before_the_commit_a_worker_is_fenced(scene):
     assert_all_is_accounted_for(scene, messages, doubts=0)
 
 
-def test_stopped_beyond_its_lease_after_the_commit_there_is_one_extra_copy_at_most(scene):
+@ONE_PROCESS
+def test_stopped_beyond_its_lease_after_the_commit_there_is_one_extra_copy_at_most(pool, scene):
     """The record says that it was in doubt, and the first worker's late result changes nothing."""
-    first, messages = stopped(scene, "dot", 1)
+    first, messages = stopped(scene, "dot", 1, pool)
     (message,) = messages
     scene.let_time_pass()
     wait_until(lambda: fate(message)["state"] == "uncertain", 20, scene.explain)
@@ -239,10 +256,11 @@ def silent_once(session: Session, phase: str, command: str) -> bytes | None:
     return SILENCE if phase == "dot" and len(session.server.accepted) == 0 else None
 
 
-def test_killed_while_it_waits_for_a_reply_a_stopping_worker_leaves_one_in_doubt(scene):
+@EACH_POOL
+def test_killed_while_it_waits_for_a_reply_a_stopping_worker_leaves_one_in_doubt(pool, scene):
     """SIGTERM, and SIGKILL when that takes too long: one is uncertain, the rest isn't copied."""
     scene.server.script = silent_once
-    first = scene.first()
+    first = scene.first("-P", pool)
     messages = send(3)
     wait_until(lambda: len(scene.server.accepted) == 1, 20, first.explain)
     first.process.terminate()

@@ -12,6 +12,7 @@ import redis
 
 from mailqueue.monitor import report
 from tests.line import being_sent, end_leases, let_time_pass, send, states
+from tests.pools import EACH_POOL
 from tests.scripted import ScriptedServer, Session
 from tests.servers import Valkey
 from tests.support import wait_until
@@ -59,35 +60,40 @@ def test_a_child_killed_in_the_middle_of_a_batch_loses_nothing(
     assert states()["sent"] in {199, 200}
 
 
-def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(start_worker, smtp_server, redis_url):
+@EACH_POOL
+def test_a_whole_worker_killed_before_the_dot_leaves_no_copy(
+    pool, start_worker, smtp_server, redis_url
+):
     """Killed with a batch in hand, process group and all: the next worker sends each once."""
-    first = start_worker()
+    first = start_worker("-P", pool)
     smtp_server.before_rcpt = lambda address: (
         first.kill() if address == "to20@example.com" else None
     )
     send(40)
     wait_until(lambda: first.process.poll() is not None, 20, first.explain)
     end_leases(redis_url)
-    second = start_worker()
+    second = start_worker("-P", pool)
     wait_until(lambda: states() == {"sent": 40}, 60, lambda: f"{states()}\n{second.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
     assert len(smtp_server.received) == 40
 
 
-def test_a_worker_told_to_stop_finishes_the_message_in_hand(start_worker, smtp_server):
+@EACH_POOL
+def test_a_worker_told_to_stop_finishes_the_message_in_hand(pool, start_worker, smtp_server):
     """SIGTERM in the middle of a batch: no copy, nothing uncertain, the rest stays queued."""
-    first = start_worker()
+    first = start_worker("-P", pool)
     in_the_middle(smtp_server, 20, lambda: first.process.send_signal(signal.SIGTERM))
     send(100)
     assert first.process.wait(30) == 0
     assert set(states()) == {"sent", "queued"}
     assert states()["queued"] > 0
-    second = start_worker()
+    second = start_worker("-P", pool)
     wait_until(lambda: states() == {"sent": 100}, 90, lambda: f"{states()}\n{second.explain()}")
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
 
 
-def test_a_worker_told_to_stop_leaves_no_message_half_said(start_worker):
+@EACH_POOL
+def test_a_worker_told_to_stop_leaves_no_message_half_said(pool, start_worker):
     """SIGTERM with the next envelope on the wire: no copy, nothing uncertain, the rest queued."""
     stopped: list[int] = []
 
@@ -97,11 +103,11 @@ def test_a_worker_told_to_stop_leaves_no_message_half_said(start_worker):
             first.process.terminate()
 
     with ScriptedServer(script, features=("PIPELINING",)) as server:
-        first = start_worker(EMAIL_PORT=str(server.port))
+        first = start_worker("-P", pool, EMAIL_PORT=str(server.port))
         send(100)
         assert first.process.wait(30) == 0
         assert set(states()) == {"sent", "queued"}
-        second = start_worker(EMAIL_PORT=str(server.port))
+        second = start_worker("-P", pool, EMAIL_PORT=str(server.port))
         wait_until(lambda: states() == {"sent": 100}, 90, second.explain)
         assert set(Counter(mail.message_id for mail in server.accepted).values()) == {1}
 
@@ -160,9 +166,10 @@ def test_doubled_tasks_send_one_copy_each(start_worker, smtp_server, redis_url):
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
 
 
-def test_a_mail_server_that_is_away_costs_no_attempt(start_worker, smtp_server, unused_port):
+@EACH_POOL
+def test_a_mail_server_that_is_away_costs_no_attempt(pool, start_worker, smtp_server, unused_port):
     """Its trouble isn't the message's: it waits, and is sent when the server is back."""
-    worker = start_worker(EMAIL_PORT=str(unused_port))
+    worker = start_worker("-P", pool, EMAIL_PORT=str(unused_port))
     (message,) = send(1)
     wait_until(
         lambda: "can't connect" in report.show(message.mailqueue_id)["reply"], 20, worker.explain
@@ -170,7 +177,7 @@ def test_a_mail_server_that_is_away_costs_no_attempt(start_worker, smtp_server, 
     record = report.show(message.mailqueue_id)
     assert record["state"] in {"retrying", "queued", "sending"}
     worker.stop()
-    second = start_worker()
+    second = start_worker("-P", pool)
     wait_until(lambda: states() == {"sent": 1}, 30, second.explain)
     assert report.show(message.mailqueue_id)["attempts"] == 1
 
@@ -190,15 +197,16 @@ def test_our_own_mistake_fails_no_message(start_worker, smtp_server):
     assert report.show(message.mailqueue_id)["attempts"] == 1
 
 
+@EACH_POOL
 def test_a_result_outlasts_a_journal_that_is_away(
-    start_worker, smtp_server, tmp_path, monkeypatch, stack
+    pool, start_worker, smtp_server, tmp_path, monkeypatch, stack
 ):
     """Killed between dot and reply, the journal comes back: all are recorded, none is copied."""
     options = {"appendonly": "yes", "appendfsync": "always"}
     server = stack.enter_context(Valkey(tmp_path / "journal", config=options))
     url = server.url
     monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", url)
-    worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
+    worker = start_worker("-P", pool, MAILQUEUE_JOURNAL_URL=url)
     in_the_middle(smtp_server, 5, server.terminate)
     send(20)
     wait_until(lambda: "waits for the journal" in worker.log.read_text(), 30, worker.explain)
@@ -210,11 +218,12 @@ def test_a_result_outlasts_a_journal_that_is_away(
     assert sorted(Counter(smtp_server.message_ids()).values()) == [1] * 20
 
 
-def test_a_421_for_a_reply_to_the_dot_costs_no_attempt(start_worker, smtp_server):
+@EACH_POOL
+def test_a_421_for_a_reply_to_the_dot_costs_no_attempt(pool, start_worker, smtp_server):
     """The server speaks of itself: the message is sent over the next connection."""
     smtp_server.at_data = ["421 4.3.2 going down"]
     (message,) = send(1)
-    worker = start_worker()
+    worker = start_worker("-P", pool)
     wait_until(lambda: states() == {"sent": 1}, 20, worker.explain)
     assert report.show(message.mailqueue_id)["attempts"] == 1
     assert len(smtp_server.received) == 1

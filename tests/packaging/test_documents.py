@@ -45,6 +45,9 @@ COMMANDS = {
     r"mailqueue worker( --concurrency \d)?": (
         "tests/system/test_own_celery_app.py::test_our_command_runs_the_projects_application"
     ),
+    r"mailqueue worker --pool=gevent --concurrency \d+": (
+        "tests/faults/test_pools.py::test_our_command_has_greenlets_work_at_once"
+    ),
     r"mailqueue up": f"{WHEEL}::test_up_runs_from_an_empty_directory",
     r"mailqueue status( --json)?": f"{CLI}::test_status_counts_the_messages_in_each_state",
     r"mailqueue list( --(state|to|domain) \S+)*( --json)?": (

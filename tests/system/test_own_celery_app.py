@@ -203,7 +203,14 @@ def test_send_ends_in_time_while_the_projects_broker_is_down(program):
         program(SEND, BROKER=CLOSED_PORT)
 
 
-@pytest.mark.parametrize("options", [(), ("--time-limit", "1", "--soft-time-limit", "1")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--time-limit", "1", "--soft-time-limit", "1"),
+        pytest.param(("--time-limit", "1", "--pool", "gevent"), marks=pytest.mark.long),
+    ],
+)
 def test_no_time_limit_ends_a_task_that_sends(options, start, program, journal, smtp_server):
     """Each reply comes after three seconds: all are sent, once, by the first attempt."""
     smtp_server.before_reply = lambda: Event().wait(3)  # Celery looks once a second
@@ -219,7 +226,14 @@ def test_no_time_limit_ends_a_task_that_sends(options, start, program, journal, 
     assert subjects(smtp_server) == ["Hello", "Hello"]
 
 
-@pytest.mark.parametrize("options", [(), ("--time-limit", "1")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--time-limit", "1"),
+        pytest.param(("--time-limit", "1", "--pool", "gevent"), marks=pytest.mark.long),
+    ],
+)
 def test_time_limits_hold_for_the_projects_own_tasks(options, start, program):
     """Whether they come from its settings or from the command line."""
     settings = {"DJANGO_SETTINGS_MODULE": "shop.settings" if options else "shop.strict"}

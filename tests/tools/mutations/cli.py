@@ -64,6 +64,11 @@ MUTATIONS = [
         "cli/running",
         "system/test_signals.py system/test_own_celery_app.py",
         (
+            'find_spec("gevent") is None',
+            "False",
+            "system/test_worker_pools.py::test_a_pool_that_is_not_installed_is_a_clear_error",
+        ),
+        (
             "return app or settings.MAILQUEUE.CELERY_APP or DEFAULT_APP",
             "return app or DEFAULT_APP",
             "system/test_own_celery_app.py::test_our_command_runs_the_projects_application",

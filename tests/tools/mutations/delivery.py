@@ -331,9 +331,24 @@ MUTATIONS = [
             "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (
-            "        housekeeper.add(connection.close_if_idle)\n",
+            "        housekeeper.add(_close_idle_connections)\n",
             "",
             "contracts/test_connection.py::test_a_worker_closes_its_connection_while_it_sends_nothing",
+        ),
+    ),
+    *of(
+        "delivery/pool",
+        "delivery/test_pool.py",
+        ("connection = self._free.pop()", "connection = self._free.popleft()"),
+        ("self._free.append if connection.is_open else self._free.appendleft", "self._free.append"),
+        (
+            "            connection = self._free.pop()\n",
+            "            raise IndexError\n",
+            "faults/test_pools.py::test_a_pool_has_no_more_connections_than_tasks_at_once",
+        ),
+        (
+            "[*self._all]:\n            connection.close_if_idle()",
+            "[*self._free]:\n            connection.close_if_idle()",
         ),
     ),
     *of(

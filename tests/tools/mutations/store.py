@@ -23,6 +23,11 @@ MUTATIONS = [
             "contracts/test_script.py::test_all_in_use",
         ),
         (
+            "            max_connections=_UNBOUNDED,\n",
+            "",
+            "contracts/test_script.py::test_more_at_once_than_redis_py_allows_by_itself",
+        ),
+        (
             "pool.release(pool.get_connection())",
             "pool.get_connection()",
             "contracts/test_script.py::test_a_small_pool",

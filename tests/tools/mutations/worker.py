@@ -16,6 +16,12 @@ MUTATIONS = [
         ("        self._byte[0] = 0\n", "        pass\n"),
     ),
     *of(
+        "worker/pool",
+        "system/test_worker_pools.py",
+        ("if socket.socket.__module__ == socket.__name__:", "if False:"),
+        ('.endswith("eventlet")', '.endswith("gevent")'),
+    ),
+    *of(
         "worker/signals",
         "system/test_signals.py system/test_own_celery_app.py",
         (
