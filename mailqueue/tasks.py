@@ -19,22 +19,14 @@ from mailqueue.queue.journal import Journal, open_journal
 from mailqueue.queue.publisher import TASK, publish
 from mailqueue.worker import signals
 from mailqueue.worker.flag import stopping
+from mailqueue.worker.task import MailTask
 
 # Whoever has the task has the timer: by it alone retries, scheduled and lost messages are sent.
 signals.connect()
 
 
-# What the options of a project's Celery application must not change: a task that is acknowledged
-# late would come a second time, and one that is killed by a time limit leaves the message in hand
-# in doubt. 0 is no limit; with None, the project's would hold (see `worker.signals.spare_mail`).
-@shared_task(  # type: ignore[untyped-decorator]
-    name=TASK,
-    ignore_result=True,
-    acks_late=False,
-    max_retries=0,
-    time_limit=0,
-    soft_time_limit=0,
-)
+# Whichever application runs it, its options and its class of tasks are not this one's.
+@shared_task(name=TASK, base=MailTask)  # type: ignore[untyped-decorator]
 def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Deliver the messages that the task names, then others of its queue up to ``BATCH_SIZE``.
 

@@ -13,8 +13,10 @@ from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import MailqueueError
-from mailqueue.queue.broker import reach_broker
+from mailqueue.queue.broker import producer_app, reach_broker
 from mailqueue.queue.journal import NO_FSYNC, open_journal
+from mailqueue.queue.project import complaints
+from mailqueue.queue.publisher import TASK
 from mailqueue.queue.spool import current_spool
 
 from .health import problems_of_server
@@ -84,7 +86,7 @@ def _problem_of_version(server: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _broker() -> tuple[str, list[str]]:
-    return reach_broker(), []
+    return reach_broker(), [*complaints(producer_app(), TASK)]
 
 
 def _mail_server() -> tuple[str, list[str]]:

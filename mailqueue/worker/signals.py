@@ -19,9 +19,11 @@ from mailqueue.conf.lookup import LIFELINE
 from mailqueue.delivery.opening import close_connections, shared_breaker
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
 from mailqueue.queue.journal import open_journal
+from mailqueue.queue.project import complaints, queue_of
 from mailqueue.queue.publisher import TASK
 
 from .flag import stopping
+from .task import MailTask
 from .timer import Timer
 from .watchdog import Watchdog
 
@@ -77,7 +79,15 @@ def consume_own_queue(instance: Any, **_: Any) -> None:
     """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
     queues = instance.app.amqp.queues
     if queues._consume_from is None:  # set by -Q; Celery has no public name for it
-        queues.select_add(settings.MAILQUEUE.QUEUE)
+        queues.select_add(queue_of(instance.app, settings.MAILQUEUE.QUEUE))
+
+
+def tell_of_options(instance: Any, **_: Any) -> None:
+    """Tell of what in the application keeps mail from being delivered, or has no effect on it."""
+    for complaint in complaints(instance.app, TASK):
+        _log.error("%s", complaint)
+    if not isinstance(instance.app.tasks[TASK], MailTask):
+        _log.error("the application has a task of its own named %s: no mail is delivered", TASK)
 
 
 def spare_mail(instance: Any, **_: Any) -> None:
@@ -121,7 +131,7 @@ def say_quit(**_: Any) -> None:
 # In the order in which they are called.
 _RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
     signals.worker_init: (check_journal, try_mailer, end_with_parent),
-    signals.celeryd_after_setup: (consume_own_queue, spare_mail),
+    signals.celeryd_after_setup: (consume_own_queue, spare_mail, tell_of_options),
     signals.worker_ready: (start_timer,),
     signals.worker_shutting_down: (finish_message_in_hand,),
     signals.worker_shutdown: (stop_timer,),

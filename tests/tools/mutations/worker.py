@@ -34,6 +34,14 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "worker/task",
+        "worker/test_task_options.py",
+        ("acks_late = False", "acks_late = None"),
+        ("time_limit = soft_time_limit = rate_limit = 0", "time_limit = soft_time_limit = 0"),
+        ("def annotate(cls)", "def no_annotate(cls)"),
+        ("def on_bound(cls, app: Celery)", "def no_on_bound(cls, app: Celery)"),
+    ),
+    *of(
         "worker/timer",
         "system/test_retention.py faults/test_operations.py faults/test_worker_death.py",
         ("config.KEEP_SENT if state is State.SENT else config.KEEP_FAILED", "config.KEEP_SENT"),
