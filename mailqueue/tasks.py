@@ -16,9 +16,10 @@ from mailqueue.delivery.executor import Delivery
 from mailqueue.delivery.opening import current_connection
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.queue.journal import Journal, open_journal
-from mailqueue.queue.publisher import TASK, publish
+from mailqueue.queue.publisher import TASK, publish, publish_due
 from mailqueue.worker import signals
 from mailqueue.worker.flag import stopping
+from mailqueue.worker.queues import begin_turn
 from mailqueue.worker.task import MailTask
 
 # Whoever has the task has the timer: by it alone retries, scheduled and lost messages are sent.
@@ -48,8 +49,10 @@ def _deliver(journal: Journal, items: Sequence[Item]) -> dict[str, int]:
         # The timer publishes tasks for them again as soon as the mailer may be tried.
         journal.put_back([item.id for item in items])
     elif delivery.rest:
-        # There was no time for them, or the worker is to stop: the timer publishes another task.
+        # There was no time for them, or the worker is to stop, or something else has its turn.
         journal.put_back(delivery.rest)
+        if not stopping.is_set():  # as the timer would, of which nobody here waits for the round
+            publish_due(journal.queue, journal.release())
     elif delivery.left:
         publish(journal.queue, [])
     return tally
@@ -63,4 +66,5 @@ def _delivery(journal: Journal, connection: Connection) -> Delivery:
         RetryPolicy(config.RETRY, config.MAX_AGE, journal.policy.doubt),
         worker=f"{socket.gethostname()}:{os.getpid()}",
         stopping=stopping.is_set,
+        gives_way=begin_turn(journal),
     )

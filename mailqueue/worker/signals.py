@@ -23,6 +23,7 @@ from mailqueue.queue.project import complaints, queue_of
 from mailqueue.queue.publisher import TASK
 
 from .flag import stopping
+from .queues import taken
 from .task import MailTask
 from .timer import Timer
 from .watchdog import Watchdog
@@ -76,10 +77,14 @@ def end_with_parent(**_: Any) -> None:
 
 
 def consume_own_queue(instance: Any, **_: Any) -> None:
-    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
+    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take.
+
+    One that was told takes just those, and none of them may be ours.
+    """
     queues = instance.app.amqp.queues
     if queues._consume_from is None:  # set by -Q; Celery has no public name for it
         queues.select_add(queue_of(instance.app, settings.MAILQUEUE.QUEUE))
+    taken.note(lambda: [*queues.consume_from])
 
 
 def tell_of_options(instance: Any, **_: Any) -> None:
