@@ -261,7 +261,7 @@ def test_many_are_recorded_and_committed_in_one_call(journal):
     assert journal.advance([], [done]) == ([], [True], 0)
     failed = Settlement(State.FAILED, "550 no")
     results = [SettledClaim(done, SENT, "worker 1"), SettledClaim(late, failed)]
-    expected = [True, False], [True, False, True]
+    expected = [True, False], [True, False, True], 0
     assert journal.advance(results, [next_, taken, last]) == expected
     assert journal.advance(results, [next_, taken, last]) == expected  # its answer got lost
     found = [state(journal, id_).value for id_ in ids]

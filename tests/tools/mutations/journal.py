@@ -114,8 +114,8 @@ MUTATIONS = [
         ),
         ("int(age) / 1000", "int(age)", "contracts/test_journal_record.py"),
         (
-            "Advanced(answers[:results], answers[results:])",
-            "Advanced(answers, answers)",
+            "Advanced(answers[:results], answers[results:], ",
+            "Advanced(answers, answers, ",
             "contracts/test_journal.py",
         ),
     ),

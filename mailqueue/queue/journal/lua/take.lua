@@ -6,9 +6,10 @@
 -- take(lease, limit, begins, levels)
 --   -> left, {id, token, attempt, tries, age, results, payload, lost}…
 if operation == 'take' then
-  local lease, limit, begins = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+  local lease, limit, begins, levels =
+    tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
   local looked_at, left = 0, 0
-  for level = 1, tonumber(ARGV[5]) do
+  for level = 1, levels do
     local priority = priorities[level]
     local joined, task = p .. ':joined:' .. priority, p .. ':task:' .. priority
     if begins ~= '' and redis.call('HGET', task, 'names') == begins then redis.call('DEL', task) end
