@@ -166,7 +166,7 @@ class Delivery:
             batch.claims.pop(claim.id, None)
             return "stale"
         except ServerTrouble as trouble:
-            _log.warning("the mail server is in trouble: %s", trouble.reply)
+            _log.warning("%s is in trouble: %s", self._connection.name, trouble.reply)
             self._committed.pop(claim.id, None)  # it was surely not accepted
             self._finish(batch, trouble.reply, f"no reply to its end: {trouble.reply}")
             return None

@@ -26,7 +26,9 @@ def current_connection() -> Connection:
     """Return this thread's connection, made on first use; it never crosses a fork."""
     process = os.getpid()
     if getattr(_of_this_thread, "process", None) != process:
-        connection = Connection(open_transport, _limits(), breaker=shared_breaker())
+        connection = Connection(
+            open_transport, _limits(), breaker=shared_breaker(), name=mailer_name()
+        )
         housekeeper.add(connection.close_if_idle)
         _open.setdefault(process, []).append(connection)
         _of_this_thread.process, _of_this_thread.connection = process, connection

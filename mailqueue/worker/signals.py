@@ -16,8 +16,9 @@ from celery import signals
 
 from mailqueue.conf import settings
 from mailqueue.conf.lookup import LIFELINE
-from mailqueue.delivery.opening import close_connections, shared_breaker
+from mailqueue.delivery.opening import close_connections, mailer_name, shared_breaker
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
+from mailqueue.mail.routing import delivery_backend
 from mailqueue.queue.journal import open_journal
 from mailqueue.queue.project import complaints, queue_of
 from mailqueue.queue.publisher import TASK
@@ -58,10 +59,32 @@ def check_journal(**_: Any) -> None:
         sys.exit(f"mailqueue: {error}")
 
 
+def check_backend(**_: Any) -> None:
+    """Refuse to start where what delivers doesn't exist, or would only queue mail again."""
+    try:
+        delivery_backend()
+    except ImportError as error:
+        sys.exit(f"mailqueue: MAILQUEUE['BACKEND'] = {settings.MAILQUEUE.BACKEND!r}: {error}")
+    except ImproperlyConfigured as error:
+        sys.exit(f"mailqueue: {error}")
+    except Exception as error:  # noqa: BLE001 - a stranger's; mail waits until it is mended
+        _log.error("the mailer %s can't be made: %s", mailer_name(), error)
+
+
 def try_mailer(**_: Any) -> None:
     """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
     with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
         shared_breaker().hasten()
+
+
+def remember_command(**_: Any) -> None:
+    """Have SIGHUP start the worker anew by the command that started it.
+
+    Celery would run the file of a ``python -m celery``, which ends at its first import.
+    """
+    options = sys.argv[1:]
+    if sys.argv[0].endswith("__main__.py") and sys.orig_argv[-len(options) :] == options:
+        sys.argv = sys.orig_argv[1:]
 
 
 def end_with_parent(**_: Any) -> None:
@@ -135,7 +158,13 @@ def say_quit(**_: Any) -> None:
 
 # In the order in which they are called.
 _RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
-    signals.worker_init: (check_journal, try_mailer, end_with_parent),
+    signals.worker_init: (
+        check_journal,
+        check_backend,
+        try_mailer,
+        remember_command,
+        end_with_parent,
+    ),
     signals.celeryd_after_setup: (consume_own_queue, spare_mail, tell_of_options),
     signals.worker_ready: (start_timer,),
     signals.worker_shutting_down: (finish_message_in_hand,),

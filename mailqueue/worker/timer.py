@@ -19,6 +19,7 @@ from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
 
 from .flag import stopping
+from .queues import taken
 
 _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_ROUNDS = 1.0
@@ -84,7 +85,8 @@ class Timer:
         # Before anything is released: a result that is on record spares a second copy.
         self._replay_spool()
         for journal in journals:
-            journal.beat(self._name)
+            if self._takes(journal.queue):
+                journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             unpublished = publish_due(journal.queue, due)
             if unpublished:  # due at once, not after the grace: the broker may be back in seconds
@@ -93,6 +95,10 @@ class Timer:
                 _trim(journal)
         if trims:
             self._next_trim = time.monotonic() + _SECONDS_BETWEEN_TRIMS
+
+    def _takes(self, queue: str) -> bool:
+        """Whether this worker takes the queue's tasks: no other says that somebody does."""
+        return not taken.names() or queue in taken.names()
 
     def _limit(self) -> int:
         """How many messages to release of each queue: none for a mailer that is left alone.

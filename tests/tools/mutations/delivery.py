@@ -346,8 +346,8 @@ MUTATIONS = [
             "contracts/test_connection.py::test_a_mailer_may_deliver",
         ),
         (
-            "breaker=shared_breaker())",
-            "breaker=None)",
+            "breaker=shared_breaker(),",
+            "breaker=None,",
             "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (

@@ -35,6 +35,16 @@ MUTATIONS = [
             "system/test_own_celery_app.py::test_no_time_limit_ends_a_task_that_sends",
         ),
         (
+            "        sys.exit(f\"mailqueue: MAILQUEUE['BACKEND'] = {",
+            "        _log.error(f\"mailqueue: MAILQUEUE['BACKEND'] = {",
+            "system/test_worker_start.py::test_a_worker_refuses_to_start_without_a_backend",
+        ),
+        (
+            "        sys.argv = sys.orig_argv[1:]\n",
+            "        pass\n",
+            "system/test_worker_start.py::test_a_hang_up_starts_a_worker_anew",
+        ),
+        (
             "    if lifeline:\n",
             "    if False:\n",
             "system/test_up.py::test_a_worker_does_not_outlive_a_killed_up",
@@ -51,6 +61,11 @@ MUTATIONS = [
     *of(
         "worker/timer",
         "system/test_retention.py faults/test_operations.py faults/test_worker_death.py",
+        (
+            "            if self._takes(journal.queue):\n",
+            "            if True:\n",
+            "system/test_worker_start.py::test_a_worker_looks_after_the_queues_that_it_takes",
+        ),
         ("config.KEEP_SENT if state is State.SENT else config.KEEP_FAILED", "config.KEEP_SENT"),
     ),
     *of(
