@@ -16,25 +16,18 @@ from mailqueue.delivery.executor import Delivery
 from mailqueue.delivery.opening import connection_pool
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.queue.journal import Journal, open_journal
-from mailqueue.queue.publisher import TASK, publish
+from mailqueue.queue.publisher import TASK, publish, publish_due
 from mailqueue.worker import signals
 from mailqueue.worker.flag import stopping
+from mailqueue.worker.queues import begin_turn
+from mailqueue.worker.task import MailTask
 
 # Whoever has the task has the timer: by it alone retries, scheduled and lost messages are sent.
 signals.connect()
 
 
-# What the options of a project's Celery application must not change: a task that is acknowledged
-# late would come a second time, and one that is killed by a time limit leaves the message in hand
-# in doubt. 0 is no limit; with None, the project's would hold (see `worker.signals.spare_mail`).
-@shared_task(  # type: ignore[untyped-decorator]
-    name=TASK,
-    ignore_result=True,
-    acks_late=False,
-    max_retries=0,
-    time_limit=0,
-    soft_time_limit=0,
-)
+# Whichever application runs it, its options and its class of tasks are not this one's.
+@shared_task(name=TASK, base=MailTask)  # type: ignore[untyped-decorator]
 def deliver(queue: str, messages: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """Deliver the messages that the task names, then others of its queue up to ``BATCH_SIZE``.
 
@@ -56,8 +49,10 @@ def _deliver(journal: Journal, connection: Connection, items: Sequence[Item]) ->
         # The timer publishes tasks for them again as soon as the mailer may be tried.
         journal.put_back([item.id for item in items])
     elif delivery.rest:
-        # There was no time for them, or the worker is to stop: the timer publishes another task.
+        # There was no time for them, or the worker is to stop, or something else has its turn.
         journal.put_back(delivery.rest)
+        if not stopping.is_set():  # as the timer would, of which nobody here waits for the round
+            publish_due(journal.queue, journal.release())
     elif delivery.left:
         publish(journal.queue, [])
     return tally
@@ -71,4 +66,5 @@ def _delivery(journal: Journal, connection: Connection) -> Delivery:
         RetryPolicy(config.RETRY, config.MAX_AGE, journal.policy.doubt),
         worker=f"{socket.gethostname()}:{os.getpid()}",
         stopping=stopping.is_set,
+        gives_way=begin_turn(journal),
     )

@@ -124,6 +124,22 @@ class Batch:
                 return message
         return None
 
+    def hurry(self, levels: int) -> None:
+        """Claim what is more urgent than the rest, of so many priorities, to be the next."""
+        if any(claim.is_suspect for claim in self.claims.values()):
+            return
+        with suppress(JournalUnavailable):  # it shows when more are needed
+            claims, _ = self.journal.take(_CLAIM_AT_ONCE, levels=levels)
+            before = len(self._claimed)
+            self._add(claims, {})
+            self._claimed.rotate(len(self._claimed) - before)
+
+    def leave(self) -> None:
+        """Have nobody join this task any more, where it ends before its last item."""
+        if self._takes_since is None:
+            with suppress(JournalUnavailable):  # what has joined waits for the timer then
+                _, self.left = self.journal.take(0, begins=self._first)
+
     def again(self, claim: Claim) -> None:
         """Claim that message once more, after those that are claimed already."""
         self._waiting.appendleft(Item(claim.id))

@@ -53,7 +53,9 @@ class Connection:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
         breaker: Breaker | None = None,
+        name: str = "the mail server",
     ) -> None:
+        self.name = name
         self._open_transport = open_transport
         self._limits = limits
         self._breaker = breaker or LocalBreaker(clock=clock)

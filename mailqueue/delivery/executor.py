@@ -44,6 +44,7 @@ class Delivery:
         *,
         worker: str = "",
         stopping: Callable[[], bool] = lambda: False,
+        gives_way: Callable[[], bool] = lambda: False,
         chance: Callable[[], float] = random.random,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -54,6 +55,7 @@ class Delivery:
         self._mishaps = Mishaps(journal, connection, policy, worker)
         self._in_hand: Claim | None = None
         self._stopping = stopping
+        self._gives_way = gives_way
         self._chance = chance
         self._pause = pause
         # How many messages that joined a task still wait in the queue, and which items do.
@@ -67,20 +69,23 @@ class Delivery:
         self._committed: dict[str, Claim] = {}
         self._stale: set[str] = set()  # tokens of claims that another worker has taken over
         self._patience = _PATIENCE
+        self._has_delivered = False  # each task brings at least one message further
+        self._urgent = 0  # priorities of which messages wait that go before the next one
 
     def run(self, items: Iterable[Item], room: int = 0) -> Counter[str]:
         """Deliver the items that are still to be sent; return how many came to which state.
 
         After them come messages that joined a task, as many as there is ``room`` for. Items that
         are not this worker's to send (sent already, claimed by another, unknown) are passed over.
-        When the worker is to stop or the server is in trouble, the rest stays queued.
+        When the worker is to stop or to do something else, or the server is in trouble, the rest
+        stays queued.
         """
         tally: Counter[str] = Counter()
-        batch = Batch(self._journal, items, self._commit, self._stopping, room)
+        batch = Batch(self._journal, items, self._commit, self._is_to_end, room)
         with self._keep_leases(batch), self._record_all(batch):
             message = None if self._stopping() or self._connection.pause else batch.next()
             while message is not None:
-                if self._stopping() and not (self._committed or self._has_begun(message)):
+                if self._is_to_end() and not (self._committed or self._has_begun(message)):
                     break
                 state = self._deliver(batch, message)
                 if not self._unrecorded:  # what comes next may take its time
@@ -88,9 +93,22 @@ class Delivery:
                 if state is None:
                     break
                 tally[state] += 1
+                self._has_delivered = True
+                self._hurry(batch)
                 message = message.following or batch.late()
-        self.left, self.rest = batch.left, batch.rest
+            if not self._stopping():
+                batch.leave()
+        self.left = batch.left
+        self.rest += batch.rest
         return tally
+
+    def _is_to_end(self) -> bool:
+        return self._stopping() or (self._has_delivered and self._gives_way())
+
+    def _hurry(self, batch: Batch) -> None:
+        levels, self._urgent = self._urgent, 0
+        if levels and not self._is_to_end():
+            batch.hurry(levels)
 
     @contextmanager
     def _keep_leases(self, batch: Batch) -> Iterator[None]:
@@ -129,6 +147,7 @@ class Delivery:
         try:
             for claim in list(batch.claims.values()):
                 self._journal.give_back(claim, self._connection.pause, reply)
+                self.rest.append(claim.id)
                 del batch.claims[claim.id]
         except JournalUnavailable:
             self._give_back_later(list(batch.claims.values()))
@@ -179,7 +198,7 @@ class Delivery:
             batch.claims.pop(claim.id, None)
             return "stale"
         except ServerTrouble as trouble:
-            _log.warning("the mail server is in trouble: %s", trouble.reply)
+            _log.warning("%s is in trouble: %s", self._connection.name, trouble.reply)
             self._committed.pop(claim.id, None)  # it was surely not accepted
             self._finish(batch, trouble.reply, f"no reply to its end: {trouble.reply}")
             return None
@@ -281,7 +300,7 @@ class Delivery:
             is_ready = self._connection.is_ready(following.outgoing)
         except Exception:  # noqa: BLE001 - it can't be rebuilt
             return False
-        return is_ready and (not self._stopping() or self._has_begun(following))
+        return is_ready and (not self._is_to_end() or self._has_begun(following))
 
     def _commit(
         self, claims: Sequence[Claim], meanwhile: Callable[[], object] | None = None
@@ -299,19 +318,20 @@ class Delivery:
                 meanwhile()
 
         try:
-            recorded, allowed = self._journal.advance(self._unrecorded, claims, while_it_travels)
+            advanced = self._journal.advance(self._unrecorded, claims, while_it_travels)
         except JournalUnavailable:
             if not (self._committed and self._unrecorded):
                 raise
             self._record()  # insists: what is under way must not be left for this
             return self._commit(claims, meanwhile)
-        for claim, may_be_sent in zip(claims, allowed, strict=True):
+        self._urgent = advanced.urgent
+        for claim, may_be_sent in zip(claims, advanced.may_commit, strict=True):
             if may_be_sent:
                 self._committed[claim.id] = claim
             else:
                 self._stale.add(claim.token)
-        self._note_recorded(recorded)
-        return allowed
+        self._note_recorded(advanced.recorded)
+        return advanced.may_commit
 
     def _record(self) -> None:
         """Record the newest results, and insist: until they are, nothing more is begun."""

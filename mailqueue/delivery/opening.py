@@ -34,7 +34,7 @@ def connection_pool() -> ConnectionPool:
 
 
 def _connect() -> Connection:
-    return Connection(open_transport, _limits(), breaker=shared_breaker())
+    return Connection(open_transport, _limits(), breaker=shared_breaker(), name=mailer_name())
 
 
 def _own_pools() -> list[ConnectionPool]:

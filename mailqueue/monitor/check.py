@@ -18,6 +18,8 @@ from mailqueue.queue.broker import producer_app, reach_broker
 from mailqueue.queue.caretaker import caretaker_of
 from mailqueue.queue.journal import NO_FSYNC, open_journal, open_journals
 from mailqueue.queue.liveness import shortcomings
+from mailqueue.queue.project import complaints
+from mailqueue.queue.publisher import TASK
 from mailqueue.queue.spool import current_spool
 from mailqueue.store.opening import open_store
 
@@ -112,13 +114,15 @@ def _journal() -> _Look:
 
 
 def _broker() -> _Look:
+    app = producer_app()
     # Our own application lacks nothing.
-    lacking = list(shortcomings(producer_app())) if settings.MAILQUEUE.CELERY_APP else []
+    lacking = list(shortcomings(app)) if settings.MAILQUEUE.CELERY_APP else []
     warning = (
         f"with {', '.join(lacking)} a worker may stand still for minutes, or end, after a "
         "connection that died without a word; docs/operating.md says what to set"
     )
-    return _Look(reach_broker(), warnings=[warning] if lacking else [])
+    warnings = [warning] if lacking else []
+    return _Look(reach_broker(), list(complaints(app, TASK)), warnings)
 
 
 def _workers() -> _Look:

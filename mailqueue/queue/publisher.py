@@ -16,6 +16,7 @@ from .broker import TROUBLE, broker_of, producer_app
 from .journal import Due
 from .options import Priority
 from .payload.codec import is_packed
+from .project import Router
 
 TASK = "mailqueue.deliver"
 # In AMQP the highest number goes first (where the queue has `x-max-priority`), with Redis the
@@ -27,6 +28,13 @@ _WORTH_COMPRESSING = 4096  # characters
 # without one; but what a task costs is shared by so many messages.
 _TASKS_FOR_DUE, _WORTH_A_TASK = 16, 10
 _log = logging.getLogger(__name__)
+
+
+class _NoResult:
+    """What Celery makes of the id of a task whose result nobody asks for."""
+
+    def __init__(self, _task: str) -> None:
+        self.ignored = True
 
 
 def publish(
@@ -75,12 +83,16 @@ def _publish_batch(
         TASK,
         kwargs={"queue": queue, "messages": messages},
         queue=queue,
+        router=Router(app),
         producer=producer,
         # JSON, whatever the project's own tasks travel as.
         serializer="json",
         compression=_compression(messages),
         priority=(_AMQP_PRIORITIES if amqp else _REDIS_PRIORITIES)[priority],
         ignore_result=True,
+        # No result backend of the project's is opened for it, and none of its tasks waits for it.
+        result_cls=_NoResult,
+        add_to_parent=False,
         retry=False,
         # The project's limits for its own tasks would travel, and hold, where ours is registered.
         time_limit=None,

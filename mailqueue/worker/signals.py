@@ -16,15 +16,19 @@ from celery import signals
 
 from mailqueue.conf import settings
 from mailqueue.conf.lookup import LIFELINE
-from mailqueue.delivery.opening import close_connections, shared_breaker
+from mailqueue.delivery.opening import close_connections, mailer_name, shared_breaker
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
+from mailqueue.mail.routing import delivery_backend
 from mailqueue.queue.journal import open_journal
+from mailqueue.queue.project import complaints, queue_of
 from mailqueue.queue.publisher import TASK
 
 from .consumer import queues_taken
 from .flag import stopping
 from .pool import check_pool
+from .queues import taken
 from .steps import EventsSentOnce
+from .task import MailTask
 from .timer import Timer
 from .watchdog import Watchdog
 
@@ -58,6 +62,18 @@ def check_journal(**_: Any) -> None:
         sys.exit(f"mailqueue: {error}")
 
 
+def check_backend(**_: Any) -> None:
+    """Refuse to start where what delivers doesn't exist, or would only queue mail again."""
+    try:
+        delivery_backend()
+    except ImportError as error:
+        sys.exit(f"mailqueue: MAILQUEUE['BACKEND'] = {settings.MAILQUEUE.BACKEND!r}: {error}")
+    except ImproperlyConfigured as error:
+        sys.exit(f"mailqueue: {error}")
+    except Exception as error:  # noqa: BLE001 - a stranger's; mail waits until it is mended
+        _log.error("the mailer %s can't be made: %s", mailer_name(), error)
+
+
 def try_mailer(**_: Any) -> None:
     """Try a mailer at once that our own mistake kept from being used: this start may mend it."""
     with suppress(JournalUnavailable, ImproperlyConfigured):  # check_journal has said so
@@ -67,6 +83,16 @@ def try_mailer(**_: Any) -> None:
 def send_events_once(sender: Any, **_: Any) -> None:
     """Keep the worker's main thread from sending the same event for ever."""
     sender.app.steps["consumer"].add(EventsSentOnce)
+
+
+def remember_command(**_: Any) -> None:
+    """Have SIGHUP start the worker anew by the command that started it.
+
+    Celery would run the file of a ``python -m celery``, which ends at its first import.
+    """
+    options = sys.argv[1:]
+    if sys.argv[0].endswith("__main__.py") and sys.orig_argv[-len(options) :] == options:
+        sys.argv = sys.orig_argv[1:]
 
 
 def end_with_parent(**_: Any) -> None:
@@ -82,10 +108,22 @@ def end_with_parent(**_: Any) -> None:
 
 
 def consume_own_queue(instance: Any, **_: Any) -> None:
-    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take."""
+    """Consume mailqueue's queue in any worker that wasn't told by ``-Q`` which ones to take.
+
+    One that was told takes just those, and none of them may be ours.
+    """
     queues = instance.app.amqp.queues
     if queues._consume_from is None:  # set by -Q; Celery has no public name for it
-        queues.select_add(settings.MAILQUEUE.QUEUE)
+        queues.select_add(queue_of(instance.app, settings.MAILQUEUE.QUEUE))
+    taken.note(lambda: [*queues.consume_from])
+
+
+def tell_of_options(instance: Any, **_: Any) -> None:
+    """Tell of what in the application keeps mail from being delivered, or has no effect on it."""
+    for complaint in complaints(instance.app, TASK):
+        _log.error("%s", complaint)
+    if not isinstance(instance.app.tasks[TASK], MailTask):
+        _log.error("the application has a task of its own named %s: no mail is delivered", TASK)
 
 
 def spare_mail(instance: Any, **_: Any) -> None:
@@ -132,8 +170,15 @@ def say_quit(**_: Any) -> None:
 
 # In the order in which they are called.
 _RECEIVERS: Mapping[Any, Sequence[Callable[..., None]]] = {
-    signals.worker_init: (check_journal, try_mailer, send_events_once, end_with_parent),
-    signals.celeryd_after_setup: (check_pool, consume_own_queue, spare_mail),
+    signals.worker_init: (
+        check_journal,
+        check_backend,
+        try_mailer,
+        send_events_once,
+        remember_command,
+        end_with_parent,
+    ),
+    signals.celeryd_after_setup: (check_pool, consume_own_queue, spare_mail, tell_of_options),
     signals.worker_ready: (start_timer,),
     signals.worker_shutting_down: (finish_message_in_hand,),
     signals.worker_shutdown: (stop_timer,),

@@ -258,10 +258,10 @@ def test_many_are_recorded_and_committed_in_one_call(journal):
     late, taken = hasty(journal).claim([("late", ""), ("taken", "")])[0]
     newer = [claimed(journal, "late"), claimed(journal, "taken")]
     done, next_, last = (claimed(journal, id_) for id_ in ("done", "next", "last"))
-    assert journal.advance([], [done]) == ([], [True])
+    assert journal.advance([], [done]) == ([], [True], 0)
     failed = Settlement(State.FAILED, "550 no")
     results = [SettledClaim(done, SENT, "worker 1"), SettledClaim(late, failed)]
-    expected = [True, False], [True, False, True]
+    expected = [True, False], [True, False, True], 0
     assert journal.advance(results, [next_, taken, last]) == expected
     assert journal.advance(results, [next_, taken, last]) == expected  # its answer got lost
     found = [state(journal, id_).value for id_ in ids]
@@ -269,8 +269,8 @@ def test_many_are_recorded_and_committed_in_one_call(journal):
     (record,) = journal.read(["done"])
     assert [(a.number, a.state, a.worker) for a in record.history] == [(1, State.SENT, "worker 1")]
     assert journal.totals()["sent"] == 1
-    assert journal.advance([], newer) == ([], [True, True])
-    assert journal.advance([], []) == ([], [])
+    assert journal.advance([], newer) == ([], [True, True], 0)
+    assert journal.advance([], []) == ([], [], 0)
 
 
 def test_what_is_in_hand_is_listed_by_the_time_when_it_entered_its_state(journal, clock):

@@ -155,3 +155,26 @@ def test_a_scheduled_message_joins_nothing(journal, clock):
     journal.accept([entry("m")], room=9)
     assert journal.accept([entry("n", send_at=clock.after(3600))], room=9) == [("n", False)]
     assert [claim.id for claim in journal.take(5, begins="m")[0]] == ["m"]
+
+
+def test_a_commit_says_what_is_more_urgent(journal):
+    """So many levels, from the highest on, have what is to be taken before the next message."""
+    journal.accept([entry("low", priority="low"), entry("m"), entry("now", priority="high")])
+    journal.accept([entry("soon")], room=9)
+    urgent = [journal.advance([], [claimed(journal, id_)]).urgent for id_ in ("m", "low")]
+    assert urgent == [1, 2]
+    assert [claim.id for claim in journal.take(5, levels=1)[0]] == ["now"]
+    assert [claim.id for claim in journal.take(5, levels=2)[0]] == ["soon"]
+    journal.accept([entry("next", priority="high")])
+    journal.accept([entry("last", priority="high")])
+    assert journal.advance([], [claimed(journal, "next")]).urgent == 0
+
+
+def test_urgent_messages_are_found_without_their_task(journal, clock):
+    """One of a long list, and one whose time has come."""
+    journal.accept([entry("now", priority="high")], room=0)
+    journal.accept([entry("later", priority="high", send_at=clock.after(3600))], room=9)
+    assert [claim.id for claim in journal.take(5, levels=1)[0]] == ["now"]
+    clock.advance(3600)
+    journal.release()
+    assert [claim.id for claim in journal.take(5, levels=1)[0]] == ["later"]

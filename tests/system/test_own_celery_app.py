@@ -73,6 +73,59 @@ CELERY_TASK_ACKS_LATE = CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_ALWAYS_EAGER = True
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1
 """,
+    "shop/hostile.py": """
+from .settings import *
+
+MAILQUEUE |= {"CELERY_APP": "shop.hostile_celery:app"}
+
+EVERY_TASK = {
+    "time_limit": 1, "soft_time_limit": 1, "rate_limit": "1/h", "acks_late": True, "expires": -1,
+    "exchange": "elsewhere", "routing_key": "elsewhere",
+    "@run": lambda run: lambda *_, **__: "wrapped",
+}
+ROUTE = {"queue": "celery", "exchange": "elsewhere", "routing_key": "elsewhere", "expires": 0}
+
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_RESULT_BACKEND = "redis://127.0.0.1:1/0"
+CELERY_TASK_ALWAYS_EAGER = CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_ANNOTATIONS = {"*": EVERY_TASK, "mailqueue.deliver": {"rate_limit": "1/h"}}
+CELERY_TASK_CREATE_MISSING_QUEUES = False
+CELERY_TASK_DEFAULT_RATE_LIMIT = "1/h"
+CELERY_TASK_IGNORE_RESULT = False
+CELERY_TASK_PROTOCOL = int(os.environ.get("PROTOCOL", "2"))
+CELERY_TASK_QUEUES = {"celery": {}}
+CELERY_TASK_ROUTES = {"*": ROUTE, "mailqueue.*": ROUTE}
+CELERY_TASK_SEND_SENT_EVENT = CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_STORE_ERRORS_EVEN_IF_IGNORED = CELERY_TASK_TRACK_STARTED = True
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_WORKER_DEDUPLICATE_SUCCESSFUL_TASKS = CELERY_WORKER_DISABLE_PREFETCH = True
+CELERY_WORKER_MAX_TASKS_PER_CHILD = 1
+""",
+    "shop/hostile_celery.py": """
+import os
+from celery import Celery, Task, signals
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "shop.hostile"
+
+class Ended(Task):
+    time_limit = soft_time_limit = 1
+
+    def __call__(self, *_, **__):
+        raise SystemExit("each task of this project ends at once")
+
+    before_start = on_success = after_return = __call__
+
+app = Celery("shop", task_cls=Ended)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+@signals.task_received.connect
+@signals.task_prerun.connect
+@signals.task_postrun.connect
+@signals.before_task_publish.connect
+def fail(**_):
+    raise RuntimeError("a receiver of this project's fails")
+""",
 }
 
 
@@ -138,6 +191,14 @@ def program(shop: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[s
 
 
 SEND = """
+from django.core.mail import send_mail
+send_mail("Hello", "", None, ["ada@example.com"])
+"""
+HOSTILE_SEND = """
+import warnings
+from celery.exceptions import AlwaysEagerIgnored
+warnings.simplefilter("ignore", AlwaysEagerIgnored)
+import shop.hostile_celery, mailqueue.tasks
 from django.core.mail import send_mail
 send_mail("Hello", "", None, ["ada@example.com"])
 """
@@ -224,6 +285,24 @@ def test_no_time_limit_ends_a_task_that_sends(options, start, program, journal, 
 
     wait_until(lambda: fates() == [("sent", 1)] * 2, 30, worker.explain)
     assert subjects(smtp_server) == ["Hello", "Hello"]
+
+
+@pytest.mark.parametrize("protocol", ["1", "2"])
+def test_no_option_of_a_project_keeps_mail_from_being_sent(
+    protocol, start, program, journal, smtp_server
+):
+    """Its limits, classes, annotations, routes and receivers end and divert its own tasks only."""
+    smtp_server.before_reply = lambda: Event().wait(3)
+    settings = {"DJANGO_SETTINGS_MODULE": "shop.hostile", "PROTOCOL": protocol}
+    worker = start(command=("celery", "-A", "shop.hostile_celery", "worker"), **settings)
+    program(HOSTILE_SEND, **settings)
+
+    def fates() -> list[tuple[str, int]]:
+        return [(found["state"], found["attempts"]) for found in report.find(report.Filter())]
+
+    wait_until(lambda: fates() == [("sent", 1)], 20, worker.explain)
+    said = worker.log.read_text()
+    assert "task_annotations['mailqueue.deliver'] has no effect" in said
 
 
 @pytest.mark.parametrize(

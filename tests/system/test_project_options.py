@@ -71,6 +71,46 @@ def test_a_task_is_json_whatever_the_projects_tasks_are(project, redis_url):
     assert task["content-type"] == "application/json"
 
 
+ELSEWHERE = {"queue": "slow", "exchange": "elsewhere", "routing_key": "elsewhere"}
+
+
+def diverted(*_: object, **__: object) -> dict[str, object]:
+    """A project's router, as a function."""
+    return {**ELSEWHERE, "expires": 0}
+
+
+def fails(*_: object, **__: object) -> None:
+    """A project's router that knows its own tasks only."""
+    raise LookupError("mailqueue.deliver")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"task_routes": {"*": ELSEWHERE}},
+        {"task_routes": {DELIVER: ELSEWHERE}},
+        {"task_routes": diverted},
+        {"task_routes": (fails,)},
+        {"task_annotations": {"*": ELSEWHERE | {"expires": -1, "compression": "bzip2"}}},
+        {"task_create_missing_queues": False, "task_queues": {"celery": {}}},
+        {"task_ignore_result": False, "result_backend": "nowhere://"},
+        {"task_protocol": 1},
+        {"task_send_sent_event": True},
+        {"task_publish_retry": True, "task_publish_retry_policy": {"max_retries": 99}},
+    ],
+    ids=str,
+)
+def test_a_task_is_published_to_its_queue_whatever_the_projects_tasks_are(
+    options, project, redis_url
+):
+    """A route that takes every task elsewhere takes no mail there."""
+    project(**options)
+    letter().send()
+    (task,) = published(redis_url)
+    assert task["properties"]["delivery_info"]["routing_key"] == "mailqueue"
+    assert task["headers"].get("expires") is None
+
+
 @pytest.mark.parametrize(
     ("options", "name", "value"),
     [
@@ -78,11 +118,11 @@ def test_a_task_is_json_whatever_the_projects_tasks_are(project, redis_url):
         ({"task_ignore_result": False, "result_backend": "cache+memory://"}, "ignore_result", True),
         ({"task_time_limit": 5}, "time_limit", 0),
         ({"task_soft_time_limit": 5}, "soft_time_limit", 0),
-        ({"task_default_rate_limit": "10/m"}, "rate_limit", "10/m"),
-        ({"task_annotations": {"*": {"rate_limit": "9/m"}}}, "rate_limit", "9/m"),
-        ({"task_annotations": {DELIVER: {"time_limit": 7}}}, "time_limit", 7),
+        ({"task_default_rate_limit": "10/m"}, "rate_limit", 0),
+        ({"task_annotations": {"*": {"rate_limit": "9/m"}}}, "rate_limit", 0),
+        ({"task_annotations": {DELIVER: {"time_limit": 7}}}, "time_limit", 0),
     ],
 )
 def test_an_option_holds_for_mail_as_the_document_says(project, options, name, value):
-    """Options of a project change no limit, result or acknowledgement of mail; its rates hold."""
+    """Options of a project change no limit, rate, result or acknowledgement of mail."""
     assert getattr(project(**options).tasks[DELIVER], name) == value

@@ -15,6 +15,7 @@ from mailqueue.store.client import Client, ensure_connected, translating_errors
 from mailqueue.store.sealing import Sealer
 
 from .. import quickjson
+from ..options import Priority
 from ..payload.blob import sha256
 from .reader import QUEUES, Reader, ms
 from .record import (
@@ -166,18 +167,21 @@ class Journal(Reader):
             arguments += [id_, digest]
         return self._begin("claim", arguments, read_claimed)
 
-    def take(self, limit: int, *, begins: str = "") -> Taken:
+    def take(self, limit: int, *, begins: str = "", levels: int = len(Priority)) -> Taken:
         """Claim messages that joined a task; return them, and how many need another one.
 
         Among them are those that a small send has a new task name. The task that ``begins`` with
         that message waits no more: those that come now need another. What is left is the next
         task's, where one is known to wait; some of the number may have been claimed by their ids.
+        ``levels`` is how many priorities are looked at, from the highest on.
         """
-        return self.begin_take(limit, begins=begins)()
+        return self.begin_take(limit, begins=begins, levels=levels)()
 
-    def begin_take(self, limit: int, *, begins: str = "") -> Callable[[], Taken]:
+    def begin_take(
+        self, limit: int, *, begins: str = "", levels: int = len(Priority)
+    ) -> Callable[[], Taken]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [ms(self.policy.lease), limit, begins], read_taken)
+        return self._begin("take", [ms(self.policy.lease), limit, begins, levels], read_taken)
 
     def _begin(
         self, operation: str, arguments: Sequence[str | int], read: Callable[[Any], _Reply]
@@ -199,7 +203,8 @@ class Journal(Reader):
         """Record what attempts came to, and note that the final dots of these claims come next.
 
         One round trip for both; ``meanwhile`` is called while the answer travels. Returns whether
-        each result was recorded, and whether each dot may be sent; False: that claim is stale.
+        each result was recorded, and whether each dot may be sent; False: that claim is stale. It
+        also says how many levels of priority have messages to ``take`` before others.
         """
         arguments: list[str | int] = [ms(self.policy.reply_wait), len(settled)]
         for result in settled:

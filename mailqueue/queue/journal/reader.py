@@ -140,6 +140,14 @@ class Reader:
             for source, reason in read_alarms(self._call("alarms", []))
         ]
 
+    def is_queued_in(self, queues: Sequence[str]) -> bool:
+        """Whether anything in one of those queues, on the same server, waits for a worker."""
+        with translating_errors(self._client):
+            asked = self._client.pipeline(transaction=False)
+            for queue in queues:
+                asked.zcard(f"mailqueue:{{{queue}}}:state:{State.QUEUED}")
+            return any(asked.execute())
+
     def server(self) -> dict[str, Any]:
         """What the server says of itself: version, persistence, eviction. Some say nothing."""
         with translating_errors(self._client):

@@ -120,10 +120,14 @@ class Taken(NamedTuple):
 
 
 class Advanced(NamedTuple):
-    """Whether each result was recorded, and whether each final dot may be sent."""
+    """Whether each result was recorded, and whether each final dot may be sent.
+
+    ``urgent`` levels of priority, from the highest on, have what is to go before others.
+    """
 
     recorded: list[bool]
     may_commit: list[bool]
+    urgent: int = 0
 
 
 @dataclass(frozen=True)

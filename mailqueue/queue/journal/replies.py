@@ -49,8 +49,9 @@ def read_taken(reply: Sequence[Any]) -> Taken:
 
 def read_advanced(reply: Sequence[Any], results: int) -> Advanced:
     """What ``advance`` came to, of which the first ``results`` answers are about results."""
-    answers = [bool(answer) for answer in reply]
-    return Advanced(answers[:results], answers[results:])
+    *said, urgent = reply
+    answers = [bool(answer) for answer in said]
+    return Advanced(answers[:results], answers[results:], int(urgent))
 
 
 def read_due(reply: Sequence[Any]) -> list[Due]:

@@ -259,8 +259,28 @@ MUTATIONS = [
             "contracts/transports/test_under_way.py::test_the_next_envelope_comes_with_a_messages_end",
         ),
         (
-            "if self._stopping() and not (self._committed or self._has_begun(message)):",
-            "if self._stopping():",
+            "(self._has_delivered and self._gives_way())",
+            "self._gives_way()",
+            "contracts/test_giving_way.py::test_a_task_that_gives_way_has_delivered_something",
+        ),
+        (
+            "            self.rest.append(claim.id)\n",
+            "",
+            "contracts/test_giving_way.py::test_a_task_that_gives_way_has_delivered_something",
+        ),
+        (
+            "            batch.hurry(levels)\n",
+            "            pass\n",
+            "contracts/test_giving_way.py::test_urgent_mail_goes_before_what_is_claimed_already",
+        ),
+        (
+            "            if not self._stopping():\n                batch.leave()\n",
+            "",
+            "contracts/test_giving_way.py::test_nobody_joins_a_task_that_has_given_way",
+        ),
+        (
+            "if self._is_to_end() and not (self._committed or self._has_begun(message)):",
+            "if self._is_to_end():",
             "contracts/test_ahead.py::test_a_worker_that_is_to_stop_sends_what_has_begun_and_no_more",
         ),
         (
@@ -326,8 +346,8 @@ MUTATIONS = [
             "contracts/test_connection.py::test_a_mailer_may_deliver",
         ),
         (
-            "breaker=shared_breaker())",
-            "breaker=None)",
+            "breaker=shared_breaker(),",
+            "breaker=None,",
             "system/test_task_pause.py::test_a_task_claims_nothing_for_a_mailer_that_is_left_alone",
         ),
         (

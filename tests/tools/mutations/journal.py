@@ -119,8 +119,8 @@ MUTATIONS = [
             "contracts/test_journal_operator.py",
         ),
         (
-            "Advanced(answers[:results], answers[results:])",
-            "Advanced(answers, answers)",
+            "Advanced(answers[:results], answers[results:], ",
+            "Advanced(answers, answers, ",
             "contracts/test_journal.py",
         ),
     ),

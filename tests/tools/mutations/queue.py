@@ -429,12 +429,32 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "queue/project",
+        "worker/test_task_options.py",
+        (
+            "return queues.add(queues.new_missing(name))",
+            "return queues.add(name)",
+            "worker/test_task_options.py::test_a_queue_that_is_missing_is_made_all_the_same",
+        ),
+        (
+            "return _JSON in types and _JSON not in",
+            "return _JSON in types or _JSON not in",
+            "worker/test_task_options.py::test_what_keeps_mail_from_going_or_has_no_effect_is_said",
+        ),
+    ),
+    *of(
         "queue/publisher",
         "system/test_tasks.py",
         (
             '{queue}, messages: {len(ids)}{extent}}}"',
             '{queue}, messages: {messages}}}"',
             "system/test_tasks.py::test_tasks_show_counts_and_ids_and_never_content",
+        ),
+        (
+            "        router=Router(app),\n",
+            "",
+            "system/test_project_options.py"
+            "::test_a_task_is_published_to_its_queue_whatever_the_projects_tasks_are",
         ),
     ),
     *of(

@@ -115,6 +115,7 @@ MUTATIONS = [
             "if begins ~= '' and redis.call('HGET', task, 'names') == begins then",
             "if begins ~= '' then",
         ),
+        ("for level = 1, levels do", "for level = 1, 3 do"),
         ("and number(id, 'lost') == 0 and", "and", LATE),
     ),
     *of(

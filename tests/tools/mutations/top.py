@@ -87,14 +87,9 @@ MUTATIONS = [
             "system/test_tasks.py::test_what_is_left_when_a_task_is_full_gets_another",
         ),
         (
-            "    time_limit=0,\n",
-            "",
-            "worker/test_task_options.py::test_a_task_that_delivers_has_all_the_time",
-        ),
-        (
-            "    acks_late=False,\n",
-            "    acks_late=True,\n",
-            "worker/test_task_options.py::test_a_task_that_delivers_comes_once",
+            "@shared_task(name=TASK, base=MailTask)",
+            "@shared_task(name=TASK)",
+            "worker/test_task_options.py::test_no_option_changes_the_task_that_delivers",
         ),
         (
             "tally = {} if connection.is_paused() else dict(",

@@ -76,8 +76,9 @@ if operation == 'accept' then
       if send_at <= now then
         -- Where one of them needs a task, that names those after it too.
         if not named[priority] then named[priority] = not joins(id, priority) end
-        -- Also what a new task names: one that runs may come to it before that begins.
-        if room > 0 then redis.call('RPUSH', p .. ':joined:' .. priority, id) end
+        -- Also what a new task names: one that runs may come to it before that begins. What is urgent
+        -- is looked for by every task after each message.
+        if room > 0 or priority == 'high' then redis.call('RPUSH', p .. ':joined:' .. priority, id) end
       end
       answer[#answer + 1] = id
       answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0

@@ -5,8 +5,11 @@
 -- The ordinary result is recorded here: sent, by the claim that holds, with nothing else to undo.
 -- All others are left to settle.lua.
 --
+-- `urgent` counts the priorities, from the highest on, of which something joined a task and is more
+-- urgent than the last of the claims: `take` has it.
+--
 -- advance(reply_wait, count, [id, token, state, delay, results, line]…, [id, token]…)
---   -> [recorded]…, [may_commit]…
+--   -> [recorded]…, [may_commit]…, urgent
 if operation == 'advance' then
   local reply_wait, count = tonumber(ARGV[2]), tonumber(ARGV[3])
   local due, commits, answers, unusual = now + reply_wait, 4 + 6 * count, 0, false
@@ -34,10 +37,12 @@ if operation == 'advance' then
   -- A server that is full refuses a first write that may need room, and takes all that follows one
   -- that doesn't. This does nothing.
   if count == 0 or unusual then redis.call('PERSIST', p .. ':totals') end
+  local priority = 'high'
   for i = commits, #ARGV, 2 do
     local id, token = ARGV[i], ARGV[i + 1]
     local name = p .. ':message:' .. id
-    local found = redis.call('HMGET', name, 'state', 'token', 'due')
+    local found = redis.call('HMGET', name, 'state', 'token', 'due', 'priority')
+    priority = found[4] or 'normal'
     answers = answers + 1
     if found[2] == token and (found[1] == 'sending' or found[1] == 'committing') then
       redis.call('HSET', name, 'state', 'committing', 'updated', now, 'due', due)
@@ -47,5 +52,11 @@ if operation == 'advance' then
       recorded[answers] = 0
     end
   end
+  local urgent = 0
+  for level, more_urgent in ipairs(priorities) do
+    if more_urgent == priority then break end
+    if redis.call('LLEN', p .. ':joined:' .. more_urgent) > 0 then urgent = level end
+  end
+  recorded[answers + 1] = urgent
   if not unusual then return recorded end
 end

@@ -42,7 +42,7 @@
 --                             committing too, for which earlier versions had another
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
---   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none
+--   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none, all urgent ones are here
 --   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
 --                             at most: which message it names first, how many it has with those that joined
 --   <p>:fence          counter of fencing tokens
@@ -58,6 +58,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local operation = ARGV[1]
+
+local priorities = { 'high', 'normal', 'low' } -- most urgent first
 
 -- The answer of `advance`. It leaves false where `settle.lua` is to record the result.
 local recorded

@@ -25,6 +25,7 @@ if operation == 'release' then
     end
     if is_waiting(get(id, 'state')) and get(id, 'due') and is_due(id) and not expire(id) then
       enter(id, 'queued', now + regrace)
+      if get(id, 'priority') == 'high' then redis.call('RPUSH', p .. ':joined:high', id) end
       answer[#answer + 1] = { id, get(id, 'priority') or 'normal', number(id, 'lost') }
     end
   end

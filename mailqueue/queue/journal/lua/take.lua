@@ -1,13 +1,16 @@
 -- Claim messages that joined a task: oldest first, high priority before low, `limit` of them at
 -- most. The task that `begins` with that message (if not '') waits no more. `left` counts those for
--- which no other task is known to wait; some of them may have been claimed by their ids.
+-- which no other task is known to wait; some of them may have been claimed by their ids. Only the
+-- first `levels` priorities are looked at.
 --
--- take(lease, limit, begins)
+-- take(lease, limit, begins, levels)
 --   -> left, {id, token, attempt, tries, age, results, payload, lost}…
 if operation == 'take' then
-  local lease, limit, begins = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+  local lease, limit, begins, levels =
+    tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
   local looked_at, left = 0, 0
-  for _, priority in ipairs({ 'high', 'normal', 'low' }) do
+  for level = 1, levels do
+    local priority = priorities[level]
     local joined, task = p .. ':joined:' .. priority, p .. ':task:' .. priority
     if begins ~= '' and redis.call('HGET', task, 'names') == begins then redis.call('DEL', task) end
     while #claims < limit and looked_at < 1000 do
