@@ -104,6 +104,11 @@ class JournalMachine(Ledger):
         if lost:
             self.unanswered[producer] = entries
 
+    @rule(letter=letters)
+    def accepts_in_vain(self, letter: dict[str, Any]) -> None:
+        """A producer stores what it found missing before, and gets no further."""
+        self.journal._store([self.written(letter)], letter["blobs"])
+
     def written(self, letter: dict[str, Any]) -> Entry:
         number = next(self.numbers)
         to = [f"{n}@example.com" for n in range(letter["recipients"])]

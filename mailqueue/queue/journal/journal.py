@@ -121,12 +121,16 @@ class Journal(Reader):
         raise JournalUnavailable("the attachments could not be stored: they vanish at once", ids)
 
     def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
-        """Store attachments, for a while: what no message refers to by then goes by itself."""
+        """Store attachments, for a while: what no message refers to by then goes by itself.
+
+        What is there meanwhile stays as it is: another message may refer to it, for good.
+        """
         contents = {name: content for entry in entries for name, content in entry.blobs.items()}
         with translating_errors(self._client):
             for name in dict.fromkeys(names):
                 content = self.sealer.seal(contents[name])
-                self._client.set(f"{self._prefix}:blob:{name}", content, ex=_LOOSE_SECONDS)
+                key = f"{self._prefix}:blob:{name}"
+                self._client.set(key, content, ex=_LOOSE_SECONDS, nx=True)
 
     def _announce(self, fsync: bool) -> None:
         """Once: make the queue known to all workers' timers, and check the server."""

@@ -36,6 +36,11 @@ MUTATIONS = [
             "what vanished before the message was accepted is stored once more",
         ),
         (
+            "ex=_LOOSE_SECONDS, nx=True",
+            "ex=_LOOSE_SECONDS",
+            "contracts/test_journal_attachments.py",
+        ),
+        (
             "        self.check(fsync=fsync)\n",
             "",
             "contracts/test_journal_eviction.py",

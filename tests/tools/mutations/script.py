@@ -41,7 +41,7 @@ MUTATIONS = [
         (
             "          redis.call('PERSIST', p .. ':blob:' .. blob)\n",
             "",
-            f"{LATE} {RECORD} {JOURNAL}",
+            "contracts/test_journal_attachments.py",
         ),
         ("          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n", "", JOURNAL),
         (
