@@ -84,7 +84,7 @@ class Ledger(RuleBasedStateMachine):
         self.hands: dict[str, list[Attempt]] = {worker: [] for worker in WORKERS}
         self.lease_ends: dict[str, float] = {}
         self.not_before: dict[str, float] = {}  # of messages in doubt
-        self.newest_token = 0
+        self.tokens: set[str] = set()  # all that were ever handed out
         # What the mail server did, and what of it went on record.
         self.copies: Counter[tuple[str, str]] = Counter()
         self.refused: defaultdict[str, set[str]] = defaultdict(set)

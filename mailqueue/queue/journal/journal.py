@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -153,7 +154,7 @@ class Journal(Reader):
 
     def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Callable[[], Claimed]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        arguments: list[str | int] = [ms(self.policy.lease), *self._recovery()]
+        arguments: list[str | int] = [ms(self.policy.lease), _nonce(), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
         return self._begin("claim", arguments, read_claimed)
@@ -169,7 +170,8 @@ class Journal(Reader):
 
     def begin_take(self, limit: int, *, begins: str = "") -> Callable[[], Taken]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [ms(self.policy.lease), limit, begins], read_taken)
+        arguments = [ms(self.policy.lease), _nonce(), limit, begins]
+        return self._begin("take", arguments, read_taken)
 
     def _begin(
         self, operation: str, arguments: Sequence[str | int], read: Callable[[Any], _Reply]
@@ -337,6 +339,11 @@ class Journal(Reader):
         if not synced[0]:
             raise redis.TimeoutError("the append-only file was not synced in time")
         return answer
+
+
+def _nonce() -> str:
+    """Digits that no other claim has; the same number of them each time, so that tokens rise."""
+    return f"{secrets.randbelow(10**15):015}"
 
 
 def _moment(time: datetime | None) -> int:

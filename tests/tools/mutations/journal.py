@@ -36,6 +36,11 @@ MUTATIONS = [
             "what vanished before the message was accepted is stored once more",
         ),
         (
+            'f"{secrets.randbelow(10**15):015}"',
+            '"0" * 15',
+            "contracts/test_journal_loss.py",
+        ),
+        (
             "ex=_LOOSE_SECONDS, nx=True",
             "ex=_LOOSE_SECONDS",
             "contracts/test_journal_attachments.py",

@@ -21,7 +21,8 @@
 --                             tries_from attempts that don't count for the schedule: before `retry`
 --                             lost       how often its worker vanished while sending
 --                             priority   of the task that names it: high, normal (if absent), low
---                             token      fencing token of the newest claim, until its lease ends
+--                             token      fencing token of the newest claim, until its lease ends: digits, of
+--                                        which the last 15 are random (earlier versions had none of these)
 --                             left_token the token of a claim whose lease has ended, until the next claim
 --                             doubted    1 once it was uncertain: it may have been sent, whatever came later
 --                             reply      the server's newest reply, or our reason; if absent, log's last
@@ -42,7 +43,7 @@
 --   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none
 --   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
 --                             at most: which message it names first, how many it has with those that joined
---   <p>:fence          counter of fencing tokens
+--   <p>:fence          counts the claims; a fencing token begins with it
 --   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:tick           expires after a second: one worker's timer acts for all
 

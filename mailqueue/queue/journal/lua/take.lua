@@ -2,10 +2,10 @@
 -- most. The task that `begins` with that message (if not '') waits no more. `left` counts those for
 -- which no other task is known to wait; some of them may have been claimed by their ids.
 --
--- take(lease, limit, begins)
+-- take(lease, nonce, limit, begins)
 --   -> left, {id, token, attempt, tries, age, results, payload, lost}…
 if operation == 'take' then
-  local lease, limit, begins = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+  local lease, nonce, limit, begins = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5]
   local looked_at, left = 0, 0
   for _, priority in ipairs({ 'high', 'normal', 'low' }) do
     local joined, task = p .. ':joined:' .. priority, p .. ':task:' .. priority
@@ -23,5 +23,5 @@ if operation == 'take' then
     local more = redis.call('LLEN', joined)
     if more > 0 and redis.call('EXISTS', task) == 0 then left = left + more end
   end
-  return carry_out(left, lease)
+  return carry_out(left, lease, nonce)
 end
