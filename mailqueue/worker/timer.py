@@ -13,7 +13,7 @@ from mailqueue.conf import settings
 from mailqueue.delivery.gate.breaker import View
 from mailqueue.delivery.opening import shared_breaker
 from mailqueue.errors import MailqueueError
-from mailqueue.queue.journal import Journal, open_journals
+from mailqueue.queue.journal import Journal, Timekeeper, open_journals
 from mailqueue.queue.publisher import publish_due
 from mailqueue.queue.spool import current_spool
 from mailqueue.state import State
@@ -48,6 +48,7 @@ class Timer:
         self._check_worker = check_worker
         self._stop = threading.Event()
         self._next_trim = self._next_replay = 0.0
+        self._timekeepers: dict[str, Timekeeper] = {}
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._thread = threading.Thread(target=self._run, name="mailqueue-timer", daemon=True)
@@ -84,6 +85,7 @@ class Timer:
         # Before anything is released: a result that is on record spares a second copy.
         self._replay_spool()
         for journal in journals:
+            self._timekeeper(journal).look()
             journal.beat(self._name)
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             unpublished = publish_due(journal.queue, due)
@@ -93,6 +95,9 @@ class Timer:
                 _trim(journal)
         if trims:
             self._next_trim = time.monotonic() + _SECONDS_BETWEEN_TRIMS
+
+    def _timekeeper(self, journal: Journal) -> Timekeeper:
+        return self._timekeepers.setdefault(journal.queue, Timekeeper(journal))
 
     def _limit(self) -> int:
         """How many messages to release of each queue: none for a mailer that is left alone.

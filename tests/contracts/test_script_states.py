@@ -16,7 +16,10 @@ FIELDS = """
     attempts blobs created digest doubted due expires held_due held_from left_token log lost payload
     priority reply results since state summary token tries_from updated
 """
-KEYS = "accepted blob discarded fence has joined message names same task tick totals workers"
+KEYS = """
+    accepted blob clock discarded fence has joined message names offset same seen task ticked totals
+    until workers
+"""
 NO_STATES = {*FIELDS.split(), *KEYS.split(), "high", "low", "normal", "missing"}
 
 

@@ -15,6 +15,7 @@ from .record import (
     Settlement,
     StateChange,
 )
+from .timekeeper import Timekeeper
 
 __all__ = [
     "ACCEPT_AT_ONCE",
@@ -31,6 +32,7 @@ __all__ = [
     "SettledClaim",
     "Settlement",
     "StateChange",
+    "Timekeeper",
     "known_queues",
     "now_on",
     "open_journal",

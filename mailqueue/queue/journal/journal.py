@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,12 +27,20 @@ from .record import (
     Due,
     Entry,
     Missing,
+    ServerClock,
     SettledClaim,
     Settlement,
     StateChange,
     Taken,
 )
-from .replies import read_accepted, read_advanced, read_changes, read_claimed, read_due, read_taken
+from .replies import (
+    read_accepted,
+    read_advanced,
+    read_changes,
+    read_claimed,
+    read_due,
+    read_taken,
+)
 from .rows import dump_results, read_results
 
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
@@ -73,8 +82,9 @@ class Journal(Reader):
         queue: str,
         policy: Policy | None = None,
         sealer: Sealer | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(client, queue, sealer)
+        super().__init__(client, queue, sealer, clock)
         self.policy = policy or Policy()
         self._announced = False
 
@@ -105,6 +115,7 @@ class Journal(Reader):
         self._announce(fsync)
         policy = self.policy
         arguments: list[str | int] = [ms(policy.grace), ms(policy.same_within), room]
+        arguments.append(ms(self._clock()))
         for entry in entries:
             summary = self.sealer.seal(quickjson.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
@@ -170,7 +181,7 @@ class Journal(Reader):
 
     def begin_take(self, limit: int, *, begins: str = "") -> Callable[[], Taken]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        arguments = [ms(self.policy.lease), _nonce(), limit, begins]
+        arguments: list[str | int] = [ms(self.policy.lease), _nonce(), limit, begins]
         return self._begin("take", arguments, read_taken)
 
     def _begin(
@@ -248,6 +259,11 @@ class Journal(Reader):
     def beat(self, worker: str) -> None:
         """Note that this worker's timer looks after the queue."""
         self._call("beat", [worker])
+
+    def set_clock(self, clock: ServerClock, offset: float) -> bool:
+        """Note that this was right, with the offset from now on; False: that is another by now."""
+        arguments = [ms(clock.time), ms(clock.offset), ms(offset)]
+        return bool(self._call("set_clock", arguments))
 
     # -- the operator's side
 
@@ -346,5 +362,5 @@ def _nonce() -> str:
     return f"{secrets.randbelow(10**15):015}"
 
 
-def _moment(time: datetime | None) -> int:
-    return max(1, int(time.timestamp() * 1000)) if time else 0  # 0 is none
+def _moment(moment: datetime | None) -> int:
+    return max(1, int(moment.timestamp() * 1000)) if moment else 0  # 0 is none

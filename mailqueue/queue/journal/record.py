@@ -142,6 +142,22 @@ class InHand(NamedTuple):
     updated: int
 
 
+class ServerClock(NamedTuple):
+    """What the server's clock says, what the journal adds, until when it went evenly for sure.
+
+    All are in seconds.
+    """
+
+    time: float
+    offset: float
+    seen: float
+
+    @property
+    def journal_time(self) -> float:
+        """What time it is for the journal, which never goes back (clock.lua)."""
+        return max(self.time + self.offset, self.seen)
+
+
 class Pulse(NamedTuple):
     """The workers whose timers looked lately, and how many messages they overlooked."""
 

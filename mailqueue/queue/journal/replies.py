@@ -16,6 +16,7 @@ from .record import (
     InHand,
     Missing,
     Pulse,
+    ServerClock,
     StateChange,
     Taken,
 )
@@ -71,6 +72,11 @@ def read_pulse(reply: Sequence[Any]) -> Pulse:
     """Who lives, and what is overdue."""
     workers, overdue = reply
     return Pulse([str(worker) for worker in workers], int(overdue))
+
+
+def read_clock(reply: Sequence[Any]) -> ServerClock:
+    """The server's clock."""
+    return ServerClock(*(int(milliseconds) / 1000 for milliseconds in reply))
 
 
 def _read_claim(

@@ -20,8 +20,8 @@ MUTATIONS = [
             f"contracts/test_journal_operator.py {_LATE}",
         ),
         (
-            "max(1, int(time.timestamp() * 1000))",
-            "int(time.timestamp() * 1000)",
+            "max(1, int(moment.timestamp() * 1000))",
+            "int(moment.timestamp() * 1000)",
             "system/test_options.py::test_what_expired_before_1970_is_expired",
         ),
         (

@@ -21,7 +21,7 @@ if operation == 'take' then
       end
     end
     local more = redis.call('LLEN', joined)
-    if more > 0 and redis.call('EXISTS', task) == 0 then left = left + more end
+    if more > 0 and not waits(task) then left = left + more end
   end
   return carry_out(left, lease, nonce)
 end
