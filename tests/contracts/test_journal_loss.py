@@ -31,7 +31,7 @@ def forget_since(copy: Path, server: Valkey, directory: Path) -> None:
 
 
 def test_no_token_comes_again_after_a_loss(server: Valkey, tmp_path: Path) -> None:
-    """A claim of the last second is forgotten; its worker lives, and may not send beside the next."""
+    """A claim of the last second is forgotten; its worker lives, and must not send too."""
     client = connect(server.url, 10.0)
     journal = Journal(client, "q", POLICY)
     accepted(journal, "m")
