@@ -85,7 +85,11 @@ MUTATIONS = [
             "contracts/test_breaker.py::test_failures_of_workers_that_had_begun_before_are_one",
         ),
         ("if is_new or number('not_before') <= now then", "if number('not_before') <= now then"),
-        ("  local step = number('seen') - now\n", "  local step = 0\n", "contracts/test_breaker.py"),
+        (
+            "  local step = number('seen') - now\n",
+            "  local step = 0\n",
+            "contracts/test_breaker.py",
+        ),
         (
             "2 ^ math.min(failures - 1, 30)",
             "2 ^ math.min(failures, 30)",
