@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,4 +37,4 @@ class SteppingValkey(Valkey):
         """Have its clock be that far ahead of the system's, at once."""
         new = self._offset.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
-        os.replace(new, self._offset)
+        new.replace(self._offset)

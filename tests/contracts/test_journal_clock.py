@@ -37,6 +37,11 @@ def retrying(journal: Journal) -> None:
     journal.settle(claimed(journal, "m"), Settlement(State.RETRYING, "451 later", delay=50))
 
 
+def claim_for(journal: Journal, lease: float) -> None:
+    accepted(journal, "m")
+    under(journal, Policy(lease=lease)).claim([("m", "")])
+
+
 def accept(journal: Journal, message: Entry) -> None:
     journal.accept([message])
 
@@ -48,10 +53,7 @@ WAITS: dict[str, Callable[[Journal, Clock], object]] = {
         journal, entry("m", send_at=clock.after(99), expires_at=clock.after(50))
     ),
     "retrying": lambda journal, _: retrying(journal),
-    "claimed": lambda journal, clock: [
-        accepted(journal, "m"),
-        under(journal, Policy(lease=50)).claim([("m", "")]),
-    ],
+    "claimed": lambda journal, _: claim_for(journal, 50),
 }
 
 
@@ -78,6 +80,21 @@ def test_what_waits_does_so_as_long_as_before(journal, clock, timer, name, step,
     timer.look()
     assert ids_of(journal.release()) == ([] if name == "expiring" else ["m"])
     assert state(journal, "m") is (State.EXPIRED if name == "expiring" else State.QUEUED)
+
+
+@STEPS
+def test_what_is_looked_at_because_it_expires_is_so_as_before(journal, clock, timer, step):
+    """Its next try would be later, and was planned when no timer had noticed the step."""
+    accept(journal, entry("m", expires_at=clock.after(50)))
+    claim = claimed(journal, "m")
+    clock.step(step)
+    journal.settle(claim, Settlement(State.RETRYING, "451 later", delay=99))
+    timer.look()
+    assert journal.release() == []
+    clock.advance(51)
+    timer.look()
+    assert journal.release() == []
+    assert state(journal, "m") is State.EXPIRED
 
 
 @STEPS

@@ -53,8 +53,8 @@ class Timekeeper:
         look = _Look(asked, self._elapsed(), clock)
         last, self._last = self._last, look
         if last is None or last.clock.offset != clock.offset:
-            # Nothing to compare it with. But time that was seen on it before isn't yet to come, and a
-            # clock that nobody has ever looked at is right.
+            # Nothing to compare it with. But time that was seen on it before isn't yet to come, and
+            # a clock that nobody has ever looked at is right.
             if clock.time + clock.offset < clock.seen or not clock.seen:
                 self._set(look, max(clock.offset, clock.seen - clock.time))
             return
