@@ -86,7 +86,7 @@ class Clock:
 
 def under(journal: Journal, policy: Policy) -> Journal:
     """The same journal on the same clock, with other times."""
-    other = Journal(journal._client, journal.queue, policy)
+    other = Journal(journal._client, journal.queue, policy, clock=journal._clock)
     other._script = journal._script
     return other
 
