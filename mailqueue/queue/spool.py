@@ -243,7 +243,8 @@ class Spool:
 
     def _settle(self, found: Any, replay: Replay) -> None:
         claim = Claim(**found["claim"])
-        settlement = _load_settlement(found["settlement"], self._clock() - float(found["at"]))
+        elapsed = max(0.0, self._clock() - float(found["at"]))  # a clock may have stepped back
+        settlement = _load_settlement(found["settlement"], elapsed)
         if self._open_journal(found["queue"]).settle(claim, settlement, found["worker"]):
             replay.recorded += 1
         else:

@@ -15,7 +15,7 @@ from mailqueue.delivery.opening import mailer_name, shared_breaker
 from mailqueue.errors import MailqueueError
 from mailqueue.local.heartbeat import Heartbeat
 from mailqueue.queue.broker import reach_broker
-from mailqueue.queue.journal import Due, Journal, open_journals
+from mailqueue.queue.journal import Due, Journal, Timekeeper, open_journals
 from mailqueue.queue.publisher import publish_due
 from mailqueue.state import State
 
@@ -59,6 +59,7 @@ class Timer:
         self._stop = threading.Event()
         self._next_trim = 0.0
         self._spool_keeper = SpoolKeeper()
+        self._timekeepers: dict[str, Timekeeper] = {}
         self._in_trouble = False
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._heartbeat = Heartbeat(self._name, node)
@@ -97,6 +98,7 @@ class Timer:
         # Before anything is released: a result that is on record spares a second copy.
         self._spool_keeper.round()
         for journal in journals:
+            self._timekeeper(journal).look()
             journal.beat(self._name, self._taken(), [mailer_name()])
             due = journal.release(limit, tick=_SECONDS_BETWEEN_ROUNDS * 0.9) if limit else []
             if due:
@@ -129,6 +131,9 @@ class Timer:
             _log.info("the timer leaves what is due to other workers: %s", error)
             return False
         return True
+
+    def _timekeeper(self, journal: Journal) -> Timekeeper:
+        return self._timekeepers.setdefault(journal.queue, Timekeeper(journal))
 
     def _limit(self) -> int:
         """How many messages to release of each queue: none for a mailer that is left alone.

@@ -48,24 +48,33 @@ class Clock:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
+        self._ahead = 0.0  # of the server's clock, of the time that it is
         self.set(1_800_000_000)
 
     def on(self, asker: OnClock) -> OnClock:
         """Have it know no other time; whoever asks its server by other ways isn't concerned."""
         asker._script = Script(self._client, PRELUDE + asker._script.text)
+        if isinstance(asker, Journal):
+            asker._clock = lambda: self.seconds
         return asker
 
     def set(self, seconds: float) -> None:
         """Make it that time, in seconds since 1970."""
         self.seconds = seconds
+        says = round((seconds + self._ahead) * 1000)
         pipeline = self._client.pipeline()
-        pipeline.set("clock", round(seconds * 1000))
+        pipeline.set("clock", says)
         pipeline.hgetall("clock:ends")
         _, ends = pipeline.execute()
         for key, end in ends.items():
-            if int(end) < round(seconds * 1000):  # as servers do
+            if int(end) < says:  # as servers do
                 self._client.delete(key)
                 self._client.hdel("clock:ends", key)
+
+    def step(self, seconds: float) -> None:
+        """Have the server's clock step, which knows no better; no time passes."""
+        self._ahead += seconds
+        self.set(self.seconds)
 
     def advance(self, seconds: float) -> None:
         self.set(self.seconds + seconds)
@@ -77,7 +86,7 @@ class Clock:
 
 def under(journal: Journal, policy: Policy) -> Journal:
     """The same journal on the same clock, with other times."""
-    other = Journal(journal._client, journal.queue, policy)
+    other = Journal(journal._client, journal.queue, policy, clock=journal._clock)
     other._script = journal._script
     return other
 

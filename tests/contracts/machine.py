@@ -30,9 +30,11 @@ from tests.contracts.ledger import (
     Stage,
 )
 
-# Seconds: within a lease, beyond it, beyond a commit's and a doubt's, a day, and back. None: until
-# the next message is due.
-JUMPS = [None, None, None, 1, 61, 700, 3601, 86_400, -30, -7200]
+# Seconds: within a lease, beyond it, beyond a commit's and a doubt's, a day. None: until the next
+# message is due.
+JUMPS = [None, None, None, 1, 61, 700, 3601, 86_400]
+# By how many seconds the server's clock may step: more than what goes for time that has passed.
+STEPS = [-86_400, -3600, -30, 30, 3600]
 
 WAITING = {State.QUEUED, State.RETRYING, State.SCHEDULED, State.UNCERTAIN}
 # What an operator may do to messages in which state.
@@ -68,8 +70,19 @@ class JournalMachine(Ledger):
 
     @rule(seconds=st.sampled_from(JUMPS))
     def clock_jumps(self, seconds: int | None) -> None:
+        """Time passes, and a worker's timer looks at the clock before and after."""
+        self.timekeeper.look()
+        self.stepped = False
         self.clock.set(self.next_due() if seconds is None else self.now + seconds)
+        self.timekeeper.look()
         self.keys = {key: id_ for key, id_ in self.keys.items() if self.key_ends[key] >= self.now}
+
+    @precondition(lambda self: not self.stepped)
+    @rule(seconds=st.sampled_from(STEPS))
+    def clock_steps(self, seconds: int) -> None:
+        """The server's clock is put right, or wrong; at first no timer has noticed."""
+        self.clock.step(seconds)
+        self.stepped = True
 
     def next_due(self) -> float:
         """When somebody has to look at a message next; now, where none waits."""
@@ -87,6 +100,8 @@ class JournalMachine(Ledger):
     )
     def accept(self, producer: str, batch: list[dict[str, Any]], room: int, lost: bool) -> None:
         """Accept new messages; the producer may miss the answer."""
+        # How old the message is that stands for a key, nobody knows before a timer has looked.
+        batch = [letter | ({"key": ""} if self.stepped else {}) for letter in batch]
         entries = [self.written(letter) for letter in batch]
         answer = self.journal.accept(entries, room=room)
         for entry, (id_, needs_task) in zip(entries, answer, strict=True):
@@ -103,6 +118,17 @@ class JournalMachine(Ledger):
                     self.key_ends[entry.idempotency_key] = self.now + self.policy.same_within
         if lost:
             self.unanswered[producer] = entries
+
+    @rule(letter=letters)
+    def accepts_in_vain(self, letter: dict[str, Any]) -> None:
+        """A producer stores what it found missing before, and gets no further."""
+        self.journal._store([self.written(letter)], letter["blobs"])
+
+    @rule(claims=st.integers(1, 3))
+    def counts_again(self, claims: int) -> None:
+        """A server that crashed has forgotten its newest claims, whose workers live."""
+        fence = int(self.client.get("mailqueue:{q}:fence") or 0)
+        self.client.set("mailqueue:{q}:fence", max(0, fence - claims))
 
     def written(self, letter: dict[str, Any]) -> Entry:
         number = next(self.numbers)
@@ -121,7 +147,7 @@ class JournalMachine(Ledger):
     def moment(self, seconds: int) -> datetime | None:
         return datetime.fromtimestamp(self.now + seconds, UTC) if seconds else None
 
-    @precondition(lambda self: any(self.unanswered.values()))
+    @precondition(lambda self: any(self.unanswered.values()) and not self.stepped)
     @rule(producer=producers)
     def send_again(self, producer: str) -> None:
         """A producer that missed the answer sends the same objects again: nothing changes."""
@@ -178,8 +204,10 @@ class JournalMachine(Ledger):
             # One owner: whoever had it before has no lease any more.
             assert self.lease_ends.get(claim.id, self.now) <= self.now
             assert self.not_before.get(claim.id, self.now) <= self.now
-            assert int(claim.token) > self.newest_token
-            self.newest_token = int(claim.token)
+            send_at = self.entries[claim.id].send_at
+            assert not send_at or send_at.timestamp() <= self.now
+            assert claim.token not in self.tokens
+            self.tokens.add(claim.token)
             self.lease_ends[claim.id] = self.now + LEASE
             assert claim.payload == self.entries[claim.id].payload
             settled = self.journal.results_of(claim)

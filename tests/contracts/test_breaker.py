@@ -81,6 +81,25 @@ def test_a_pause_ends_by_the_servers_own_time(client):
     assert not one.look().closed
 
 
+@pytest.mark.parametrize("step", [-3600, -1, 1, 3000])
+def test_no_step_of_the_servers_clock_makes_a_pause_longer(breaker, client, clock, step):
+    """What is left of it stays the same, or the mailer is tried early; nobody waits for an hour."""
+    one, other = breaker(), breaker()
+    one.note_failure(LOGIN)
+    clock.advance(20)
+    assert other.look().wait > 0
+    clock.step(step)
+    other.look()
+    left = int(client.hget(KEY, "not_before")) / 1000 - (clock.seconds + step)
+    assert left == pytest.approx(min(40, 40 - step), abs=0.01)
+    clock.advance(max(0, left))
+    assert other.ask().wait == 0
+    clock.step(step)
+    other.look()
+    clock.advance(60)  # the one that tries may take so long for it
+    assert one.ask().wait == 0
+
+
 def test_each_failure_doubles_the_pause_up_to_a_limit(breaker, client, clock):
     """1, 2, 4 and so on to 30 seconds; what is our own mistake from one minute to five."""
     one = breaker()

@@ -159,7 +159,7 @@ HISTORIES: dict[str, tuple[list[Step], State]] = {
         [
             accept(),
             claim("worker 1", 3, OK, Verdict.ACCEPTED),
-            later(-7200),
+            Step("clock_steps", {"seconds": -7200}),
             claim("worker 2", 0),
             goes_on("worker 1", 1, 1),
         ],

@@ -62,12 +62,6 @@ def test_only_what_can_be_sent_again_keeps_its_payload(journal, client, clock, e
     assert client.exists("mailqueue:{q}:blob:abc") == bool(kept)
 
 
-def test_an_attachment_lasts_as_long_as_a_message_needs_it(journal, client):
-    """The time that a loose attachment has ends when a message is accepted that refers to it."""
-    journal.accept([entry("m", blobs={"abc": "content"})])
-    assert client.ttl("mailqueue:{q}:blob:abc") == -1  # which is: for ever
-
-
 def test_an_ordinary_sent_message_gives_up_its_payload(journal, client):
     """What has no attachments and needed one try takes no room on the server after it was sent."""
     accepted(journal, "m")

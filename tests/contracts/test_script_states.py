@@ -16,7 +16,10 @@ FIELDS = """
     attempts blobs counted created digest doubted due expires faulted faults held_due held_from
     left_token log lost payload priority reply results since state summary token tries_from updated
 """
-KEYS = "accepted alarms blob discarded fence has joined message names same task tick totals workers"
+KEYS = """
+    accepted alarms beats blob claimed clock discarded fence has joined message names offset same
+    seen task ticked totals until workers
+"""
 NO_STATES = {*FIELDS.split(), *KEYS.split(), "high", "low", "normal", "missing"}
 
 

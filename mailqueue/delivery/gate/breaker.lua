@@ -9,6 +9,7 @@
 --   since       when the first of these failures was
 --   not_before  until then nobody opens a connection
 --   probe       until then one worker is trying, and the others wait for what comes of it
+--   seen        when somebody looked last
 -- It is forgotten an hour after the newest failure: by then the mailer has another name, or no
 -- mail.
 --
@@ -28,6 +29,18 @@ local ACCEPTED, REFUSED, NO_CHUNKS = key .. ':accepted', key .. ':refused', key 
 
 local function number(field) return tonumber(redis.call('HGET', key, field) or '0') end
 
+-- The server's clock may step. Forward, a pause ends early, and one worker tries the mailer. Back,
+-- all that is yet to come would take as much longer: timers look every second, so they notice.
+local function even_out()
+  local step = number('seen') - now
+  if step > 0 then
+    for _, field in ipairs({ 'not_before', 'probe' }) do
+      if number(field) > now then redis.call('HINCRBY', key, field, -step) end
+    end
+  end
+  redis.call('HSET', key, 'seen', now)
+end
+
 local operations = {}
 
 -- Say for how long to wait, 0 for go, and after how many failures; the breaker is closed after
@@ -36,6 +49,7 @@ local operations = {}
 -- look()
 --   -> wait, failures, reason, chunks
 function operations.look()
+  if number('failures') > 0 then even_out() end
   local wait = math.max(number('not_before'), number('probe')) - now
   local chunks = 1 - redis.call('EXISTS', NO_CHUNKS)
   return { math.max(wait, 0), number('failures'), redis.call('HGET', key, 'reason') or '', chunks }
@@ -113,6 +127,8 @@ function operations.refused(id, enough, held, kept)
   if redis.call('EXISTS', ACCEPTED) == 1 then return 2 end
   redis.call('ZREMRANGEBYSCORE', REFUSED, '-inf', now - tonumber(kept))
   redis.call('ZADD', REFUSED, 'NX', now, id)
+  -- Where the server's clock has stepped back, it counts from now on.
+  if tonumber(redis.call('ZSCORE', REFUSED, id)) > now then redis.call('ZADD', REFUSED, now, id) end
   redis.call('PEXPIRE', REFUSED, kept)
   if redis.call('ZCARD', REFUSED) >= tonumber(enough) then return 0 end
   return now - redis.call('ZSCORE', REFUSED, id) < tonumber(held) and 1 or 2

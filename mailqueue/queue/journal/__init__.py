@@ -1,6 +1,6 @@
 """The journal: one record for each message, which is the queue and the truth about it."""
 
-from .journal import ACCEPT_AT_ONCE, Journal, Policy
+from .journal import ACCEPT_AT_ONCE, Journal
 from .opening import open_journal, open_journals
 from .reader import ALIVE_WITHIN, NO_FSYNC, known_queues, now_on
 from .record import (
@@ -10,6 +10,7 @@ from .record import (
     Claim,
     Due,
     Entry,
+    Policy,
     Pulse,
     Record,
     Result,
@@ -17,6 +18,7 @@ from .record import (
     Settlement,
     StateChange,
 )
+from .timekeeper import Timekeeper
 
 __all__ = [
     "ACCEPT_AT_ONCE",
@@ -36,6 +38,7 @@ __all__ = [
     "SettledClaim",
     "Settlement",
     "StateChange",
+    "Timekeeper",
     "known_queues",
     "now_on",
     "open_journal",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,7 +18,8 @@ from mailqueue.store.sealing import Sealer
 from .. import quickjson
 from ..options import Priority
 from ..payload.blob import sha256
-from .reader import QUEUES, Reader, ms
+from .operator import Operator
+from .reader import QUEUES, ms
 from .record import (
     Acceptance,
     Advanced,
@@ -27,49 +29,29 @@ from .record import (
     Entry,
     Faults,
     Missing,
+    Policy,
+    ServerClock,
     SettledClaim,
     Settlement,
-    StateChange,
     Taken,
 )
 from .replies import (
     read_accepted,
     read_advanced,
-    read_changes,
     read_claimed,
     read_due,
     read_faults,
     read_taken,
 )
-from .rows import dump_results, read_results
+from .rows import dump_results
 
 _LOOSE_SECONDS = 600  # an attachment may wait so long for the first message that refers to it
 _TRIES_TO_STORE = 5
 ACCEPT_AT_ONCE = 500  # messages a call: keeps one call under a few milliseconds of server time
-_CHANGE_AT_ONCE = 500  # likewise
 _Reply = TypeVar("_Reply")
 
 
-@dataclass(frozen=True)
-class Policy:
-    """The journal's times in seconds, and how often a message may lose its worker.
-
-    ``grace`` is how long a queued message may go without a claim before a task is published for it
-    again. ``doubt`` is how long an uncertain message waits until it is sent again; None: for a
-    person. ``same_within`` is how long an idempotency key is remembered. ``reply_wait`` covers the
-    ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
-    """
-
-    lease: float = 60.0
-    grace: float = 5.0
-    regrace: float = 60.0
-    doubt: float | None = 3600.0
-    reply_wait: float = 660.0
-    same_within: float = 86400.0
-    max_lost: int = 5
-
-
-class Journal(Reader):
+class Journal(Operator):
     """The messages of one queue, to be looked at and changed.
 
     Each change is one atomic operation, a file of ``lua/``, where ``head.lua`` documents the keys.
@@ -82,8 +64,9 @@ class Journal(Reader):
         queue: str,
         policy: Policy | None = None,
         sealer: Sealer | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(client, queue, sealer)
+        super().__init__(client, queue, sealer, clock)
         self.policy = policy or Policy()
         self._announced = False
 
@@ -114,6 +97,7 @@ class Journal(Reader):
         self._announce(fsync)
         policy = self.policy
         arguments: list[str | int] = [ms(policy.grace), ms(policy.same_within), room]
+        arguments.append(ms(self._clock()))
         for entry in entries:
             summary = self.sealer.seal(quickjson.dumps(entry.summary))
             arguments += [entry.id, entry.payload, entry.digest, summary]
@@ -131,12 +115,16 @@ class Journal(Reader):
         raise JournalUnavailable("the attachments could not be stored: they vanish at once", ids)
 
     def _store(self, entries: Sequence[Entry], names: Iterable[str]) -> None:
-        """Store attachments, for a while: what no message refers to by then goes by itself."""
+        """Store attachments, for a while: what no message refers to by then goes by itself.
+
+        What is there meanwhile stays as it is: another message may refer to it, for good.
+        """
         contents = {name: content for entry in entries for name, content in entry.blobs.items()}
         with translating_errors(self._client):
             for name in dict.fromkeys(names):
                 content = self.sealer.seal(contents[name])
-                self._client.set(f"{self._prefix}:blob:{name}", content, ex=_LOOSE_SECONDS)
+                key = f"{self._prefix}:blob:{name}"
+                self._client.set(key, content, ex=_LOOSE_SECONDS, nx=True)
 
     def _announce(self, fsync: bool) -> None:
         """Once: make the queue known to all workers' timers, and check the server."""
@@ -162,7 +150,7 @@ class Journal(Reader):
 
     def begin_claim(self, ids: Sequence[tuple[str, str]]) -> Callable[[], Claimed]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        arguments: list[str | int] = [ms(self.policy.lease), *self._recovery()]
+        arguments: list[str | int] = [ms(self.policy.lease), _nonce(), *self._recovery()]
         for id_, digest in ids:
             arguments += [id_, digest]
         return self._begin("claim", arguments, read_claimed)
@@ -181,7 +169,9 @@ class Journal(Reader):
         self, limit: int, *, begins: str = "", levels: int = len(Priority)
     ) -> Callable[[], Taken]:
         """The same, without a wait: what it returns is to be called for the answer."""
-        return self._begin("take", [ms(self.policy.lease), limit, begins, levels], read_taken)
+        return self._begin(
+            "take", [ms(self.policy.lease), _nonce(), limit, begins, levels], read_taken
+        )
 
     def _begin(
         self, operation: str, arguments: Sequence[str | int], read: Callable[[Any], _Reply]
@@ -292,57 +282,10 @@ class Journal(Reader):
         self._call("beat", [worker, quickjson.dumps(facts)])
         self._list()
 
-    # -- the operator's side
-
-    def retry(self, ids: Sequence[str]) -> list[str]:
-        """Queue messages again that failed or wait for their next try; return which ones.
-
-        Recipients who were served are not tried again.
-        """
-        return [
-            id_
-            for start in range(0, len(ids), _CHANGE_AT_ONCE)
-            for id_ in self._retry(ids[start : start + _CHANGE_AT_ONCE])
-        ]
-
-    def _retry(self, ids: Sequence[str]) -> list[str]:
-        arguments: list[str | int] = [ms(self.policy.grace)]
-        for id_, found in zip(ids, self._fields("results", ids), strict=True):
-            seen = found or "{}"
-            results = read_results(self.sealer.open(seen))
-            served = {a: r for a, r in results.items() if r.state is State.SENT}
-            arguments += [id_, seen, self.sealer.seal(dump_results(served))]
-        return [str(id_) for id_ in self._call("retry", arguments)]
-
-    def hold(self, ids: Sequence[str]) -> list[StateChange]:
-        """Keep waiting messages from being sent until ``resume``; those in doubt too."""
-        return self._change("hold", ids)
-
-    def resume(self, ids: Sequence[str]) -> list[StateChange]:
-        """Queue held messages; a scheduled one waits for its time, an uncertain one as before."""
-        return self._change("resume", ids)
-
-    def cancel(self, ids: Sequence[str]) -> list[StateChange]:
-        """End messages that wait or are held, and drop their payloads.
-
-        One that is ``sending`` or ``committing`` stays as it is. An uncertain one, which may have
-        been sent, is not sent again.
-        """
-        return self._change("cancel", ids)
-
-    def discard(self, ids: Sequence[str]) -> list[StateChange]:
-        """Remove all trace of messages that are failed, partial, expired, held or uncertain.
-
-        Whoever accepts such an id or its idempotency key again makes a new message of it.
-        """
-        return self._change("discard", ids)
-
-    def _change(self, operation: str, ids: Sequence[str]) -> list[StateChange]:
-        return [
-            change
-            for start in range(0, len(ids), _CHANGE_AT_ONCE)
-            for change in read_changes(self._call(operation, ids[start : start + _CHANGE_AT_ONCE]))
-        ]
+    def set_clock(self, clock: ServerClock, offset: float) -> bool:
+        """Note that this was right, with the offset from now on; False: that is another by now."""
+        arguments = [ms(clock.time), ms(clock.offset), ms(offset)]
+        return bool(self._call("set_clock", arguments))
 
     def forget_everything(self) -> None:
         """Remove all keys of this queue. For tests."""
@@ -389,5 +332,10 @@ class Journal(Reader):
         return answer
 
 
-def _moment(time: datetime | None) -> int:
-    return max(1, int(time.timestamp() * 1000)) if time else 0  # 0 is none
+def _nonce() -> str:
+    """Digits that no other claim has; the same number of them each time, so that tokens rise."""
+    return f"{secrets.randbelow(10**15):015}"
+
+
+def _moment(moment: datetime | None) -> int:
+    return max(1, int(moment.timestamp() * 1000)) if moment else 0  # 0 is none

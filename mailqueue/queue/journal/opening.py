@@ -7,8 +7,9 @@ from functools import cache
 from mailqueue.conf import settings
 from mailqueue.store.opening import Store, open_store
 
-from .journal import Journal, Policy
+from .journal import Journal
 from .reader import known_queues
+from .record import Policy
 
 _DOUBT = 3600.0  # seconds before a message in doubt is sent again: long, since it probably arrived
 

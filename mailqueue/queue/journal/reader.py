@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,13 +16,14 @@ from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 from mailqueue.store.version import problem_of_version
 
-from .record import Alarm, Claim, Pulse, Record, Result
-from .replies import read_alarms, read_in_hand, read_pulse
+from .record import Alarm, Claim, Pulse, Record, Result, ServerClock
+from .replies import read_alarms, read_clock, read_in_hand, read_pulse
 from .rows import WITHOUT_PAYLOAD, read_record, read_results
 from .script import SCRIPT
 
 QUEUES = "mailqueue:queues"
 ALIVE_WITHIN = 10.0  # seconds; a worker's timer beats every second
+_AGREES = 5.0  # seconds by which two clocks may differ and still mean the same (clock.lua)
 NO_FSYNC = (
     "MAILQUEUE['DURABILITY'] = 'fsync' needs a journal on Valkey, or on Redis 7.2 or later, with "
     "an append-only file (`appendonly yes`) that it syncs (`appendfsync everysec` or `always`)"
@@ -37,8 +39,15 @@ class Reader:
     All methods raise JournalUnavailable when the server can't be reached or refuses.
     """
 
-    def __init__(self, client: Client, queue: str, sealer: Sealer | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        queue: str,
+        sealer: Sealer | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.queue = queue
+        self._clock = clock  # this program's, which may differ from the journal's
         self.sealer = sealer or Sealer()
         self._client = client
         self._prefix = f"mailqueue:{{{queue}}}"
@@ -97,14 +106,15 @@ class Reader:
                 yield str(id_)
 
     def read(self, ids: Sequence[str]) -> list[Record]:
-        """The records of those ids that exist."""
+        """The records of those ids that exist, with times as on this program's clock."""
         with translating_errors(self._client):
             pipeline = self._client.pipeline(transaction=False)
             for id_ in ids:
                 pipeline.hgetall(f"{self._prefix}:message:{id_}")
             rows = pipeline.execute()
+        shift = ms(self._behind())
         return [
-            read_record(id_, self.queue, row, self.sealer)
+            read_record(id_, self.queue, row, self.sealer, shift)
             for id_, row in zip(ids, rows, strict=True)
             if row
         ]
@@ -147,6 +157,10 @@ class Reader:
             for queue in queues:
                 asked.zcard(f"mailqueue:{{{queue}}}:state:{State.QUEUED}")
             return any(asked.execute())
+
+    def read_clock(self) -> ServerClock:
+        """What the server's clock says."""
+        return read_clock(self._call("read_clock", []))
 
     def server(self) -> dict[str, Any]:
         """What the server says of itself: version, persistence, eviction. Some say nothing."""
@@ -207,6 +221,11 @@ class Reader:
         found = [one for one in read_in_hand(self._call("in_hand", [])) if one.state is state]
         found.sort(key=lambda one: one.updated, reverse=newest_first)
         return [one.id for one in found]
+
+    def _behind(self) -> float:
+        """By how many seconds the journal's clock is behind this program's; 0 where they agree."""
+        behind = self._clock() - self.read_clock().journal_time
+        return behind if abs(behind) > _AGREES else 0.0
 
     def _fields(self, name: str, ids: Sequence[str]) -> list[str | None]:
         with translating_errors(self._client):

@@ -12,6 +12,25 @@ from mailqueue.state import State
 
 
 @dataclass(frozen=True)
+class Policy:
+    """The journal's times in seconds, and how often a message may lose its worker.
+
+    ``grace`` is how long a queued message may go without a claim before a task is published for it
+    again. ``doubt`` is how long an uncertain message waits until it is sent again; None: for a
+    person. ``same_within`` is how long an idempotency key is remembered. ``reply_wait`` covers the
+    ten minutes that RFC 5321 4.5.3.2.6 gives the final reply.
+    """
+
+    lease: float = 60.0
+    grace: float = 5.0
+    regrace: float = 60.0
+    doubt: float | None = 3600.0
+    reply_wait: float = 660.0
+    same_within: float = 86400.0
+    max_lost: int = 5
+
+
+@dataclass(frozen=True)
 class Result:
     """What became of one recipient, and the reply that said so.
 
@@ -158,6 +177,22 @@ class InHand(NamedTuple):
     id: str
     state: State
     updated: int
+
+
+class ServerClock(NamedTuple):
+    """What the server's clock says, what the journal adds, until when it went evenly for sure.
+
+    All are in seconds.
+    """
+
+    time: float
+    offset: float
+    seen: float
+
+    @property
+    def journal_time(self) -> float:
+        """What time it is for the journal, which never goes back (clock.lua)."""
+        return max(self.time + self.offset, self.seen)
 
 
 class Beat(NamedTuple):

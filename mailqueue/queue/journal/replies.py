@@ -20,6 +20,7 @@ from .record import (
     InHand,
     Missing,
     Pulse,
+    ServerClock,
     StateChange,
     Taken,
 )
@@ -110,6 +111,11 @@ def _read_beat(worker: str, age: int | str, facts: str) -> Beat:
 
 def _seconds(age: int | str) -> float | None:
     return None if int(age) < 0 else int(age) / 1000
+
+
+def read_clock(reply: Sequence[Any]) -> ServerClock:
+    """The server's clock."""
+    return ServerClock(*(int(milliseconds) / 1000 for milliseconds in reply))
 
 
 def _read_claim(

@@ -27,8 +27,12 @@ _BEYOND_ALL_CALENDARS = datetime.max.replace(tzinfo=UTC)
 _UNREADABLE = (KeyMissing, PayloadError, ValueError, TypeError, KeyError, AttributeError)
 
 
-def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) -> Record:
+def read_record(
+    id_: str, queue: str, row: Mapping[str, str], sealer: Sealer, shift: int = 0
+) -> Record:
     """Turn one message's hash into a Record; ``sealer`` opens what is sealed.
+
+    To its times ``shift`` milliseconds are added: the reader's clock may be another.
 
     The reply is that of the history's last line, unless there is a newer one. What can't be read,
     for want of a key or because it is damaged, is shown as just that: it must not hide the rest of
@@ -36,7 +40,7 @@ def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) ->
     """
     state = State(row["state"])
     subject, sender, recipients = _summary(row["summary"], sealer)
-    history = sorted(_history(row, sealer), key=lambda attempt: attempt.number)
+    history = sorted(_history(row, sealer, shift), key=lambda attempt: attempt.number)
     newer = sealer.readable(row["reply"]) if row.get("reply") else ""
     reply = newer or (history[-1].reply if history else "")
     results = _results(row.get("results") or "{}", sealer)
@@ -50,9 +54,9 @@ def read_record(id_: str, queue: str, row: Mapping[str, str], sealer: Sealer) ->
         results=_completed(results, state, reply, recipients),
         attempts=_number(row.get("attempts", "")),
         reply=reply,
-        created=_time(row["created"]),
-        updated=_time(row.get("updated", row["created"])),
-        due=_time(row["due"]) if row.get("due") else None,
+        created=_time(row["created"], shift),
+        updated=_time(row.get("updated", row["created"]), shift),
+        due=_time(row["due"], shift) if row.get("due") else None,
         history=tuple(history),
         has_payload="payload" in row and state not in WITHOUT_PAYLOAD,
         replies=_newest_replies(history, newer, recipients, results or {}),
@@ -70,11 +74,12 @@ def dump_results(results: Mapping[str, Result]) -> str:
     return quickjson.dumps({a: {"state": r.state, "reply": r.reply} for a, r in results.items()})
 
 
-def _history(row: Mapping[str, str], sealer: Sealer) -> list[Attempt]:
-    return [_attempt(name, text, sealer) for name, text in row.items() if name.startswith(_LOG)]
+def _history(row: Mapping[str, str], sealer: Sealer, shift: int) -> list[Attempt]:
+    lines = {name: text for name, text in row.items() if name.startswith(_LOG)}
+    return [_attempt(name, text, sealer, shift) for name, text in lines.items()]
 
 
-def _attempt(name: str, text: str, sealer: Sealer) -> Attempt:
+def _attempt(name: str, text: str, sealer: Sealer, shift: int) -> Attempt:
     number = _number(name.removeprefix(_LOG))
     at, _, line = text.partition(" ")
     try:
@@ -83,7 +88,7 @@ def _attempt(name: str, text: str, sealer: Sealer) -> Attempt:
         replies = dict(found.get("replies", {}))
     except _UNREADABLE as error:
         state, reply, worker, replies = State.RETRYING, instead_of(error), "", {}
-    return Attempt(number, _time(at), state, reply, worker, replies)
+    return Attempt(number, _time(at, shift), state, reply, worker, replies)
 
 
 def _summary(text: str, sealer: Sealer) -> tuple[str, str, tuple[str, ...]]:
@@ -139,8 +144,8 @@ def _number(text: str) -> int:
         return 0
 
 
-def _time(milliseconds: str) -> datetime:
+def _time(milliseconds: str, shift: int) -> datetime:
     try:
-        return datetime.fromtimestamp(_number(milliseconds) / 1000, UTC)
+        return datetime.fromtimestamp((_number(milliseconds) + shift) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return _BEYOND_ALL_CALENDARS

@@ -20,8 +20,8 @@ MUTATIONS = [
             f"contracts/test_journal_operator.py {_LATE}",
         ),
         (
-            "max(1, int(time.timestamp() * 1000))",
-            "int(time.timestamp() * 1000)",
+            "max(1, int(moment.timestamp() * 1000))",
+            "int(moment.timestamp() * 1000)",
             "system/test_options.py::test_what_expired_before_1970_is_expired",
         ),
         (
@@ -34,6 +34,16 @@ MUTATIONS = [
             "ex=1",
             "",
             "what vanished before the message was accepted is stored once more",
+        ),
+        (
+            'f"{secrets.randbelow(10**15):015}"',
+            '"0" * 15',
+            "contracts/test_journal_loss.py",
+        ),
+        (
+            "ex=_LOOSE_SECONDS, nx=True",
+            "ex=_LOOSE_SECONDS",
+            "contracts/test_journal_attachments.py",
         ),
         (
             "        self.check(fsync=fsync)\n",
@@ -128,9 +138,19 @@ MUTATIONS = [
         "queue/journal/script",
         "queue/test_script_signatures.py",
         (
-            '"beat", "pulse", "trim"',
-            '"beat", "trim"',
+            '"pulse", "trim"',
+            '"trim"',
             "queue/test_script_signatures.py::test_the_script_has_each_file_once",
         ),
+    ),
+    *of(
+        "queue/journal/timekeeper",
+        "contracts/test_journal_clock.py",
+        ("last is None or last.clock.offset != clock.offset", "last is None"),
+        ("self._set(look, max(clock.offset, clock.seen - clock.time))", "pass"),
+        ("or not clock.seen", ""),
+        ("look.asked - last.answered, look", "look.asked - last.asked, look"),
+        ("look.answered - last.asked", "look.answered - last.answered"),
+        ("return passed - most", "return passed"),
     ),
 ]

@@ -2,9 +2,9 @@
 
 from .row import of
 
-JOURNAL, JOINING, LATE, OPERATOR, RECORD, SERVER, TIMER = (
+JOURNAL, CLOCK, JOINING, LATE, OPERATOR, RECORD, SERVER, TIMER = (
     f"contracts/test_journal{name}.py"
-    for name in ("", "_joining", "_late", "_operator", "_record", "_server", "_timer")
+    for name in ("", "_clock", "_joining", "_late", "_operator", "_record", "_server", "_timer")
 )
 EARLIER = "contracts/test_journal_earlier_version.py"
 STATES = "contracts/test_script_states.py"
@@ -13,7 +13,32 @@ MUTATIONS = [
     *of(
         "queue/journal/lua/head.lua",
         SERVER,
-        ("time[1] * 1000 + math", "time[1] + math"),
+        ("local p = KEYS[1]", "local p = KEYS[1] .. 's'", RECORD),
+    ),
+    *of(
+        "queue/journal/lua/clock.lua",
+        CLOCK,
+        ("time[1] * 1000 + math", "time[1] + math", SERVER),
+        ("math.max(server_time + offset, seen)", "server_time + offset"),
+        ("(seen == 0 or now - seen <= UNSEEN) and now or seen", "now"),
+        ("return left >= 0 and left <= WAITS", "return left <= WAITS", JOINING),
+    ),
+    *of(
+        "queue/journal/lua/read_clock.lua",
+        CLOCK,
+        ("{ server_time, offset, seen }", "{ server_time, offset, 0 }"),
+    ),
+    *of(
+        "queue/journal/lua/set_clock.lua",
+        CLOCK,
+        ("if offset ~= was then return 0 end", ""),
+        ("if step <= 0 then return 1 end", "if true then return 1 end"),
+        (
+            "for _, row in ipairs(being_sent()) do take_back(row[1], 'sending') end",
+            "",
+        ),
+        ("due == expires and get(id, 'expires') or due - step", "due - step"),
+        ("set(id, 'expires', expires - step)", "set(id, 'expires', expires)"),
     ),
     *of(
         "queue/journal/lua/advance.lua",
@@ -27,8 +52,10 @@ MUTATIONS = [
     *of(
         "queue/journal/lua/accept.lua",
         JOINING,
-        ("if has > 1 and has <= room + 1 then", "if has > 1 then"),
-        ("redis.call('PEXPIRE', task, 1000)", "redis.call('PERSIST', task)"),
+        ("redis.call('HINCRBY', task, 'has', 1) <= room + 1 then", "true then"),
+        ("redis.call('PEXPIRE', task, WAITS)", "redis.call('PERSIST', task)", TIMER),
+        ("now - created > same_within and id or known", "false or known", JOURNAL),
+        ("if math.abs(ahead) <= UNSEEN then", "if true then", CLOCK),
         (
             "if not named[priority] then named[priority] = not joins(id, priority) end",
             "named[priority] = not joins(id, priority)",
@@ -41,14 +68,9 @@ MUTATIONS = [
         (
             "          redis.call('PERSIST', p .. ':blob:' .. blob)\n",
             "",
-            f"{LATE} {RECORD} {JOURNAL}",
+            "contracts/test_journal_attachments.py",
         ),
         ("          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n", "", JOURNAL),
-        (
-            "if same then redis.call('SET', same, id, 'PX', same_within) end",
-            "if same then redis.call('SET', same, id) end",
-            JOURNAL,
-        ),
     ),
     *of(
         "queue/journal/lua/states.lua",
@@ -176,7 +198,9 @@ MUTATIONS = [
         "queue/journal/lua/release.lua",
         TIMER,
         ("redis.call('ZREM', p .. ':due', id)", ""),
-        ("'NX', 'PX', tick)", "'PX', tick)"),
+        ("since <= tick then", "since < 0 then"),
+        ("since >= 0 and", "", CLOCK),
+        ("'-inf', sure, 'LIMIT'", "'-inf', now, 'LIMIT'", CLOCK),
         ("get(id, 'priority') or 'normal'", "'normal'"),
     ),
     *of(
@@ -212,7 +236,8 @@ MUTATIONS = [
         "queue/journal/lua/trim.lua",
         OPERATOR,
         ("'LIMIT', 0, limit", "'LIMIT', 0, -1"),
-        ("now - older_than", "now"),
+        ("sure - older_than", "sure"),
+        ("sure - older_than", "now - older_than", CLOCK),
         ("  if not is_final(state) then return 0 end\n", ""),
     ),
     *of(
@@ -236,7 +261,7 @@ MUTATIONS = [
         "queue/journal/lua/resume.lua",
         OPERATOR,
         ("from == 'uncertain' or (", "("),
-        ("and due > now)", ")"),
+        ("and due > sure)", ")"),
     ),
     *of(
         "queue/journal/lua/cancel.lua",

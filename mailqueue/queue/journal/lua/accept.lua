@@ -3,19 +3,25 @@
 -- joins no task that waits, each of which has `room` for others. Where an attachment isn't stored,
 -- the answer is the names of those that are missing, and nothing is accepted.
 --
--- `send_at` is 0 for now, `expires` 0 for never. `same` is the SHA-256 of the idempotency key, ''
+-- `send_at` is 0 for now, `expires` 0 for never; both are on the clock of the caller, for which it is
+-- `theirs`. `same` is the SHA-256 of the idempotency key, ''
 -- for none. `blobs` are the names of large attachments. A call has some thousand messages at most:
 -- Lua has no room for more arguments.
 --
--- accept(grace, same_within, room,
+-- accept(grace, same_within, room, theirs,
 --     [id, payload, digest, summary, send_at, expires, same, blobs, priority]…)
 --   -> [id, needs_task]… or 'missing', [name]…
 if operation == 'accept' then
-  local grace, same_within, room = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local grace, same_within, room, theirs =
+    tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
   local answer, missing, new, named, queued, dues = {}, nil, 0, {}, {}, {}
   -- With microseconds and, for those of one call, a fraction of these: the order in which they came.
-  local came = time[1] * 1000 + time[2] / 1000
-  for i = 5, #ARGV, 9 do
+  local came = now + time[2] % 1000 / 1000
+  -- Clocks differ a little, and then a time means the same on both. Where they differ by more, one of
+  -- them is wrong, and how long there is until then is what both understand.
+  local ahead = now - theirs
+  if math.abs(ahead) <= UNSEEN then ahead = 0 end
+  for i = 6, #ARGV, 9 do
     if ARGV[i + 7] ~= '' then
       for name in string.gmatch(ARGV[i + 7], '%x+') do
         if redis.call('EXISTS', p .. ':blob:' .. name) == 0 then
@@ -32,19 +38,26 @@ if operation == 'accept' then
   local function joins(id, priority)
     if room < 1 then return false end
     local task = p .. ':task:' .. priority
-    local has = redis.call('HINCRBY', task, 'has', 1)
-    if has > 1 and has <= room + 1 then return true end
-    redis.call('HSET', task, 'names', id, 'has', 1)
-    redis.call('PEXPIRE', task, 1000)
+    if waits(task) and redis.call('HINCRBY', task, 'has', 1) <= room + 1 then return true end
+    redis.call('HSET', task, 'names', id, 'has', 1, 'until', now + WAITS)
+    redis.call('PEXPIRE', task, WAITS) -- for earlier versions, which know no `until`
     return false
   end
 
-  for i = 5, #ARGV, 9 do
+  -- The id of the message that stands for the key; that of the new one where there is none.
+  local function known_by(same, id)
+    local known = same and redis.call('GET', same) or id
+    local created = known ~= id and redis.call('HGET', p .. ':message:' .. known, 'created')
+    return created and now - created > same_within and id or known
+  end
+
+  for i = 6, #ARGV, 9 do
     local id, payload, digest, summary, send_at, expires, same, blobs, priority =
       unpack(ARGV, i, i + 8)
-    send_at, expires = tonumber(send_at), tonumber(expires)
+    send_at, expires = tonumber(send_at) + ahead, tonumber(expires)
+    if expires > 0 then expires = expires + ahead end
     same = same ~= '' and p .. ':same:' .. same
-    local known = same and redis.call('GET', same) or id
+    local known = known_by(same, id)
     if redis.call('EXISTS', p .. ':message:' .. known) == 1 then
       answer[#answer + 1] = known
       answer[#answer + 1] = 0
@@ -64,7 +77,8 @@ if operation == 'accept' then
           redis.call('HINCRBY', p .. ':blobs', blob, 1)
         end
       end
-      if same then redis.call('SET', same, id, 'PX', same_within) end
+      -- The server forgets it by its own clock, which may step by a day.
+      if same then redis.call('SET', same, id, 'PX', same_within + 86400000) end
       if state == 'queued' then
         queued[#queued + 1] = came + new / 4096
         queued[#queued + 1] = id

@@ -4,12 +4,13 @@
 -- take others with it. Then fewer are looked at than were asked for, and the caller asks again for
 -- the rest.
 --
--- claim(lease, max_lost, doubt, [id, digest]…)
+-- claim(lease, nonce, max_lost, doubt, [id, digest]…)
 --   -> looked_at, {id, token, attempt, tries, age, results, payload, lost}…
 if operation == 'claim' then
-  local lease, max_lost, doubt = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+  local lease, nonce, max_lost, doubt =
+    tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
   local looked_at = 0
-  for i = 5, #ARGV, 2 do
+  for i = 6, #ARGV, 2 do
     local id, digest = ARGV[i], ARGV[i + 1]
     if not records[id] then look(id, 'digest') end
     local state = get(id, 'state')
@@ -28,5 +29,5 @@ if operation == 'claim' then
       looked_at = looked_at + 1
     end
   end
-  return carry_out(looked_at, lease)
+  return carry_out(looked_at, lease, nonce)
 end

@@ -33,7 +33,10 @@ end
 
 -- Carry out the claims, and write what else has changed. A server that is full refuses the first
 -- write, and then all. Returns the operation's answer: `first`, then the claims.
-local function carry_out(first, lease)
+--
+-- A token is the counter with the digits of `nonce` after it. A server that crashes may forget its
+-- last second, and count from an earlier number. Two claims must not have one token even then.
+local function carry_out(first, lease, nonce)
   local answer, count, due, queued, entered, dues = { first }, #claims, now + lease, {}, {}, {}
   if count == 0 then return done(answer) end
   local token = redis.call('INCRBY', p .. ':fence', count) - count
@@ -41,7 +44,7 @@ local function carry_out(first, lease)
   done()
   for i, row in ipairs(claims) do
     local id = row[1]
-    row[2] = token + i
+    row[2] = token + i .. nonce
     redis.call('HSET', key(id), 'state', 'sending', 'token', row[2], 'attempts', row[3],
       'updated', now, 'due', due)
     if were[i] == 'queued' then queued[#queued + 1] = id else leave(id, were[i]) end

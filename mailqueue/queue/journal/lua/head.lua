@@ -4,7 +4,7 @@
 -- operation is a block that returns. ARGV[1] names the operation, the rest are its arguments. An
 -- operation's file says what it does, and then its signature: `[a, b]…` stands for any number of a
 -- and b one after the other, `{a, b}` for a and b in a table of their own. What is yes or no is 1
--- or 0. Durations and times are milliseconds, times on the server's own clock.
+-- or 0. Durations and times are milliseconds, times on the journal's clock (clock.lua).
 --
 -- Keys. <p> is KEYS[1], "mailqueue:{<queue>}": all keys of a queue share one hash tag, hence one
 -- slot of a cluster. A message's field that is empty or absent has no value, or 0, or what is said
@@ -24,7 +24,8 @@
 --                             counted    how many of these came while the same worker sent others
 --                             faulted    when the newest of them came
 --                             priority   of the task that names it: high, normal (if absent), low
---                             token      fencing token of the newest claim, until its lease ends
+--                             token      fencing token of the newest claim, until its lease ends: digits, of
+--                                        which the last 15 are random (earlier versions had none of these)
 --                             left_token the token of a claim whose lease has ended, until the next claim
 --                             doubted    1 once it was uncertain: it may have been sent, whatever came later
 --                             reply      the server's newest reply, or our reason; if absent, log's last
@@ -43,20 +44,19 @@
 --   <p>:same:<sha256>  string SHA-256 of an idempotency key -> id of the message that it stands for, for a day
 --   <p>:totals         hash   accepted, discarded, and how often each final state was reached, for ever
 --   <p>:joined:<priority>   list   ids of messages for whichever task has room first; most are named by none, all urgent ones are here
---   <p>:task:<priority>  hash of the newest task, while that is known to wait in the broker, for a second
---                             at most: which message it names first, how many it has with those that joined
---   <p>:fence          counter of fencing tokens
---   <p>:workers        zset   worker -> when its timer last looked
 --   <p>:alarms         hash   who reports it -> "<until> <reason>", of what keeps a worker from sending
 --   <p>:beats          hash   worker -> JSON, what it said then: the queues that it takes tasks from,
 --                             the mailers that it uses
 --   <p>:claimed        string when a message was last claimed
---   <p>:tick           expires after a second: one worker's timer acts for all
+--   <p>:task:<priority>  hash of the newest task: which message it names first, how many it has with those
+--                             that joined, until when it is known to wait in the broker, a second at most
+--   <p>:fence          counts the claims; a fencing token begins with it
+--   <p>:workers        zset   worker -> when its timer last looked
+--   <p>:clock          hash   offset    what is added to the server's clock, to even out its steps
+--                             seen      until when a worker's timer has found that it went evenly
+--                             ticked    when a timer last acted for all
 
 local p = KEYS[1]
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-
 local operation = ARGV[1]
 
 local priorities = { 'high', 'normal', 'low' } -- most urgent first

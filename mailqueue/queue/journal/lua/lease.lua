@@ -1,6 +1,6 @@
 -- What has its time: messages that are due or too late, and claims whose lease has ended.
 
-local function is_due(id) return number(id, 'due') <= now end
+local function is_due(id) return number(id, 'due') <= sure end
 
 local function is_late(id)
   local expires = get(id, 'expires')
@@ -8,9 +8,10 @@ local function is_late(id)
 end
 
 -- Whether the message is too late by now. Then it is expired and never sent; one that may have been
--- sent already waits for a person instead.
+-- sent already waits for a person instead. Where it isn't sure, the timer will know.
 local function expire(id)
   if not is_late(id) then return false end
+  if number(id, 'expires') > sure then return true end
   if get(id, 'doubted') then
     enter(id, 'uncertain')
   else

@@ -8,8 +8,12 @@ if operation == 'release' then
   local tick, limit, regrace, max_lost, doubt =
     tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
   local answer = {}
-  if tick > 0 and not redis.call('SET', p .. ':tick', '1', 'NX', 'PX', tick) then return answer end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. ':due', '-inf', now, 'LIMIT', 0, limit)) do
+  if tick > 0 then
+    local since = now - (redis.call('HGET', p .. ':clock', 'ticked') or 0)
+    if since >= 0 and since <= tick then return answer end
+    redis.call('HSET', p .. ':clock', 'ticked', now)
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', p .. ':due', '-inf', sure, 'LIMIT', 0, limit)) do
     local found = redis.call('HMGET', key(id), 'state', 'due', 'expires', 'lost', 'priority')
     records[id] = { state = found[1], due = found[2], expires = found[3], lost = found[4],
       priority = found[5] }

@@ -9,7 +9,7 @@ if operation == 'resume' then
     local from, due = get(id, 'held_from'), tonumber(get(id, 'held_due'))
     set(id, 'held_from', '')
     set(id, 'held_due', '')
-    if from == 'uncertain' or (from == 'scheduled' and due > now) then
+    if from == 'uncertain' or (from == 'scheduled' and due > sure) then
       enter(id, from, due)
     else
       enter(id, 'queued', now)

@@ -3,11 +3,11 @@
 -- which no other task is known to wait; some of them may have been claimed by their ids. Only the
 -- first `levels` priorities are looked at.
 --
--- take(lease, limit, begins, levels)
+-- take(lease, nonce, limit, begins, levels)
 --   -> left, {id, token, attempt, tries, age, results, payload, lost}…
 if operation == 'take' then
-  local lease, limit, begins, levels =
-    tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+  local lease, nonce, limit, begins, levels =
+    tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
   local looked_at, left = 0, 0
   for level = 1, levels do
     local priority = priorities[level]
@@ -24,7 +24,7 @@ if operation == 'take' then
       end
     end
     local more = redis.call('LLEN', joined)
-    if more > 0 and redis.call('EXISTS', task) == 0 then left = left + more end
+    if more > 0 and not waits(task) then left = left + more end
   end
-  return carry_out(left, lease)
+  return carry_out(left, lease, nonce)
 end

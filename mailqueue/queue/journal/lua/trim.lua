@@ -6,7 +6,7 @@
 if operation == 'trim' then
   local state, older_than, limit = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
   if not is_final(state) then return 0 end
-  local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', now - older_than,
+  local ids = redis.call('ZRANGEBYSCORE', p .. ':state:' .. state, '-inf', sure - older_than,
     'LIMIT', 0, limit)
   local names = {}
   for i, id in ipairs(ids) do
