@@ -37,6 +37,7 @@ def test_a_server_is_judged_by_what_it_says(server: dict[str, str], is_too_old: 
 def test_all_say_the_same_of_an_old_server(producer, run_cli, monkeypatch) -> None:
     """`check`, `health`, the worker's start and the first `send()`, which stored nothing."""
     monkeypatch.setattr(version, "OLDEST_REDIS", (99, 0))
+    monkeypatch.setenv("MAILQUEUE_QUEUE", "first-of-its-name")  # the server is asked once for each
     with pytest.raises(ImproperlyConfigured) as caught:
         send_mail("Hello", "A letter", "from@example.com", ["to@example.com"])
     said = str(caught.value)

@@ -15,11 +15,6 @@ MUTATIONS = [
             "contracts/test_journal_portions.py",
         ),
         (
-            "if r.state is State.SENT}",
-            "}",
-            f"contracts/test_journal_operator.py {_LATE}",
-        ),
-        (
             "max(1, int(moment.timestamp() * 1000))",
             "int(moment.timestamp() * 1000)",
             "system/test_options.py::test_what_expired_before_1970_is_expired",
@@ -152,5 +147,14 @@ MUTATIONS = [
         ("look.asked - last.answered, look", "look.asked - last.asked, look"),
         ("look.answered - last.asked", "look.answered - last.answered"),
         ("return passed - most", "return passed"),
+    ),
+    *of(
+        "queue/journal/operator",
+        "contracts/test_journal_operator.py",
+        (
+            "if r.state is State.SENT}",
+            "}",
+            f"contracts/test_journal_operator.py {_LATE}",
+        ),
     ),
 ]

@@ -19,6 +19,8 @@ MUTATIONS = [
         (
             '        "broker_read_url": url,\n        "broker_write_url": url,\n',
             "",
+        ),
+        (
             "if self._clock() - since < _SECONDS_UNUSED:",
             "if True:",
             "contracts/test_silence.py::test_a_send_on_a_quiet_site",
@@ -27,11 +29,6 @@ MUTATIONS = [
             "raise _origin(error) from None",
             "raise OperationalError(str(error)) from error",
             "system/test_interrupted_send.py::test_at_some_points",
-        ),
-        (
-            ', "broker_read_url": url, "broker_write_url": url}',
-            "}",
-            "queue/test_broker_url.py::test_the_broker_of_the_projects_celery_is_not_taken_for_ours",
         ),
         (
             ", fixups=())",

@@ -40,7 +40,7 @@ MUTATIONS = [
             "_connect_anew(client)\n        said",
             "pass\n        said",
         ),
-        ("        while pool.kept.give_up():\n            pass\n", "        pass\n"),
+        ("    client.connection_pool.disconnect(inuse_connections=False)\n", "    pass\n"),
     ),
     *of(
         "store/condition",
