@@ -264,7 +264,7 @@ MUTATIONS = [
             "contracts/test_giving_way.py::test_a_task_that_gives_way_has_delivered_something",
         ),
         (
-            "            self.rest.append(claim.id)\n",
+            "                self.rest.append(claim.id)\n",
             "",
             "contracts/test_giving_way.py::test_a_task_that_gives_way_has_delivered_something",
         ),
