@@ -244,9 +244,11 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_serves_until_an_interrupt(tmp_path: Path) -> None:
     """A program that serves forever ends by Ctrl-C, cleanly, and says nothing."""
     source = """
+import logging
 import sys
 from pathlib import Path
 from mailqueue.local.inbox import Inbox
+logging.getLogger("asyncio").setLevel("ERROR")  # it warns of a step that takes 0.1 s: a busy machine
 with Inbox(Path(sys.argv[1])) as inbox:
     try:
         print(inbox.port, flush=True)
