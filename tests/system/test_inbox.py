@@ -248,7 +248,7 @@ import logging
 import sys
 from pathlib import Path
 from mailqueue.local.inbox import Inbox
-logging.getLogger("asyncio").setLevel("ERROR")  # it warns of a step that takes 0.1 s: a busy machine
+logging.getLogger("asyncio").setLevel("ERROR")  # it tells of steps of 0.1 s
 with Inbox(Path(sys.argv[1])) as inbox:
     try:
         print(inbox.port, flush=True)
