@@ -98,7 +98,7 @@ def fails(*_: object, **__: object) -> None:
         {"task_send_sent_event": True},
         {"task_publish_retry": True, "task_publish_retry_policy": {"max_retries": 99}},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_a_task_is_published_to_its_queue_whatever_the_projects_tasks_are(
     options, project, redis_url
