@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,7 +59,8 @@ class Stall:
 
 def wait_of_main_thread() -> Wait | None:
     """What the main thread waits for, where that is a socket."""
-    task = Path(f"/proc/self/task/{threading.main_thread().native_id}")
+    # Under Linux its number is the process's; Python's own is the parent's after a fork.
+    task = Path(f"/proc/self/task/{os.getpid()}")
     with suppress(OSError, ValueError, IndexError, OverflowError):
         # The number of the call, and its arguments; the first one of recv, read and connect, and of
         # no call that waits for something else, is the number of a socket.

@@ -11,6 +11,8 @@ command over a connection that died without a word. It takes no task then, and h
 from __future__ import annotations
 
 import logging
+import math
+import time
 from typing import Any
 
 from celery.worker import state
@@ -18,9 +20,10 @@ from celery.worker import state
 from .stall import Stall, end_connection
 
 _log = logging.getLogger(__name__)
-# Seconds for an answer of the broker. At its end a worker has several to wait for, which nobody
-# needs any more.
+# Seconds for an answer of the broker, and for those that nobody needs any more: at a worker's end,
+# and while it leaves connections of which one has turned out to be dead.
 _LONGEST_WAIT, _LONGEST_WAIT_AT_END = 15.0, 3.0
+_SECONDS_TO_LEAVE = 60.0
 
 
 class Watchdog:
@@ -30,6 +33,7 @@ class Watchdog:
         self._consumer = consumer
         self._stall = stall or Stall()
         self._was_deaf = False
+        self._leaves_until = -math.inf
 
     def check(self, *, stopping: bool = False) -> None:
         """Call it every second: two looks that find the same are no coincidence.
@@ -38,7 +42,8 @@ class Watchdog:
         """
         if not stopping:
             self._check_hearing()
-        self._check_main_thread(_LONGEST_WAIT_AT_END if stopping else _LONGEST_WAIT)
+        in_haste = stopping or time.monotonic() < self._leaves_until
+        self._check_main_thread(_LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT)
 
     def _check_hearing(self) -> None:
         is_deaf = not state.reserved_requests and not self._may_take_tasks()
@@ -64,6 +69,7 @@ class Watchdog:
             "closed: it connects anew. Set time-outs in broker_transport_options", limit
         )  # fmt: skip
         end_connection(number)
+        self._leaves_until = time.monotonic() + _SECONDS_TO_LEAVE
         # Its other connections went the same way, most likely.
         self._consumer.call_soon(_lose_connection)
         self._stall.forget()

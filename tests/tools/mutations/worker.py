@@ -100,7 +100,7 @@ MUTATIONS = [
             "worker/test_watchdog.py::test_a_task_in_the_main_thread_may_take_as_long_as_it_likes",
         ),
         ("        end_connection(number)\n", ""),
-        ("_LONGEST_WAIT_AT_END if stopping else _LONGEST_WAIT)", "_LONGEST_WAIT)"),
+        ("_LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT)", "_LONGEST_WAIT)"),
         (
             "if is_deaf and self._was_deaf:",
             "if is_deaf:",
