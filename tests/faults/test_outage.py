@@ -197,7 +197,7 @@ def test_a_full_server_refuses_loudly(tmp_path, monkeypatch):
         with server.client() as client:
             client.config_set("maxmemory", "1mb")
         error = timed_error(letter(), JournalUnavailable)
-        assert "refused" in error
+        assert "is full" in error
         assert "maxmemory" in error
         assert len(report.find(report.Filter())) == 1
 

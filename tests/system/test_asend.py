@@ -135,11 +135,11 @@ def test_the_context_is_the_callers():
 
     async def program():
         NAME.set("ann")
-        with settings.overridden(MAILQUEUE={"QUEUE": "receipts"}):
+        with settings.overridden(MAILQUEUE={"QUEUE": "notices"}):
             return await asend(Named("s", "b", "from@example.com"))
 
     found = fate(asyncio.run(program()).ids[0])
-    assert ([*found.recipients], found.queue) == (["ann@example.com"], "receipts")
+    assert ([*found.recipients], found.queue) == (["ann@example.com"], "notices")
 
 
 def test_djangos_messages_from_an_async_view(redis_url):
