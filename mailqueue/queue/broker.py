@@ -34,9 +34,9 @@ _SECONDS_LEFT_ALONE = 5.0
 # A firewall or NAT may have forgotten a connection that was not used, and nobody is told of that.
 _SECONDS_UNUSED = 10.0
 _Producer: Any = Producer
-# What broker, kombu, Celery and a project's application raise. Any other comes from outside, such
-# as a soft time limit, which is an Exception too.
-TROUBLE = (OSError, KombuError, CeleryError, MailqueueError, ImportError, *CHANGED)
+# What broker, kombu, Celery and a project's application raise: also their warnings, where these are
+# errors. Any other comes from outside, such as a soft time limit, which is an Exception too.
+TROUBLE = (OSError, KombuError, CeleryError, MailqueueError, ImportError, Warning, *CHANGED)
 
 
 class Broker:
