@@ -90,7 +90,7 @@ def test_a_full_journal_takes_what_a_worker_has_in_hand_and_nothing_else(client,
     assert journal.renew([one, other]) == 2
     assert journal.commit(one)
     assert journal.settle(one, SENT)
-    assert journal.advance([SettledClaim(one, SENT)], [other]) == ([True], [True])
+    assert journal.advance([SettledClaim(one, SENT)], [other]) == ([True], [True], 0)
     assert journal.settle(other, Settlement(State.RETRYING, "451 later", {}, delay=30))
     for refused in (lambda: journal.accept([entry("p")]), lambda: journal.claim([("o", "")])):
         with pytest.raises(JournalUnavailable, match="maxmemory"):
