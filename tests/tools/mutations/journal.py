@@ -41,7 +41,17 @@ MUTATIONS = [
             "contracts/test_journal_attachments.py",
         ),
         (
-            "        self.check(fsync=fsync)\n",
+            "                self._listed = False  # an answer",
+            "                pass  # an answer",
+            "contracts/test_journal_server.py",
+        ),
+        (
+            "        self._listed = False\n        with suppress(JournalUnavailable):\n",
+            "        with suppress(JournalUnavailable):\n",
+            "contracts/test_journal_server.py",
+        ),
+        (
+            "            self.check(fsync=fsync)\n",
             "",
             "contracts/test_journal_eviction.py",
         ),
