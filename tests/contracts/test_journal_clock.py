@@ -160,6 +160,16 @@ def test_of_several_timers_the_first_one_evens_it_out(journal, clock, timer, ste
         assert journal.read_clock().journal_time == clock.seconds
 
 
+@STEPS
+def test_of_two_timers_that_notice_at_once_one_evens_it_out(journal, clock, timer, step):
+    """Whoever asked before, and says so after, is too late."""
+    clock.step(step)
+    seen = journal.read_clock()
+    timer.look()
+    assert not journal.set_clock(seen, seen.offset - step - 1)
+    assert journal.read_clock().journal_time == clock.seconds
+
+
 def test_time_that_passed_without_any_worker_has_passed(journal, clock, timer):
     """The first timer that comes takes it for that at its second look."""
     retrying(journal)
