@@ -170,6 +170,21 @@ def test_of_two_timers_that_notice_at_once_one_evens_it_out(journal, clock, time
     assert journal.read_clock().journal_time == clock.seconds
 
 
+def test_a_worker_whose_machine_stood_still_blames_no_clock(journal, clock, timer):
+    """Where another worker lived meanwhile, it has seen that the server's clock went evenly."""
+    stood = 0
+    sleeper = Timekeeper(journal, lambda: clock.seconds - stood)
+    sleeper.look()
+    sleeper.look()
+    for _ in range(3):
+        clock.advance(20)
+        timer.look()
+    stood = 60
+    sleeper.look()
+    timer.look()
+    assert journal.read_clock().journal_time == clock.seconds
+
+
 def test_time_that_passed_without_any_worker_has_passed(journal, clock, timer):
     """The first timer that comes takes it for that at its second look."""
     retrying(journal)

@@ -157,6 +157,8 @@ MUTATIONS = [
         ("look.asked - last.answered, look", "look.asked - last.asked, look"),
         ("look.answered - last.asked", "look.answered - last.answered"),
         ("return passed - most", "return passed"),
+        ("seen > last.clock.time + most + _SLACK", "False"),
+        ("seen = look.clock.seen - look.clock.offset", "seen = look.clock.time"),
     ),
     *of(
         "queue/journal/operator",
