@@ -77,12 +77,12 @@ class Delivery:
 
         After them come messages that joined a task, as many as there is ``room`` for. Items that
         are not this worker's to send (sent already, claimed by another, unknown) are passed over.
-        When the worker is to stop or to do something else, or the server is in trouble, the rest
-        stays queued.
+        When the worker is to stop or to do something else, or the server or this machine is in
+        trouble, the rest stays queued.
         """
         tally: Counter[str] = Counter()
         batch = Batch(self._journal, items, self._commit, self._is_to_end, room)
-        with self._keep_leases(batch), self._record_all(batch):
+        with self._mishaps.resting(), self._keep_leases(batch), self._record_all(batch):
             message = None if self._stopping() or self._connection.pause else batch.next()
             while message is not None:
                 if self._is_to_end() and not (self._committed or self._has_begun(message)):
@@ -115,8 +115,8 @@ class Delivery:
         def duty() -> None:
             self._journal.renew(list(batch.claims.values()))
 
-        housekeeper.add(duty)
         try:
+            housekeeper.add(duty)
             yield
         finally:
             housekeeper.remove(duty)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from mailqueue.errors import JournalUnavailable
 from mailqueue.queue.journal import Claim, Journal
 
 from .connection import Connection
+from .fault import machine_trouble
 from .retry import RetryPolicy, delay_before
 
 _log = logging.getLogger(__name__)
@@ -32,16 +34,33 @@ class Mishaps:
         self._policy = policy
         self._worker = worker
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Have the worker rest where the machine's trouble comes while no message is in hand."""
+        try:
+            yield
+        except JournalUnavailable:
+            raise
+        except Exception as error:
+            trouble = machine_trouble(error)
+            if trouble is None:
+                raise
+            self._rest(trouble.reply)
+
+    def _rest(self, reason: str) -> float:
+        rest = self._connection.rest()
+        _log.error("this machine is in trouble, and the worker rests for %.0f s: %s", rest, reason)
+        with suppress(JournalUnavailable):
+            self._journal.alarm(self._worker, f"the worker lacks {reason}", _TOLD_OF_MACHINE)
+        return rest
+
     def meet_machine_trouble(self, claim: Claim, reason: str, handed_over: bool) -> float | None:
         """Have the worker rest, and tell people; return the seconds for which the message waits.
 
         One that was ``handed_over`` to a foreign backend may have been sent all the same. So that
         copies are as few, it waits as after a refusal for now, and None says that it is too old.
         """
-        rest = self._connection.rest()
-        _log.error("this machine is in trouble, and the worker rests for %.0f s: %s", rest, reason)
-        with suppress(JournalUnavailable):
-            self._journal.alarm(self._worker, f"the worker lacks {reason}", _TOLD_OF_MACHINE)
+        rest = self._rest(reason)
         if not handed_over:
             return max(rest, _WAITS)
         return self._pace(claim, self._journal.note_fault(claim, None).faults, handed_over)

@@ -322,7 +322,7 @@ class JournalMachine(Ledger):
         may_be_sent = [self.owns(attempt.claim) for attempt in next_]
         settled = [SettledClaim(a.claim, s) for a, s in zip(done, settlements, strict=True)]
         answer = self.journal.advance(settled, [attempt.claim for attempt in next_])
-        assert answer == (recorded, may_be_sent)
+        assert answer == (recorded, may_be_sent, 0)  # none is urgent here
         for attempt, settlement, was, came_late in zip(
             done, settlements, recorded, late, strict=True
         ):
@@ -347,15 +347,47 @@ class JournalMachine(Ledger):
         self.hands[worker].remove(attempt)
 
     @precondition(lambda self: any(self.hands.values()))
-    @rule(worker=workers, how=st.sampled_from(["crash", "end", "renew"]))
+    @rule(worker=workers, how=st.sampled_from(["crash", "exit", "end", "renew"]))
     def is_interrupted(self, worker: str, how: str) -> None:
-        """Kill -9 leaves all in hand to the leases, SIGTERM gives it back, a timer renews."""
+        """Kill -9 leaves all in hand to the leases, SIGTERM gives it back, a timer renews.
+
+        Where the message in hand ends the process, that message alone counts as lost.
+        """
         if how == "crash":
             self.hands[worker] = []
+        elif how == "exit":
+            self.lose(worker)
         elif how == "renew":
             self.renew(worker)
         elif not any(attempt.commits for attempt in self.hands[worker]):
             self.give_back(worker, 0)
+
+    def lose(self, worker: str) -> None:
+        """The process ends in the middle of a message, and can still say so."""
+        if not self.hands[worker]:
+            return
+        attempt = self.hands[worker].pop(0)
+        owned = self.owns(attempt.claim)
+        assert self.journal.lose(attempt.claim, "the worker was stopped") is owned
+        if owned:
+            self.lease_ends.pop(attempt.claim.id)
+            if attempt.commits:
+                self.be_patient(attempt.claim.id, self.policy.doubt)
+
+    @precondition(lambda self: any(self.hands.values()))
+    @rule(worker=workers, idle=st.sampled_from([None, 0, 3600]))
+    def meets_an_error(self, worker: str, idle: float | None) -> None:
+        """Nobody can explain it: it is counted once, and only where the claim still holds."""
+        for attempt in self.hands[worker][:1]:
+            key = f"mailqueue:{{q}}:message:{attempt.claim.id}"
+            fields = ("faults", "counted", "faulted", "since", "created")
+            faults, counted, *times = self.client.hmget(key, *fields)
+            before = next((float(time) / 1000 for time in times if time), 0)
+            owned = self.owns(attempt.claim)
+            journal_time = self.journal.read_clock().journal_time
+            sent_since = idle is not None and journal_time - idle >= before
+            expected = (int(faults or 0) + owned, int(counted or 0) + (owned and sent_since))
+            assert self.journal.note_fault(attempt.claim, idle) == expected
 
     def renew(self, worker: str) -> None:
         """Prolong the leases that still hold, before the commit."""

@@ -110,6 +110,32 @@ def test_nothing_is_removed_because_of_a_step(journal, clock, timer, step):
 
 
 @STEPS
+def test_what_was_claimed_before_a_step_was_noticed_looks_no_newer(journal, clock, timer, step):
+    """For an hour it would look as though the queue moved, whatever became of its workers."""
+    accepted(journal, "m")
+    clock.step(step)
+    claimed(journal, "m")
+    timer.look()
+    clock.advance(90)
+    timer.look()
+    assert journal.pulse().claimed == 90
+
+
+@STEPS
+def test_an_error_before_a_step_was_noticed_excuses_no_later_ones(journal, clock, timer, step):
+    """Each later one counts against the message where others were sent in between."""
+    accepted(journal, "m")
+    claim = claimed(journal, "m")
+    clock.step(step)
+    assert journal.note_fault(claim, None) == (1, 0)
+    journal.give_back(claim)
+    timer.look()
+    clock.advance(20)
+    timer.look()
+    assert journal.note_fault(claimed(journal, "m"), 10) == (2, 1)
+
+
+@STEPS
 def test_a_timers_tick_lasts_no_longer(journal, clock, timer, step):
     """However far back the clock is now, a second later the next timer may act."""
     journal.release(tick=1)
@@ -132,6 +158,31 @@ def test_of_several_timers_the_first_one_evens_it_out(journal, clock, timer, ste
         other.look()
         clock.advance(1)
         assert journal.read_clock().journal_time == clock.seconds
+
+
+@STEPS
+def test_of_two_timers_that_notice_at_once_one_evens_it_out(journal, clock, timer, step):
+    """Whoever asked before, and says so after, is too late."""
+    clock.step(step)
+    seen = journal.read_clock()
+    timer.look()
+    assert not journal.set_clock(seen, seen.offset - step - 1)
+    assert journal.read_clock().journal_time == clock.seconds
+
+
+def test_a_worker_whose_machine_stood_still_blames_no_clock(journal, clock, timer):
+    """Where another worker lived meanwhile, it has seen that the server's clock went evenly."""
+    stood = 0
+    sleeper = Timekeeper(journal, lambda: clock.seconds - stood)
+    sleeper.look()
+    sleeper.look()
+    for _ in range(3):
+        clock.advance(20)
+        timer.look()
+    stood = 60
+    sleeper.look()
+    timer.look()
+    assert journal.read_clock().journal_time == clock.seconds
 
 
 def test_time_that_passed_without_any_worker_has_passed(journal, clock, timer):

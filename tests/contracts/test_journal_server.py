@@ -6,9 +6,11 @@ import threading
 from datetime import timedelta
 
 import pytest
+import redis
 
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable
 from mailqueue.queue.journal import Journal, SettledClaim, Settlement, now_on
+from mailqueue.queue.journal.reader import known_queues
 from mailqueue.state import State
 from mailqueue.store.client import connect
 from tests.contracts.journals import POLICY, REAL_SERVERS, SENT, accepted, entry, state
@@ -33,6 +35,51 @@ def test_a_server_that_evicts_is_refused(client, request):
     with pytest.raises(ImproperlyConfigured, match="allkeys-lru"):
         Journal(client, "q").accept([entry("m")])
     assert list(client.scan_iter()) == []
+
+
+def test_a_queue_is_known_again_after_the_database_was_flushed(client):
+    """A program that lives on tells the timers of its queue with the next message."""
+    journal = Journal(client, "q")
+    accepted(journal, "m")
+    client.flushdb()
+    accepted(journal, "n")
+    assert known_queues(client) == {"q"}
+
+
+def test_a_queue_is_known_again_though_the_answer_that_said_so_was_lost(client, monkeypatch):
+    """What was accepted is no news any more, so whoever lost an answer tells in any case."""
+    journal = Journal(client, "q")
+    accepted(journal, "m")
+    client.flushdb()
+    with monkeypatch.context() as patch:
+        patch.setattr("mailqueue.queue.journal.journal.read_accepted", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            accepted(journal, "n")
+    assert journal.accept([entry("n")])[0].id == "n"
+    assert known_queues(client) == {"q"}
+
+
+def interrupted(_reply: object) -> None:
+    """What is called in place of whatever reads an answer."""
+    raise KeyboardInterrupt
+
+
+def test_what_was_accepted_stays_so_where_its_queue_can_not_be_made_known(client, monkeypatch):
+    """The program isn't told of a failure, and makes up for it with its next message."""
+    journal = Journal(client, "q")
+    accepted(journal, "m")
+    client.flushdb()
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "sadd", unreachable)
+        accepted(journal, "n")
+    assert known_queues(client) == set()
+    accepted(journal, "o")
+    assert known_queues(client) == {"q"}
+
+
+def unreachable(*_arguments: object) -> None:
+    """What is called in place of a command to a server that has gone."""
+    raise redis.ConnectionError("it has gone")
 
 
 @NEEDS_REDIS

@@ -18,6 +18,7 @@ from mailqueue.delivery.batch import Item
 from mailqueue.delivery.connection import Connection, Limits
 from mailqueue.delivery.executor import Delivery
 from mailqueue.delivery.gate.breaker import LocalBreaker, View
+from mailqueue.delivery.housekeeper import housekeeper
 from mailqueue.delivery.retry import RetryPolicy
 from mailqueue.delivery.smtp import session
 from mailqueue.delivery.smtp.transport import SmtpTransport
@@ -185,6 +186,28 @@ def test_what_the_machine_lacks_costs_no_message_an_attempt(error, place, bench)
     assert not found.connection.is_paused()
     assert found.run("m0", "m1") == {"sent": 2}
     assert [found.record(id_).attempts for id_ in ("m0", "m1")] == [1, 1]
+    assert found.journal.alarms() == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+@pytest.mark.parametrize("place", ["thread", "claim"])
+def test_what_the_machine_lacks_before_a_message_is_in_hand_is_told(
+    place, error, bench, monkeypatch
+):
+    """The worker rests too, instead of ending one task after the other in silence."""
+    fails = Fails(error)
+    found = bench("", fails)
+    found.accept("m0")
+    places = {"thread": (housekeeper, "add"), "claim": (found.journal, "begin_claim")}
+    with monkeypatch.context() as patch:
+        patch.setattr(*places[place], lambda *_: fails())
+        assert found.run("m0") == {}
+    assert found.connection.is_paused()
+    (alarm,) = found.journal.alarms()
+    assert alarm.reason.startswith(f"the worker lacks {type(error).__name__}")
+    assert not housekeeper._duties
+    found.wake()
+    assert found.run("m0") == {"sent": 1}
     assert found.journal.alarms() == []
 
 

@@ -75,7 +75,7 @@ def test_a_server_that_never_syncs_is_refused(disk):
     """A server with `appendfsync no` can't give DURABILITY = "fsync", and nothing is accepted."""
     configure(disk, appendfsync="no")
     before = ids()
-    open_journal()._announced = False  # as in a new process
+    open_journal()._checked = False  # as in a new process
     with pytest.raises(ImproperlyConfigured, match="appendfsync everysec"):
         letter().send()
     assert ids() == before

@@ -52,7 +52,7 @@ def without_broker(unused_port: int, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 def next_second(journal: Journal) -> None:
     """Let a timer have the next tick."""
-    journal._client.delete(f"mailqueue:{{{QUEUE}}}:tick")
+    journal._client.hdel(f"mailqueue:{{{QUEUE}}}:clock", "ticked")
 
 
 def test_a_timer_that_can_not_publish_leaves_what_is_due_to_others(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -68,7 +69,7 @@ class Journal(Operator):
     ) -> None:
         super().__init__(client, queue, sealer, clock)
         self.policy = policy or Policy()
-        self._announced = False
+        self._checked = self._listed = False
 
     # -- the producer's side
 
@@ -88,8 +89,10 @@ class Journal(Operator):
         for start in range(0, len(entries), ACCEPT_AT_ONCE):
             try:
                 accepted += self._accept(entries[start : start + ACCEPT_AT_ONCE], fsync, room)
-            except EnqueueError as error:
-                error.ids = tuple(entry.id for entry in entries[start:])
+            except BaseException as error:
+                self._listed = False  # an answer that got lost may have said so
+                if isinstance(error, EnqueueError):
+                    error.ids = tuple(entry.id for entry in entries[start:])
                 raise
         return accepted
 
@@ -110,7 +113,9 @@ class Journal(Operator):
         for _ in range(_TRIES_TO_STORE):
             accepted = read_accepted(call("accept", arguments, ids))
             if not isinstance(accepted, Missing):
-                return accepted
+                if accepted.is_first:
+                    self._list_again()
+                return accepted.acceptances
             self._store(entries, accepted.names)
         raise JournalUnavailable("the attachments could not be stored: they vanish at once", ids)
 
@@ -127,16 +132,26 @@ class Journal(Operator):
                 self._client.set(key, content, ex=_LOOSE_SECONDS, nx=True)
 
     def _announce(self, fsync: bool) -> None:
-        """Once: make the queue known to all workers' timers, and check the server."""
-        if self._announced:
-            return
-        self.check(fsync=fsync)
-        self._list()
-        self._announced = True
+        """Once: check the server, and make the queue known to all workers' timers."""
+        if not self._checked:
+            self.check(fsync=fsync)
+            self._checked = True
+        if not self._listed:
+            self._list()
+
+    def _list_again(self) -> None:
+        """Make the queue known once more: whoever emptied the server took its name along.
+
+        The messages are accepted by now. Where this fails, it is done before the next ones.
+        """
+        self._listed = False
+        with suppress(JournalUnavailable):
+            self._list()
 
     def _list(self) -> None:
         with translating_errors(self._client):
             self._client.sadd(QUEUES, self.queue)
+        self._listed = True
 
     # -- the worker's side
 

@@ -65,6 +65,13 @@ class Acceptance(NamedTuple):
     needs_task: bool
 
 
+class Accepted(NamedTuple):
+    """What became of each message, and whether the journal had never accepted one before."""
+
+    acceptances: list[Acceptance]
+    is_first: bool
+
+
 class Missing(NamedTuple):
     """The names of attachments that have to be stored before anything is accepted."""
 

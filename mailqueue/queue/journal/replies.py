@@ -10,6 +10,7 @@ from mailqueue.state import State
 from .. import quickjson
 from .record import (
     Acceptance,
+    Accepted,
     Advanced,
     Alarm,
     Beat,
@@ -26,14 +27,16 @@ from .record import (
 )
 
 
-def read_accepted(reply: Sequence[Any]) -> list[Acceptance] | Missing:
+def read_accepted(reply: Sequence[Any]) -> Accepted | Missing:
     """What became of each message, or what has to be stored before."""
     if reply[:1] == ["missing"]:
         return Missing([str(name) for name in reply[1:]])
-    return [
+    *rows, is_first = reply
+    acceptances = [
         Acceptance(str(id_), bool(needs_task))
-        for id_, needs_task in zip(reply[::2], reply[1::2], strict=True)
+        for id_, needs_task in zip(rows[::2], rows[1::2], strict=True)
     ]
+    return Accepted(acceptances, bool(is_first))
 
 
 def read_claimed(reply: Sequence[Any]) -> Claimed:

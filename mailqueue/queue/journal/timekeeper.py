@@ -70,12 +70,21 @@ class Timekeeper:
             )  # fmt: skip
 
 
+def _was_seen_since(last: _Look, look: _Look, most: float) -> bool:
+    """Whether another timer has seen the clock go on evenly, longer than our own clock says.
+
+    Then it was this machine that stood still, as a virtual one does while it is suspended.
+    """
+    seen = look.clock.seen - look.clock.offset
+    return seen > last.clock.time + most + _SLACK
+
+
 def _step(last: _Look, look: _Look) -> float:
     """By how many seconds the clock has stepped between these looks; 0 where it may not have."""
     passed = look.clock.time - last.clock.time
     least, most = look.asked - last.answered, look.answered - last.asked
     if passed < least - _SLACK:
         return passed - least
-    if passed > most + _SLACK:
+    if passed > most + _SLACK and not _was_seen_since(last, look, most):
         return passed - most
     return 0.0

@@ -552,6 +552,7 @@ MUTATIONS = [
     *of(
         "delivery/mishap",
         "contracts/test_whose_fault.py",
+        ("            self._rest(trouble.reply)\n", "            pass\n"),
         (
             "counted >= _ENOUGH",
             "faults >= _ENOUGH",

@@ -39,6 +39,8 @@ MUTATIONS = [
         ),
         ("due == expires and get(id, 'expires') or due - step", "due - step"),
         ("set(id, 'expires', expires - step)", "set(id, 'expires', expires)"),
+        ("{ 'created', 'since', 'updated', 'faulted' }", "{ 'created', 'since', 'updated' }"),
+        ("if claimed > real then", "if false then"),
     ),
     *of(
         "queue/journal/lua/advance.lua",
@@ -71,6 +73,7 @@ MUTATIONS = [
             "contracts/test_journal_attachments.py",
         ),
         ("          redis.call('HINCRBY', p .. ':blobs', blob, 1)\n", "", JOURNAL),
+        ("'accepted', new) == new then", "'accepted', new) == 0 then", SERVER),
     ),
     *of(
         "queue/journal/lua/states.lua",

@@ -1,7 +1,8 @@
 -- Take messages. Each is known from now on by the id of the answer: its own, or that of the message
 -- which has its idempotency key already. It needs a task where it is new, isn't scheduled, and
 -- joins no task that waits, each of which has `room` for others. Where an attachment isn't stored,
--- the answer is the names of those that are missing, and nothing is accepted.
+-- the answer is the names of those that are missing, and nothing is accepted. `is_first` says that
+-- this journal had never accepted a message before: it is new, or was emptied.
 --
 -- `send_at` is 0 for now, `expires` 0 for never; both are on the clock of the caller, for which it is
 -- `theirs`. `same` is the SHA-256 of the idempotency key, ''
@@ -10,7 +11,7 @@
 --
 -- accept(grace, same_within, room, theirs,
 --     [id, payload, digest, summary, send_at, expires, same, blobs, priority]…)
---   -> [id, needs_task]… or 'missing', [name]…
+--   -> [id, needs_task]…, is_first or 'missing', [name]…
 if operation == 'accept' then
   local grace, same_within, room, theirs =
     tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -98,10 +99,12 @@ if operation == 'accept' then
       answer[#answer + 1] = send_at <= now and named[priority] and 1 or 0
     end
   end
+  local is_first = 0
   if new > 0 then
     if #queued > 0 then redis.call('ZADD', p .. ':state:queued', unpack(queued)) end
     redis.call('ZADD', p .. ':due', unpack(dues))
-    redis.call('HINCRBY', p .. ':totals', 'accepted', new)
+    if redis.call('HINCRBY', p .. ':totals', 'accepted', new) == new then is_first = 1 end
   end
+  answer[#answer + 1] = is_first
   return answer
 end

@@ -20,7 +20,7 @@ if operation == 'set_clock' then
     local entered, expires, due = get(id, 'updated') or get(id, 'created'), get(id, 'expires'), get(id, 'due')
     if tonumber(entered) <= real then return end
     if number(id, 'created') > real and expires then set(id, 'expires', expires - step) end
-    for _, field in ipairs({ 'created', 'since', 'updated' }) do correct(id, field) end
+    for _, field in ipairs({ 'created', 'since', 'updated', 'faulted' }) do correct(id, field) end
     redis.call('ZADD', p .. ':state:' .. state, entered - step, id)
     if not due then return end
     -- What has to be looked at because it expires then, does so as before.
@@ -35,6 +35,8 @@ if operation == 'set_clock' then
       take_back(id, state)
     end
   end
+  local claimed = tonumber(redis.call('GET', p .. ':claimed') or 0)
+  if claimed > real then redis.call('SET', p .. ':claimed', real) end
   -- A commit changes no score.
   for _, row in ipairs(being_sent()) do take_back(row[1], 'sending') end
   return done(1)
