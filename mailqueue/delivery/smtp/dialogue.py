@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+from mailqueue.backends.reach import endure_loss, notice_loss
 from mailqueue.store.spin import Wakefulness, is_readable
 
 from ..outcome import Reply, printable
@@ -32,6 +33,7 @@ class Dialogue:
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
+        self._endures = False
         self._timeout = -1.0  # the socket's, in seconds; it is a system call to set one
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
@@ -62,6 +64,12 @@ class Dialogue:
         with suppress(OSError):
             # Not that of TLS, which would leave its last words undecrypted.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
+    def endure(self, losses: bool) -> None:
+        """Whether to wait on where the server's host gives no sign, or to take that for a loss."""
+        if losses is not self._endures:
+            (endure_loss if losses else notice_loss)(self._socket)
+            self._endures = losses
 
     def read(self, timeout: float) -> Reply:
         """Return the next reply, within so many seconds. Raises OSError, also as GarbledReply.
