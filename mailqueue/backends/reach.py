@@ -14,7 +14,7 @@ from typing import Any
 
 TO_CONNECT = 30.0  # seconds; five attempts of Linux
 # Seconds without a sign of the other host, and between the questions for one.
-LOST_AFTER, _BETWEEN_QUESTIONS = 40.0, 10.0
+LOST_AFTER, _BETWEEN_QUESTIONS = 20.0, 5.0
 
 
 class Reaching(smtplib.SMTP):
@@ -44,18 +44,18 @@ def notice_loss(connected: socket.socket) -> None:
     _set(connected, "TCP_USER_TIMEOUT", LOST_AFTER * 1000)  # for what was written: RFC 5482
 
 
-def endure_loss(connected: socket.socket) -> None:
+def endure_loss(connected: socket.socket | None) -> None:
     """Take that back: a network that comes back brings the reply that was under way."""
     _set(connected, "SO_KEEPALIVE", 0, level=socket.SOL_SOCKET)
     _set(connected, "TCP_USER_TIMEOUT", 0)
 
 
 def _set(
-    connected: socket.socket, name: str, value: float, level: int = socket.IPPROTO_TCP
+    connected: socket.socket | None, name: str, value: float, level: int = socket.IPPROTO_TCP
 ) -> None:
     number = getattr(socket, name, None)
-    if number is None:
-        return  # not every system has all of them
+    if connected is None or number is None:
+        return  # it is closed, or the system has no such option
     # Where the connection is lost already, the next wait tells.
     with suppress(OSError):
         connected.setsockopt(level, number, round(value))

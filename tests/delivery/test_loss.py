@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from mailqueue import EmailMessage
 from mailqueue.backends import reach
+from mailqueue.backends.smtp import EmailBackend
 from mailqueue.delivery.outcome import Verdict
 from mailqueue.delivery.trouble import ServerTrouble
 from tests.delivery.test_turns import WAYS, transport_to
@@ -112,3 +114,23 @@ def test_after_a_reply_a_loss_is_noticed_again(features):
         with pytest.raises(ServerTrouble, match="connection lost"):
             transport.deliver(Turn("bob@example.com", body="x" * 300_000))  # not in one go
         transport.drop()
+
+
+def test_a_server_that_reads_nothing_for_a_while_is_waited_for():
+    """Its host says so, but a system that waits for no host longer would take it for lost."""
+    to = "ann@example.com"
+    body = "All of it. \n" * 500_000
+
+    def pause(_session: Session, phase: str, _command: str) -> None:
+        if phase == "body":
+            threading.Event().wait(SHORT * 5)
+
+    with ScriptedServer(pause) as server:
+        server.narrow()
+        transport = transport_to(server)
+        outcome = transport.deliver(Turn(to, body=body))
+        transport.close()
+        assert outcome.answers[to].verdict is Verdict.ACCEPTED
+        # So it is for a program that sends without a worker.
+        message = EmailMessage("Hello", body, "me@example.com", [to])
+        assert EmailBackend("127.0.0.1", server.port).send_messages([message]) == 1

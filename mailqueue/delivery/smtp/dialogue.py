@@ -33,11 +33,12 @@ class Dialogue:
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
-        self._endures = False
+        self._endures = True  # while nobody waits
         self._timeout = -1.0  # the socket's, in seconds; it is a system call to set one
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.endure(losses=False)
 
     def write(self, *parts: bytes, timeout: float) -> None:
         """Send all of it in one go. Raises OSError, also when no progress takes so many seconds."""
@@ -51,6 +52,8 @@ class Dialogue:
 
     def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
         """Send it in parts, with so many seconds for each; False: the server spoke first."""
+        # A system that notices losses would take a server for lost that reads nothing for a while.
+        self.endure(losses=True)
         view = memoryview(data)
         for start in range(0, len(data), _PART):
             if self.has_unread():

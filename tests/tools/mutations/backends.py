@@ -207,6 +207,15 @@ MUTATIONS = [
         ),
     ),
     *of(
+        "delivery/smtp/dialogue",
+        "delivery/test_loss.py",
+        (
+            "        self.endure(losses=True)\n        view",
+            "        view",
+            "delivery/test_loss.py::test_a_server_that_reads_nothing_for_a_while_is_waited_for",
+        ),
+    ),
+    *of(
         "delivery/smtp/data",
         "delivery/test_loss.py",
         (
