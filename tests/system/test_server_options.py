@@ -75,9 +75,7 @@ def test_broker_and_journal_verify_the_servers_certificate(
         worker.stop()
 
 
-@pytest.mark.parametrize(
-    ("group", "lacking"), [("@write", "'set'"), ("@scripting", "'evalsha'")]
-)
+@pytest.mark.parametrize(("group", "lacking"), [("@write", "'set'"), ("@scripting", "'evalsha'")])
 def test_check_names_what_a_login_of_the_journal_may_not_do(
     group, lacking, producer, monkeypatch, redis_url, run_cli
 ):
