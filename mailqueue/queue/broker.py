@@ -40,7 +40,7 @@ _Producer: Any = Producer
 TROUBLE = (OSError, KombuError, CeleryError, MailqueueError, ImportError, *CHANGED)
 
 
-class BrokerBlocked(OperationalError):  # type: ignore[misc]
+class BrokerBlocked(OperationalError):
     """RabbitMQ lacks memory or room on its disk, and reads nothing more from who publishes."""
 
 
