@@ -13,6 +13,8 @@ from mailqueue.mail.msgid import DNS_NAME
 from mailqueue.oauth2.sasl import quiet
 from mailqueue.store.spin import is_readable
 
+from .reach import Reaching
+
 _UNKNOWN_COMMAND = (500, 502)  # to EHLO: the server knows HELO only (RFC 5321 3.2)
 # What smtplib's login() knows.
 _MECHANISMS = ("CRAM-MD5", "PLAIN", "LOGIN")
@@ -23,7 +25,7 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _QUALIFIED = re.compile(rf"(?!localhost\.)(?:{_LABEL}\.)+(?![0-9]+$){_LABEL}")
 
 
-class SMTP(smtplib.SMTP):
+class SMTP(Reaching):
     """A connection that isn't encrypted, or not yet.
 
     A server that speaks TLS from the start waits for us to begin, and so says nothing. After ten

@@ -23,6 +23,7 @@ from mailqueue.oauth2.token import Token
 
 from .base import BaseEmailBackend
 from .handshake import SMTP, EncryptingSMTP, log_in, own_name, say_hello
+from .reach import ReachingTLS, endure_loss
 
 _OPTIONS = ("ehlo_name", "in_flight", "chunking")  # which Django's backend doesn't have
 _PORTS = {"ssl": 465, "tls": 587, "none": 25}
@@ -81,7 +82,7 @@ class EmailBackend(BaseEmailBackend):
     def connection_class(self) -> type[smtplib.SMTP]:
         """The class of the connection, which speaks TLS from the start or doesn't."""
         if self.use_ssl:
-            return smtplib.SMTP_SSL
+            return ReachingTLS
         return EncryptingSMTP if self.use_tls or self.port == _PORTS["ssl"] else SMTP
 
     @cached_property
@@ -229,6 +230,7 @@ class EmailBackend(BaseEmailBackend):
         connection = self.connection_class(self.host, self.port, **options)
         try:
             self._prepare(connection, token)
+            endure_loss(connection.sock)  # smtplib's wait for the final reply isn't to be cut short
         except BaseException:
             connection.close()
             raise

@@ -14,9 +14,9 @@ from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import JournalUnavailable, MailqueueError
-from mailqueue.queue.broker import producer_app, reach_broker
+from mailqueue.queue.broker import BrokerBlocked, producer_app, reach_broker
 from mailqueue.queue.caretaker import caretaker_of
-from mailqueue.queue.journal import NO_FSYNC, open_journal, open_journals
+from mailqueue.queue.journal import NO_FSYNC, Journal, open_journal, open_journals
 from mailqueue.queue.liveness import shortcomings
 from mailqueue.queue.project import complaints
 from mailqueue.queue.publisher import TASK
@@ -101,7 +101,8 @@ def _journal() -> _Look:
     journal = open_journal()
     server = journal.server()
     problems = list(problems_of_server(server))
-    problems += filter(None, [journal.obstacle()])
+    obstacle = journal.obstacle()
+    problems += [obstacle] if obstacle else list(_problems_of_login(journal))
     durability = settings.MAILQUEUE.DURABILITY
     if durability == "fsync" and not journal.can_fsync():
         problems.append(NO_FSYNC)
@@ -113,6 +114,13 @@ def _journal() -> _Look:
     return _Look(found, problems, warnings_of_neighbours(open_store().client, queues))
 
 
+def _problems_of_login(journal: Journal) -> Iterator[str]:
+    try:
+        journal.try_login()
+    except JournalUnavailable as error:
+        yield f"{error} (the login needs to read, to write, and to call scripts)"
+
+
 def _broker() -> _Look:
     app = producer_app()
     # Our own application lacks nothing.
@@ -122,7 +130,11 @@ def _broker() -> _Look:
         "connection that died without a word; docs/operating.md says what to set"
     )
     warnings = [warning] if lacking else []
-    return _Look(reach_broker(), list(complaints(app, TASK)), warnings)
+    problems = list(complaints(app, TASK))
+    try:
+        return _Look(reach_broker(), problems, warnings)
+    except BrokerBlocked as error:
+        return _Look("", [*problems, f"the broker {error}"], warnings)
 
 
 def _workers() -> _Look:

@@ -52,7 +52,7 @@ class Mailer(NamedTuple):
 
 @dataclass(frozen=True)
 class Facts:
-    """What ``problems`` is to be judged by; ``broker`` says why that can't be reached, or ""."""
+    """What ``problems`` is to be judged by; ``broker`` says what is wrong with it, or ""."""
 
     queues: Sequence[Queue]
     mailers: Sequence[Mailer] = ()
@@ -68,7 +68,7 @@ def problems(facts: Facts) -> list[str]:
     """What keeps mail from moving, each with what to do; empty where it moves."""
     found: list[str] = []
     if facts.broker:
-        found.append(f"the broker can't be reached, and so no task is taken: {facts.broker}")
+        found.append(f"the broker {facts.broker}")
     return [*found, *problems_of_workers(facts), *_of_mailers(facts)]
 
 

@@ -29,6 +29,7 @@ from mailqueue.store.direct import CHANGED
 
 _CONNECTIONS = 10  # at most, to the broker from one process
 _AMQP_CLOSE = 10, 50  # AMQP 0-9-1, 1.4.2.9
+_NOWHERE = "mailqueue:probe"  # a queue that nobody declares
 _MOMENT = 0.002  # seconds, to look again for one that is free
 _SECONDS_LEFT_ALONE = 5.0
 # A firewall or NAT may have forgotten a connection that was not used, and nobody is told of that.
@@ -37,6 +38,10 @@ _Producer: Any = Producer
 # What broker, kombu, Celery and a project's application raise: also their warnings, where these are
 # errors. Any other comes from outside, such as a soft time limit, which is an Exception too.
 TROUBLE = (OSError, KombuError, CeleryError, MailqueueError, ImportError, Warning, *CHANGED)
+
+
+class BrokerBlocked(OperationalError):
+    """RabbitMQ lacks memory or room on its disk, and reads nothing more from who publishes."""
 
 
 class Broker:
@@ -154,8 +159,9 @@ def _renew_locks() -> None:
 os.register_at_fork(after_in_child=_renew_locks)
 
 
-def _connection(app: Celery, timeout: float) -> Any:
+def _connection(app: Celery, timeout: float, **options: Any) -> Any:
     bounds = {
+        **options,
         "max_retries": 1,
         "interval_start": 0,
         "interval_step": 0,
@@ -174,12 +180,42 @@ def _connection(app: Celery, timeout: float) -> Any:
 def reach_broker() -> str:
     """Connect to the broker; return its address, without a password.
 
-    Raises whatever kombu and its transports raise, after about ``ENQUEUE_TIMEOUT``.
+    Raises BrokerBlocked, and whatever kombu and its transports raise, after about
+    ``ENQUEUE_TIMEOUT``.
     """
-    timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
-    with _connection(producer_app(), timeout) as connection:
-        connection.ensure_connection(max_retries=1, timeout=timeout)
+    with _reached() as connection:
         return str(connection.as_uri())
+
+
+@contextmanager
+def _reached() -> Iterator[Any]:
+    timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
+    with _connection(producer_app(), timeout, on_blocked=_complain) as connection:
+        connection.ensure_connection(max_retries=1, timeout=timeout)
+        if _speaks_amqp(connection):
+            _try_to_publish(connection)
+        yield connection
+
+
+def _complain(_reason: str) -> None:
+    raise BrokerBlocked(
+        "takes no tasks, since RabbitMQ lacks memory or room on its disk: see `rabbitmqctl status`"
+    )
+
+
+def _try_to_publish(connection: Any) -> None:
+    """Publish to no queue at all, by which RabbitMQ says whether it takes what is published."""
+    try:
+        channel = connection.channel()
+        nothing = channel.prepare_message("", content_encoding="utf-8")
+        channel.basic_publish(nothing, routing_key=_NOWHERE)
+        channel.basic_qos(0, 1, False)  # whose answer comes behind
+        channel.close()
+    except BrokerBlocked:
+        connection.collect()  # it would hear no good-bye either
+        raise
+    except connection.channel_errors:
+        pass  # a login that may publish elsewhere only
 
 
 def count_tasks(queues: Sequence[str]) -> dict[str, int]:
@@ -187,9 +223,7 @@ def count_tasks(queues: Sequence[str]) -> dict[str, int]:
 
     Raises what ``reach_broker`` raises.
     """
-    timeout = settings.MAILQUEUE.ENQUEUE_TIMEOUT
-    with _connection(producer_app(), timeout) as connection:
-        connection.ensure_connection(max_retries=1, timeout=timeout)
+    with _reached() as connection:
         return {queue: _count_tasks(connection, queue) for queue in queues}
 
 

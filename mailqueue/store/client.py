@@ -108,8 +108,8 @@ def condition(client: Client) -> Obstacle | None:
     """Try a write; return what keeps the server from taking it, None for nothing.
 
     What ``INFO`` says doesn't tell whether a write is taken. So a key is written, which ends after
-    a millisecond. A login that may only read is no obstacle. Raises JournalUnavailable where the
-    server doesn't answer.
+    a millisecond. A login that may only read is no obstacle: it may be that of who looks only.
+    Raises JournalUnavailable where the server doesn't answer.
     """
     with translating_errors(client):
         try:
@@ -119,6 +119,12 @@ def condition(client: Client) -> Obstacle | None:
                 _connect_anew(client)
             return obstacle_in(error)
     return None
+
+
+def try_to_write(client: Client) -> None:
+    """Write a key that ends after a millisecond. Raises JournalUnavailable for whatever fails."""
+    with translating_errors(client):
+        client.set(_PROBE, "", px=1)
 
 
 def describe(client: Client, found: Obstacle) -> str:

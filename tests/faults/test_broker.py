@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import redis
 
+from mailqueue.monitor.check import check
+from mailqueue.monitor.health import health
 from mailqueue.queue import payload
 from mailqueue.queue.publisher import publish
 from tests.faults.long.__main__ import (
@@ -168,9 +170,15 @@ def test_a_rabbitmq_without_memory_holds_nobody_up(rabbitmq, start_worker, smtp_
     try:
         for _ in range(5):
             send_in_time()
+        with within(2 * TIMEOUT):
+            (problem,) = health()["problems"]
+        assert "takes no tasks, since RabbitMQ lacks memory" in problem
+        broker = next(part for part in check()["checks"] if part["name"] == "broker")
+        assert broker["problems"] == [problem]
     finally:
         rabbitmq.control("set_vm_memory_high_watermark", "0.4")
     wait_until(lambda: states() == {"sent": 5}, 60, worker.explain)
+    assert health()["problems"] == []
     assert set(Counter(smtp_server.message_ids()).values()) == {1}
 
 

@@ -54,7 +54,7 @@ UNWELL = {
     ),
     "others take others": (facts(OTHER, CUT_OFF), ["those that live take 'celery'"]),
     "cut off": (facts(CUT_OFF), ["mail2:1 has no connection to its broker"]),
-    "no broker": (facts(CUT_OFF, broker="refused"), ["the broker can't be reached"]),
+    "no broker": (facts(CUT_OFF, broker="can't be reached"), ["the broker can't be reached"]),
     "neither broker nor worker": (facts(broker="refused"), ["the broker", "no worker"]),
     "never claimed": (facts(TAKER, **STILL), ["none was ever claimed. mail1:1 has no task"]),
     "not claimed lately": (

@@ -73,3 +73,20 @@ def test_broker_and_journal_verify_the_servers_certificate(
         for half in ("journal", "broker"):
             assert "certificate verify failed" in problems[half][0]
         worker.stop()
+
+
+@pytest.mark.parametrize(("group", "lacking"), [("@write", "'set'"), ("@scripting", "'evalsha'")])
+def test_check_names_what_a_login_of_the_journal_may_not_do(
+    group, lacking, producer, monkeypatch, redis_url, run_cli
+):
+    """Else nothing would be wrong before the first mail, which can't be accepted then."""
+    with redis.Redis.from_url(redis_url) as client:
+        rights = ("~*", "&*", "+@all", f"-{group}")
+        client.execute_command("ACL", "SETUSER", "shop", "on", ">secret", *rights)
+        monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url.replace("//", "//shop:secret@"))
+        found = run_cli("check", "--program", "--json")
+        client.execute_command("ACL", "DELUSER", "shop")
+    assert found.returncode == 1
+    problems = {part["name"]: part["problems"] for part in json.loads(found.stdout)["checks"]}
+    assert lacking in problems["journal"][0]
+    assert "needs to read, to write, and to call scripts" in problems["journal"][0]

@@ -167,6 +167,7 @@ class ByChunks:
     def _write_ends(self, parts: list[bytes]) -> None:
         """Write what makes messages complete. Where it breaks off, replies can still be read."""
         try:
+            self._session.dialogue.endure(losses=True)
             self._session.dialogue.write(*parts, timeout=self._session.seconds[Phase.DOT])
         except OSError as error:
             self._is_cut, self._loss = True, str(error)
@@ -270,6 +271,8 @@ class ByChunks:
             self._loss = str(error) or type(error).__name__
             self._session.drop()
             return transaction.in_doubt(f"no reply to the last chunk: {self._loss}")
+        if not self._under_way:
+            self._session.dialogue.endure(losses=False)
         faultpoint.reach("reply")
         return outcome
 

@@ -151,6 +151,7 @@ class ByData:
         """Send what is left of the body, the dot, and the next envelope in one write."""
         session = self._session
         try:
+            session.dialogue.endure(losses=True)  # giving up early would leave it in doubt
             session.dialogue.write(*end.parts, timeout=session.seconds[Phase.DOT])
             faultpoint.reach("dot")
             if end.newest is not None:
@@ -159,6 +160,7 @@ class ByData:
             if reply is None:
                 self._use_time(end, turn, room)
                 reply = session.dialogue.read(session.seconds[Phase.DOT])
+            session.dialogue.endure(losses=False)
             faultpoint.reach("reply")
         except Exception as error:  # noqa: BLE001 - whatever ended the wait, the dot is sent
             session.drop()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import lru_cache
 
+from mailqueue.backends.reach import endure_loss, notice_loss
 from mailqueue.store.spin import Wakefulness, is_readable
 
 from ..outcome import Reply, printable
@@ -32,10 +33,12 @@ class Dialogue:
         self._received = bytearray()
         self._lost: OSError | None = None  # found while nobody waited for a reply
         self._wakefulness = Wakefulness()
+        self._endures = True  # while nobody waits
         self._timeout = -1.0  # the socket's, in seconds; it is a system call to set one
         # The dot is a small write after another that isn't acknowledged yet: Nagle's algorithm and
         # the peer's delayed acknowledgement would hold it back for 40 ms, with every message.
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.endure(losses=False)
 
     def write(self, *parts: bytes, timeout: float) -> None:
         """Send all of it in one go. Raises OSError, also when no progress takes so many seconds."""
@@ -49,6 +52,8 @@ class Dialogue:
 
     def write_long(self, data: bytes | memoryview, timeout: float) -> bool:
         """Send it in parts, with so many seconds for each; False: the server spoke first."""
+        # A system that notices losses would take a server for lost that reads nothing for a while.
+        self.endure(losses=True)
         view = memoryview(data)
         for start in range(0, len(data), _PART):
             if self.has_unread():
@@ -62,6 +67,12 @@ class Dialogue:
         with suppress(OSError):
             # Not that of TLS, which would leave its last words undecrypted.
             socket.socket.shutdown(self._socket, socket.SHUT_WR)
+
+    def endure(self, losses: bool) -> None:
+        """Whether to wait on where the server's host gives no sign, or to take that for a loss."""
+        if losses is not self._endures:
+            (endure_loss if losses else notice_loss)(self._socket)
+            self._endures = losses
 
     def read(self, timeout: float) -> Reply:
         """Return the next reply, within so many seconds. Raises OSError, also as GarbledReply.

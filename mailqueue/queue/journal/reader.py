@@ -11,7 +11,13 @@ import redis
 
 from mailqueue.errors import ImproperlyConfigured
 from mailqueue.state import State
-from mailqueue.store.client import Client, condition, describe, translating_errors
+from mailqueue.store.client import (
+    Client,
+    condition,
+    describe,
+    translating_errors,
+    try_to_write,
+)
 from mailqueue.store.script import Script
 from mailqueue.store.sealing import Sealer
 from mailqueue.store.version import problem_of_version
@@ -177,6 +183,11 @@ class Reader:
         """What keeps the server from taking writes, and what to do; "" where nothing does."""
         found = condition(self._client)
         return describe(self._client, found) if found else ""
+
+    def try_login(self) -> None:
+        """Write, and call the script. Raises JournalUnavailable where the login may not."""
+        try_to_write(self._client)
+        self.counts()
 
     def check(self, *, fsync: bool = False) -> None:
         """Raise ImproperlyConfigured where the server would break what we promise.

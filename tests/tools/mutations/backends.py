@@ -187,4 +187,41 @@ MUTATIONS = [
             "mail/test_mailers.py::test_a_mailer_has_a_backend_and_options",
         ),
     ),
+    *of(
+        "backends/reach",
+        "delivery/test_loss.py",
+        (
+            "min(timeout, TO_CONNECT)",
+            "timeout",
+            "delivery/test_loss.py::test_a_server_that_cannot_be_reached_is_given_up_soon",
+        ),
+        (
+            '    _set(connected, "TCP_USER_TIMEOUT", LOST_AFTER * 1000)',
+            "    pass",
+            "delivery/test_loss.py::test_a_forgotten_connection_is_given_up_soon",
+        ),
+        (
+            '    _set(connected, "TCP_USER_TIMEOUT", 0)\n',
+            "",
+            "delivery/test_loss.py::test_after_the_end_the_reply_is_awaited_over_a_network_that_goes_away",
+        ),
+    ),
+    *of(
+        "delivery/smtp/dialogue",
+        "delivery/test_loss.py",
+        (
+            "        self.endure(losses=True)\n        view",
+            "        view",
+            "delivery/test_loss.py::test_a_server_that_reads_nothing_for_a_while_is_waited_for",
+        ),
+    ),
+    *of(
+        "delivery/smtp/data",
+        "delivery/test_loss.py",
+        (
+            "            session.dialogue.endure(losses=False)\n",
+            "",
+            "delivery/test_loss.py::test_after_a_reply_a_loss_is_noticed_again",
+        ),
+    ),
 ]

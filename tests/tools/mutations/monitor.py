@@ -7,6 +7,11 @@ MUTATIONS = [
         "monitor/check",
         "system/test_cli.py",
         (
+            "list(_problems_of_login(journal))",
+            "[]",
+            "system/test_server_options.py::test_check_names_what_a_login_of_the_journal_may_not_do",
+        ),
+        (
             'not any(part["problems"] for part in parts)',
             "True",
             "system/test_cli.py::test_check_tells_what_is_away",

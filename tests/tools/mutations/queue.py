@@ -7,6 +7,11 @@ MUTATIONS = [
         "queue/broker",
         "faults/test_outage.py",
         (
+            "            _try_to_publish(connection)\n",
+            "            pass\n",
+            "faults/test_broker.py::test_a_rabbitmq_without_memory_holds_nobody_up",
+        ),
+        (
             "return self._clock() >= self._not_before",
             "return True",
             "faults/test_outage.py::test_a_broker_that_is_away_holds_up_one_send_and_not_the_next",
