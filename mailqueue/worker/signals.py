@@ -25,6 +25,7 @@ from mailqueue.queue.publisher import TASK
 
 from .consumer import queues_taken
 from .flag import stopping
+from .greenlets import GreenWatchdog
 from .pool import check_pool
 from .queues import taken
 from .steps import EventsSentOnce
@@ -142,8 +143,10 @@ def spare_mail(instance: Any, **_: Any) -> None:
 def start_timer(sender: Any, **_: Any) -> None:
     """Start the timer in the worker's main process."""
     stopping.clear()
+    is_gevent = type(sender.pool).__module__ == "celery.concurrency.gevent"
+    kind = GreenWatchdog if is_gevent else Watchdog
     timer = Timer(
-        check_worker=Watchdog(sender).check,
+        check_worker=kind(sender).check,
         taken=partial(queues_taken, sender),
         node=str(sender.hostname),
     )

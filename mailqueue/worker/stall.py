@@ -1,4 +1,4 @@
-"""Whether the main thread has waited for one socket all the time, and how to end that."""
+"""Whether a worker has waited for the same thing all the time, and how to end that."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Wait(NamedTuple):
@@ -22,35 +24,29 @@ class Wait(NamedTuple):
     switches: int
 
 
-class Stall:
-    """Notices that the main thread waits for the same answer of a socket's peer for too long.
+class Stall(Generic[T]):
+    """Notices that the same is waited for, for too long.
 
-    Only a wait without a time-out is noticed. Linux tells in which call of the system a thread is,
-    and how often it has waited (``/proc``, see proc_pid_syscall(5)). Where nothing tells it, none
-    is noticed.
+    ``look`` says what is waited for just now; None is nothing.
     """
 
     def __init__(
-        self,
-        look: Callable[[], Wait | None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, look: Callable[[], T | None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._look = look or wait_of_main_thread
+        self._look = look
         self._clock = clock
-        self._seen: Wait | None = None
+        self._seen: T | None = None
         self._since = 0.0
 
-    def found(self, limit: float) -> int | None:
-        """The number of the socket that is waited for since ``limit`` seconds, None for none.
+    def found(self, limit: float) -> T | None:
+        """What is waited for since ``limit`` seconds, None for nothing.
 
-        What is waited for is known from the calls of this, so call it every second or so.
+        That is known from the calls of this, so call it every second or so.
         """
         seen = self._look()
         if seen != self._seen:
             self._seen, self._since = seen, self._clock()
-        if seen is None or self._clock() - self._since < limit:
-            return None
-        return seen.socket
+        return None if self._clock() - self._since < limit else seen
 
     def forget(self) -> None:
         """Begin anew, with what is waited for from now on."""
@@ -58,7 +54,11 @@ class Stall:
 
 
 def wait_of_main_thread() -> Wait | None:
-    """What the main thread waits for, where that is a socket."""
+    """What the main thread waits for, where that is a socket, and no time-out ends it.
+
+    Linux tells in which call of the system a thread is, and how often it has waited (``/proc``, see
+    proc_pid_syscall(5)). Where nothing tells it, this is None.
+    """
     # Under Linux its number is the process's; Python's own is the parent's after a fork.
     task = Path(f"/proc/self/task/{os.getpid()}")
     with suppress(OSError, ValueError, IndexError, OverflowError):

@@ -17,7 +17,7 @@ from typing import Any
 
 from celery.worker import state
 
-from .stall import Stall, end_connection
+from .stall import Stall, Wait, end_connection, wait_of_main_thread
 
 _log = logging.getLogger(__name__)
 # Seconds for an answer of the broker, and for those that nobody needs any more: at a worker's end,
@@ -29,9 +29,9 @@ _SECONDS_TO_LEAVE = 60.0
 class Watchdog:
     """Looks at a Celery worker's consumer, from another thread."""
 
-    def __init__(self, consumer: Any, stall: Stall | None = None) -> None:
+    def __init__(self, consumer: Any, stall: Stall[Wait] | None = None) -> None:
         self._consumer = consumer
-        self._stall = stall or Stall()
+        self._stall = stall or Stall(wait_of_main_thread)
         self._was_deaf = False
         self._leaves_until = -math.inf
 
@@ -43,41 +43,53 @@ class Watchdog:
         if not stopping:
             self._check_hearing()
         in_haste = stopping or time.monotonic() < self._leaves_until
-        self._check_main_thread(_LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT)
+        limit = _LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT
+        if self.end_wait(limit):
+            _log.error(
+                "the worker has waited for its broker for %.0f s, over a connection that nobody "
+                "closed: it connects anew. Set time-outs in broker_transport_options", limit
+            )  # fmt: skip
+            self._leaves_until = time.monotonic() + _SECONDS_TO_LEAVE
 
     def _check_hearing(self) -> None:
-        is_deaf = not state.reserved_requests and not self._may_take_tasks()
+        is_deaf = not state.reserved_requests and not self.may_take_tasks()
         if is_deaf and self._was_deaf:
             _log.error("the worker takes no tasks: Celery couldn't acknowledge as many as it holds")
-            self._consumer.call_soon(_lose_connection)
+            self.connect_anew()
         self._was_deaf = is_deaf and not self._was_deaf
 
-    def _may_take_tasks(self) -> bool:
+    def may_take_tasks(self) -> bool:
+        """Whether the worker has room for tasks, as its broker counts what it holds."""
         channel = getattr(self._consumer.task_consumer, "channel", None)
         qos = getattr(channel, "qos", None)  # kombu's own transports have it, AMQP doesn't need it
         return qos is None or bool(qos.can_consume())
 
-    def _check_main_thread(self, limit: float) -> None:
+    def end_wait(self, limit: float) -> bool:
+        """End a wait of the main thread that takes longer; return whether there was one."""
         if state.active_requests and self._runs_tasks_in_main_thread():
             self._stall.forget()  # it may wait for a mail server, which has its own time-outs
-            return
-        number = self._stall.found(limit)
-        if number is None:
-            return
-        _log.error(
-            "the worker has waited for its broker for %.0f s, over a connection that nobody "
-            "closed: it connects anew. Set time-outs in broker_transport_options", limit
-        )  # fmt: skip
-        end_connection(number)
-        self._leaves_until = time.monotonic() + _SECONDS_TO_LEAVE
+            return False
+        wait = self._stall.found(limit)
+        if wait is None:
+            return False
+        end_connection(wait.socket)
         # Its other connections went the same way, most likely.
-        self._consumer.call_soon(_lose_connection)
+        self.connect_anew()
         self._stall.forget()
+        return True
+
+    def connect_anew(self) -> None:
+        """Have the main thread take its connection for lost."""
+        self._consumer.call_soon(_lose_connection)
 
     def _runs_tasks_in_main_thread(self) -> bool:
         return type(self._consumer.pool).__module__ == "celery.concurrency.solo"
 
 
-def _lose_connection() -> None:
+def loss() -> Exception:
     """What Celery's loop takes for a lost connection: it begins anew, with nothing in its hands."""
-    raise ConnectionResetError("mailqueue has the worker connect to its broker anew")
+    return ConnectionResetError("mailqueue has the worker connect to its broker anew")
+
+
+def _lose_connection() -> None:
+    raise loss()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.line import send, states
+from tests.pools import EACH_POOL, POOLS
 from tests.proxy import Proxy
 from tests.servers import Valkey
 from tests.support import ROOT, Worker, wait_until
@@ -55,8 +56,7 @@ def takes_tasks(worker: Worker, seconds: float) -> None:
     wait_until(lambda: states() == {"sent": 2}, seconds, worker.explain)
 
 
-@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.long),
-                                  pytest.param("solo", marks=pytest.mark.long)])  # fmt: skip
+@EACH_POOL
 def test_a_worker_takes_tasks_again_after_a_loss_that_nobody_told(pool, start, network):
     """Broker: connections dead without a word, then a network that works again."""
     worker = start("-P", pool, **PATIENCE)
@@ -66,9 +66,10 @@ def test_a_worker_takes_tasks_again_after_a_loss_that_nobody_told(pool, start, n
     assert worker.stop() == 0
 
 
-def test_a_worker_can_be_stopped_while_its_broker_is_silent(start, network):
+@EACH_POOL
+def test_a_worker_can_be_stopped_while_its_broker_is_silent(pool, start, network):
     """Broker: silent; SIGTERM ends the worker all the same."""
-    worker = start(**PATIENCE)
+    worker = start("-P", pool, **PATIENCE)
     network.fall_silent()
     assert worker.stop(15) == 0
 
@@ -83,11 +84,15 @@ def test_by_default_a_worker_takes_tasks_again_within_half_a_minute(start, netwo
 
 
 @pytest.mark.long
-def test_a_projects_worker_without_time_outs_takes_tasks_again_within_a_minute(start, network):
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_projects_worker_without_time_outs_takes_tasks_again_within_a_minute(
+    pool, start, network
+):
     """Broker: dead without a word, for an application that waits for ever for its answers."""
-    worker = start(app="project", **USUAL)
+    worker = start("-P", pool, app="project", **USUAL)
     network.fall_silent()
     network.recover()
     takes_tasks(worker, 60)
     network.fall_silent()
-    assert worker.stop(60) == 0
+    # Celery's greenlet for remote control waits on by itself, and what ends that ends all of it.
+    assert worker.stop(60) in ({0, 1} if pool == "gevent" else {0}), worker.explain()

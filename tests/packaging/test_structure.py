@@ -53,6 +53,7 @@ DYNAMIC_IMPORTS = {
     ("queue.payload.kind", "module"): "a message class of one's own is named by its path",
     ("store.ending", "'concurrent.futures.thread'"): "its import fails where Python is ending",
     ("store.sealing", "'cryptography.fernet'"): "the extra `crypto`",
+    ("worker.greenlets", "'gevent'"): "installed where Celery has that pool",
 }
 KNOW_DJANGO = ("conf.", "contrib.django.")
 

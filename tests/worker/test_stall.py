@@ -12,14 +12,14 @@ from mailqueue.worker.stall import Stall, Wait
 # A main thread that reads in vain from a socket that nobody closes, and what frees it.
 WAITS = """
 import socket, threading, time
-from mailqueue.worker.stall import Stall, end_connection
+from mailqueue.worker.stall import Stall, end_connection, wait_of_main_thread
 ours, theirs = socket.socketpair()
 def free():
-    stall = Stall()
-    while (number := stall.found(0.2)) is None:
+    stall = Stall(wait_of_main_thread)
+    while (wait := stall.found(0.2)) is None:
         time.sleep(0.02)
-    print(number == ours.fileno())
-    end_connection(number)
+    print(wait.socket == ours.fileno())
+    end_connection(wait.socket)
 threading.Thread(target=free).start()
 print(ours.recv(1))
 """
@@ -57,7 +57,7 @@ class Looks:
 @pytest.mark.parametrize(
     ("seen", "found"),
     [
-        ([Wait(7, 1)] * 4, [None, None, None, 7]),
+        ([Wait(7, 1)] * 4, [None, None, None, Wait(7, 1)]),
         ([Wait(7, 1), Wait(7, 2), Wait(7, 3), Wait(7, 4)], [None] * 4),
         ([Wait(7, 1), Wait(8, 1), Wait(8, 1), Wait(8, 1)], [None] * 4),
         ([None] * 5, [None] * 5),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from celery.concurrency.solo import TaskPool
 
-from mailqueue.worker.stall import Stall
+from mailqueue.worker.stall import Stall, Wait
 from mailqueue.worker.watchdog import Watchdog
 
 
@@ -60,14 +60,14 @@ def test_a_broker_that_counts_for_itself_is_left_alone():
     assert consumer.asked == []
 
 
-class Stalled(Stall):
+class Stalled(Stall[Wait]):
     """Has waited for socket 7 for ten seconds."""
 
     def __init__(self) -> None:
         super().__init__(look=lambda: None)
 
-    def found(self, limit: float) -> int | None:
-        return 7 if limit < 10 else None
+    def found(self, limit: float) -> Wait | None:
+        return Wait(7, 1) if limit < 10 else None
 
 
 @pytest.fixture

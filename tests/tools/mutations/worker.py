@@ -16,6 +16,21 @@ MUTATIONS = [
         ("        self._byte[0] = 0\n", "        pass\n"),
     ),
     *of(
+        "worker/greenlets",
+        "worker/test_greenlets.py",
+        (" or (is_ending and state.active_requests):", ":"),
+        ("if not consumer.connection or len(", "if len("),
+        (" or len(state.active_requests) >= consumer.pool.limit:", ":"),
+        (" or not self.may_take_tasks():", ":"),
+        (
+            "Stall(self._rounds_seen), Stall(self._unanswered_since)",
+            "(Stall(self._rounds_seen),) * 2",
+        ),
+        ("            stall.forget()\n", "            pass\n"),
+        ("stall.found(limit + _ROUND)", "stall.found(limit)"),
+        ("hub.parent.throw, loss()", "hub.throw, loss()"),
+    ),
+    *of(
         "worker/pool",
         "system/test_worker_pools.py",
         ("if socket.socket.__module__ == socket.__name__:", "if False:"),
@@ -35,6 +50,11 @@ MUTATIONS = [
             "    stopping.set()\n",
             "    pass\n",
             "system/test_signals.py::test_a_worker_may_hear_the_second_while_it_handles_the_first",
+        ),
+        (
+            "kind = GreenWatchdog if is_gevent else Watchdog",
+            "kind = Watchdog",
+            "faults/test_silence.py::test_a_worker_takes_tasks_again_after_a_loss_that_nobody_told",
         ),
         (
             "if queues._consume_from is None:",
@@ -99,8 +119,8 @@ MUTATIONS = [
             "if False:",
             "worker/test_watchdog.py::test_a_task_in_the_main_thread_may_take_as_long_as_it_likes",
         ),
-        ("        end_connection(number)\n", ""),
-        ("_LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT)", "_LONGEST_WAIT)"),
+        ("        end_connection(wait.socket)\n", ""),
+        ("_LONGEST_WAIT_AT_END if in_haste else _LONGEST_WAIT\n", "_LONGEST_WAIT\n"),
         (
             "if is_deaf and self._was_deaf:",
             "if is_deaf:",
