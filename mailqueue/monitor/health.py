@@ -13,7 +13,7 @@ from mailqueue.delivery.gate.breaker import troubles
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from mailqueue.local.embedded import is_running
 from mailqueue.local.heartbeat import living
-from mailqueue.queue.broker import count_tasks
+from mailqueue.queue.broker import broker_name, count_tasks
 from mailqueue.queue.journal import Journal, now_on, open_journal, open_journals
 from mailqueue.state import State
 from mailqueue.store.opening import open_store
@@ -112,7 +112,7 @@ def look(journals: list[Journal]) -> Facts:
     except ImproperlyConfigured:
         raise
     except Exception as error:  # noqa: BLE001 - kombu and its transports raise what they like
-        broker = f"{type(error).__name__}: {error}"
+        broker = f"{broker_name()}: {type(error).__name__}: {error}"
     queues = [
         _queue(journal, tasks.get(journal.queue), meant=number == 0)
         for number, journal in enumerate(journals)
