@@ -7,6 +7,7 @@ from typing import Any
 from .lookup import MailSection, QueueSection
 from .parse import (
     one_of,
+    parse_absolute_path,
     parse_boolean,
     parse_duration,
     parse_host,
@@ -51,7 +52,7 @@ class QueueSettings(QueueSection):
     ENQUEUE_TIMEOUT = Setting(2.0, parse_seconds_above_zero)
     BROKER_PATIENCE = Setting(5.0, parse_seconds_above_zero)
     ON_OUTAGE = Setting("raise", one_of("raise", "spool", "send"))
-    SPOOL_DIR = Setting[str | None](None, parse_path)
+    SPOOL_DIR = Setting[str | None](None, parse_absolute_path)
     IN_DOUBT = Setting("retry", one_of("retry", "hold"))
     DURABILITY = Setting("default", one_of("default", "fsync"))
     KEEP_SENT = Setting(parse_duration("7d"), parse_duration)

@@ -147,7 +147,7 @@ class QueueSection(Section):
     def _guess_variable(self, key: str) -> str:
         if key in self._parent.names():  # Django's settings have no prefix
             return f" Is {key} meant?"
-        return guess(key, self.names(), _ENVIRONMENT_PREFIX)
+        return guess(key, [*self.names(), "HOME"], _ENVIRONMENT_PREFIX)
 
 
 class MailSection(Section):

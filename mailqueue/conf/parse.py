@@ -112,6 +112,14 @@ def parse_path(value: object) -> str | None:
     return None if value is None or value == "" else os.fspath(Path(str(value)))
 
 
+def parse_absolute_path(value: object) -> str | None:
+    """Return a path that doesn't depend on the working directory, as text; None for none."""
+    path = parse_path(value)
+    if path is not None and not os.path.isabs(path):  # noqa: PTH117 - of a text
+        raise ValueError("must be an absolute path, the same for programs and workers")
+    return path
+
+
 def parse_integer(value: object) -> int:
     """Return a whole number."""
     if isinstance(value, (bool, float)):

@@ -70,7 +70,7 @@ def journal_url() -> str:
         return journal_socket_url(home())
     if len(split_urls(url)) > 1 or scheme_of(url) == "sentinel":
         raise ImproperlyConfigured(
-            f"the journal is one Redis or Valkey, and {_redact_all(url)} doesn't say which: set "
+            f"the journal is one Redis or Valkey, and {redact_all(url)} doesn't say which: set "
             "MAILQUEUE['JOURNAL_URL'] to the redis://, rediss:// or unix:// URL of one"
         )
     if scheme_of(url) not in SCHEMES:
@@ -81,7 +81,8 @@ def journal_url() -> str:
     return parse_address(url).for_redis_py
 
 
-def _redact_all(urls: str) -> str:
+def redact_all(urls: str) -> str:
+    """The URLs that stand for one broker, each without its password."""
     return ";".join(redact(one) for one in split_urls(urls))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mailqueue.conf import settings
 from mailqueue.conf.lookup import django_settings, home
-from mailqueue.conf.server import broker_url, redact, uses_embedded_server
+from mailqueue.conf.server import broker_url, redact_all, uses_embedded_server
 from mailqueue.queue.journal import open_journal
 
 from .embedded import EmbeddedServer
@@ -53,7 +53,7 @@ def introduction(port: int) -> str:
     lines = [
         "mailqueue is up. Ctrl-C stops it; what is queued stays queued.",
         "",
-        f"  broker   {redact(broker_url())}",
+        f"  broker   {redact_all(broker_url())}",
         f"  inbox    127.0.0.1:{port}, keeps what it gets in {home() / 'Maildir'}",
         "",
         "Send through it, in Django's settings or by mailqueue.configure(…):",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
@@ -18,10 +19,14 @@ async def asend(
     a thread of asyncio's own, with the caller's context variables. A call that is cancelled after
     it has begun goes on in its thread: the messages may be accepted, and then have their
     ``mailqueue_id`` a moment later. Don't change the messages until it has returned.
+
+    When the interpreter is ending no thread can begin any more: then it sends in the caller's.
     """
     if isinstance(message, AsyncIterable):
         raise TypeError("asend() takes a message or a list of messages, no asynchronous generator")
     send = _send if hasattr(message, "recipients") else _send_list
+    if not threading.main_thread().is_alive():
+        return send(message, fail_silently, using)
     return await asyncio.to_thread(send, message, fail_silently, using)
 
 

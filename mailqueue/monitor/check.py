@@ -14,7 +14,7 @@ from mailqueue.delivery.opening import mailer_name, open_transport
 from mailqueue.delivery.smtp.transport import SmtpTransport
 from mailqueue.delivery.trouble import ServerTrouble
 from mailqueue.errors import JournalUnavailable, MailqueueError
-from mailqueue.queue.broker import BrokerBlocked, producer_app, reach_broker
+from mailqueue.queue.broker import BrokerBlocked, broker_name, producer_app, reach_broker
 from mailqueue.queue.caretaker import caretaker_of
 from mailqueue.queue.journal import NO_FSYNC, Journal, open_journal, open_journals
 from mailqueue.queue.liveness import shortcomings
@@ -135,6 +135,8 @@ def _broker() -> _Look:
         return _Look(reach_broker(), problems, warnings)
     except BrokerBlocked as error:
         return _Look("", [*problems, f"the broker {error}"], warnings)
+    except Exception as error:  # noqa: BLE001 - kombu's transports raise what they like
+        return _Look("", [*problems, f"{broker_name()}: {type(error).__name__}: {error}"], warnings)
 
 
 def _workers() -> _Look:
@@ -147,7 +149,8 @@ def _workers() -> _Look:
     if not facts.beats:
         return _Look("none to judge", warnings=["no worker lives yet: start `mailqueue worker`"])
     names = ", ".join(beat.worker for beat in own.takers)
-    return _Look(f"{names} takes from the queue {own.name!r}", problems_of_workers(facts))
+    verb = "takes" if len(own.takers) == 1 else "take"
+    return _Look(f"{names} {verb} from the queue {own.name!r}", problems_of_workers(facts))
 
 
 def _mail_server() -> _Look:

@@ -13,7 +13,7 @@ from mailqueue.delivery.gate.breaker import troubles
 from mailqueue.errors import ImproperlyConfigured, JournalUnavailable, MailqueueError
 from mailqueue.local.embedded import is_running
 from mailqueue.local.heartbeat import living
-from mailqueue.queue.broker import BrokerBlocked, count_tasks
+from mailqueue.queue.broker import BrokerBlocked, broker_name, count_tasks
 from mailqueue.queue.journal import Journal, now_on, open_journal, open_journals
 from mailqueue.state import State
 from mailqueue.store.opening import open_store
@@ -114,7 +114,8 @@ def look(journals: list[Journal]) -> Facts:
     except BrokerBlocked as error:
         broker = str(error)
     except Exception as error:  # noqa: BLE001 - kombu and its transports raise what they like
-        broker = f"can't be reached, and so no task is taken: {type(error).__name__}: {error}"
+        what = f"{broker_name()}: {type(error).__name__}: {error}"
+        broker = f"can't be reached, and so no task is taken: {what}"
     queues = [
         _queue(journal, tasks.get(journal.queue), meant=number == 0)
         for number, journal in enumerate(journals)

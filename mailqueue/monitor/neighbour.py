@@ -49,7 +49,11 @@ def warnings_of_neighbours(client: Client, queues: Iterable[str]) -> list[str]:
     found = look_for_neighbours(client, queues)
     warnings = warnings_of_one_database()
     if found.broker and not warnings:
-        warnings.append(f"{ONE_DATABASE}. Here are {_sample(found.broker)}")
+        warnings.append(
+            f"a broker keeps {_sample(found.broker)} in the journal's database, so that whoever "
+            "flushes it takes the mail along: give it a database of its own. Where it has one, they"
+            " are left from before: delete them"
+        )
     if found.strangers:
         warnings.append(
             f"others keep {_sample(found.strangers)} in the journal's database: their cache.clear()"

@@ -7,9 +7,10 @@ from typing import Any
 
 from mailqueue.conf import settings
 from mailqueue.conf.lookup import django_settings, home
-from mailqueue.conf.server import broker_url, journal_url, redact, uses_embedded_server
+from mailqueue.conf.server import journal_url, redact, uses_embedded_server
 from mailqueue.conf.setting import read_variable
 from mailqueue.errors import ImproperlyConfigured
+from mailqueue.queue.broker import broker_name
 
 
 def subject() -> dict[str, Any]:
@@ -20,7 +21,7 @@ def subject() -> dict[str, Any]:
     """
     return {
         "journal": _said(lambda: redact(journal_url())),
-        "broker": _said(_broker),
+        "broker": _said(broker_name),
         "queue": _said(lambda: settings.MAILQUEUE.QUEUE),
         "home": _said(lambda: str(home()) if uses_embedded_server() else None),
         "settings": _settings(),
@@ -32,11 +33,6 @@ def _said(look: Callable[[], str | None]) -> str | None:
         return look()
     except ImproperlyConfigured:
         return None
-
-
-def _broker() -> str:
-    app = settings.MAILQUEUE.CELERY_APP
-    return f"that of the Celery application {app}" if app else redact(broker_url())
 
 
 def _settings() -> str:

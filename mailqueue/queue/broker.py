@@ -23,7 +23,7 @@ from kombu.messaging import Producer
 from kombu.utils.objects import cached_property
 
 from mailqueue.conf import settings
-from mailqueue.conf.server import broker_options, broker_url
+from mailqueue.conf.server import broker_options, broker_url, redact_all
 from mailqueue.errors import ImproperlyConfigured, MailqueueError
 from mailqueue.store.direct import CHANGED
 
@@ -184,7 +184,15 @@ def reach_broker() -> str:
     ``ENQUEUE_TIMEOUT``.
     """
     with _reached() as connection:
-        return str(connection.as_uri())
+        found = str(connection.as_uri())
+    # Of ours, kombu would show a password where there is none, and garble an address of IPv6.
+    return found if settings.MAILQUEUE.CELERY_APP else broker_name()
+
+
+def broker_name() -> str:
+    """The broker for people to read, without a password. Nothing is asked of it."""
+    app = settings.MAILQUEUE.CELERY_APP
+    return f"that of the Celery application {app}" if app else redact_all(broker_url())
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from typing import Any
 from celery import Celery
 
 from mailqueue.conf import settings
+from mailqueue.errors import MailqueueError
 from mailqueue.events import report
 
-from .broker import TROUBLE, broker_of, producer_app
+from .broker import TROUBLE, broker_name, broker_of, producer_app
 from .journal import Due
 from .options import Priority
 from .payload.codec import is_packed
@@ -64,8 +65,16 @@ def publish(
                 _publish_batch(broker.app, producer, queue, batch, priority)
         return True
     except TROUBLE as error:
-        report(_log, "no task was published, a worker's timer will do it: %s", error)
+        report(_log, "no task was published, a worker's timer will do it: %s: %s", _broker(), error)
         return False
+
+
+def _broker() -> str:
+    """The broker's name, also where the settings can't say it: nothing may be raised any more."""
+    try:
+        return broker_name()
+    except MailqueueError:
+        return "the broker"
 
 
 def _publish_batch(

@@ -145,7 +145,9 @@ def _where(client: Client) -> str:
     arguments = client.connection_pool.connection_kwargs
     if "path" in arguments:
         return f"the journal at {redact('unix://' + arguments['path'])}"
-    return f"the journal at {arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}"
+    host = arguments.get("host", "localhost")
+    shown = f"[{host}]" if ":" in host else host  # an address of IPv6
+    return f"the journal at {shown}:{arguments.get('port', 6379)}"
 
 
 def _hint(client: Client) -> str:

@@ -87,6 +87,7 @@ def test_no_setting_looks_like_a_services() -> None:
         ("MAILQUEUE_spool_dir", "MAILQUEUE_SPOOL_DIR"),
         ("MAILQUEUE_EMAIL_HOST", "EMAIL_HOST"),
         ("MAILQUEUE_EMAIL_PORT", "EMAIL_PORT"),
+        ("MAILQUEUE_HOMES", "MAILQUEUE_HOME"),
     ],
 )
 def test_a_misspelt_variable_names_the_nearest(variable, meant, monkeypatch) -> None:

@@ -46,6 +46,16 @@ def test_the_place_is_the_users(
         assert spool_directory() == Path(found)
 
 
+@pytest.mark.parametrize("directory", ["spool", "./spool", "~/spool"])
+def test_a_spool_that_depends_on_the_working_directory_is_refused(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program and a worker would look for it in different places."""
+    monkeypatch.setenv("MAILQUEUE_SPOOL_DIR", directory)
+    with pytest.raises(ImproperlyConfigured, match=r"MAILQUEUE\['SPOOL_DIR'\].*absolute path"):
+        spool_directory()
+
+
 def test_a_user_without_a_home_has_no_spool(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a container that runs as a user that nobody knows: an error that says what to set."""
     monkeypatch.delenv("XDG_STATE_HOME")

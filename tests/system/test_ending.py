@@ -14,7 +14,7 @@ from mailqueue.state import State
 from tests.support import ROOT
 
 BEGIN = """
-import atexit, threading, time, weakref
+import asyncio, atexit, threading, time, weakref
 import mailqueue
 
 mailqueue.configure(EMAIL_BACKEND="mailqueue.backends.queue.EmailBackend")
@@ -22,12 +22,23 @@ mailqueue.configure(EMAIL_BACKEND="mailqueue.backends.queue.EmailBackend")
 def send():
     mailqueue.send_mail("Hello", "A letter", "from@example.com", ["to@example.com"])
 
+async def asend():
+    await mailqueue.asend(mailqueue.EmailMessage("Hello", "A letter", None, ["to@example.com"]))
+
 def send_late():
     threading.main_thread().join()
     send()
 """
 ENDS = {
     "at exit": "atexit.register(send)",
+    "at exit, by asend": "atexit.register(lambda: asyncio.run(asend()))",
+    "asend of a thread that outlives the main one": """
+def send_late():
+    threading.main_thread().join()
+    asyncio.run(asend())
+
+threading.Thread(target=send_late).start()
+""",
     "before threads are joined": "threading._register_atexit(send)",
     "a thread that outlives the main one": "threading.Thread(target=send_late).start()",
     "a daemon": """
@@ -81,7 +92,7 @@ def check(ends: dict[str, str], tmp_path: Path) -> None:
 
 def test_the_first_message_at_exit(producer, tmp_path) -> None:
     """It is sent: what libraries register at their import has nothing left to do."""
-    check({"at exit": ENDS["at exit"]}, tmp_path)
+    check({name: ENDS[name] for name in ("at exit", "at exit, by asend")}, tmp_path)
 
 
 @pytest.mark.long

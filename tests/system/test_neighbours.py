@@ -7,7 +7,11 @@ import redis
 
 from mailqueue.conf.server import journal_url
 from mailqueue.monitor.check import check
-from mailqueue.monitor.neighbour import look_for_neighbours, warnings_of_one_database
+from mailqueue.monitor.neighbour import (
+    look_for_neighbours,
+    warnings_of_neighbours,
+    warnings_of_one_database,
+)
 from mailqueue.queue.journal import open_journal
 from mailqueue.store.client import connect
 from tests.contracts.journals import entry
@@ -56,6 +60,18 @@ def test_the_broker_is_told_from_strangers(producer, redis_url):
     (tasks,) = [key for key in found.broker if key.startswith("mailqueue")]
     assert tasks.startswith("mailqueue\x06")  # as kombu names the list of that priority
     assert found.strangers == sorted(others)
+
+
+def test_what_a_broker_left_is_no_reason_to_part_what_is_parted(producer, redis_url, monkeypatch):
+    """Where the broker has a database of its own, its old keys are named as what may go."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.sadd("_kombu.binding.mailqueue", "x")
+    monkeypatch.setenv("MAILQUEUE_JOURNAL_URL", redis_url)
+    monkeypatch.setenv("MAILQUEUE_BROKER_URL", redis_url.removesuffix("/0") + "/1")
+    (warning,) = warnings_of_neighbours(connect(redis_url, 30.0), ["mailqueue"])
+    assert "are one database" not in warning
+    assert "'_kombu.binding.mailqueue'" in warning
+    assert "delete them" in warning
 
 
 def test_check_names_a_sample_of_strangers(producer, redis_url):

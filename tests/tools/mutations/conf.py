@@ -111,6 +111,11 @@ MUTATIONS = [
         ("    if not _is_absolute(found):\n        raise", "    if False:\n        raise"),
     ),
     *of(
+        "conf/parse",
+        "conf/test_spool.py",
+        ("path is not None and not os.path.isabs(path)", "False"),
+    ),
+    *of(
         "conf/url",
         "conf/test_url.py",
         ("if len({_kind(one) for one in split_urls(url)}) > 1:", "if False:"),

@@ -91,6 +91,7 @@ MUTATIONS = [
         ('rest.replace("virtual_host=", "db=")', "rest"),
         ("key.partition(_PRIORITY)[0] in of_tasks", "key in of_tasks"),
         ("if found.broker and not warnings:", "if found.broker:"),
+        ("if found.broker and not warnings:", "if False:"),
     ),
     *of(
         "monitor/subject",
