@@ -24,6 +24,7 @@ from .setting import (
     Section,
     Steady,
     current_environment,
+    current_steady,
     fingerprint_of,
     read_variable,
     steady_block,
@@ -53,7 +54,7 @@ class QueueSection(Section):
         return f"MAILQUEUE[{name!r}]"
 
     def look_up(self, name: str) -> tuple[object, str]:
-        steady = steady_block.get() or Steady(self._sources(), current_environment())
+        steady = current_steady() or Steady(self._sources(), current_environment())
         for mapping, source in steady.sources["MAILQUEUE"]:
             if name in mapping:
                 return mapping[name], source
@@ -86,7 +87,7 @@ class QueueSection(Section):
         settings, other than ``MAILQUEUE``, nobody can tell that. A block within another is a part
         of it.
         """
-        outer = steady_block.get()
+        outer = current_steady()
         if outer is not None:
             return Block(outer)
         found = self._as_they_are()
@@ -231,7 +232,7 @@ class MailSection(Section):
         django = django_settings()
         if django is not None:
             return _read(django, name), "Django's settings"
-        steady = steady_block.get()
+        steady = current_steady()
         configured = self._configured if steady is None else steady.sources
         if name in configured:
             return configured[name], "configure()"

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, wraps
 from typing import Any, Generic, ParamSpec, TypeVar, overload
+from weakref import ref
 
 from mailqueue.errors import ImproperlyConfigured
 
@@ -53,7 +54,7 @@ class Setting(Generic[T]):
     def __get__(self, section: Section | None, owner: type[Section]) -> Setting[T] | T:
         if section is None:
             return self
-        steady = steady_block.get()
+        steady = current_steady()
         if steady is None:
             return self._look_up(section)
         kept = steady.values[section.kind]
@@ -109,20 +110,31 @@ class Steady:
     values: dict[str, dict[str, Any]] = field(default_factory=lambda: {"queue": {}, "mail": {}})
 
 
-steady_block: ContextVar[Steady | None] = ContextVar("mailqueue_steady", default=None)
-
-
 class Block:
-    """What ``QueueSettings.steady`` returns; a generator would take as long as all it does."""
+    """What ``QueueSettings.steady`` returns; a generator would take as long as all it does.
+
+    It holds as long as it exists, which is as long as the ``with``. An exception from outside, of a
+    signal's handler, say, may come before the variable is reset.
+    """
 
     def __init__(self, found: Steady) -> None:
-        self._found = found
+        self.found = found
 
     def __enter__(self) -> None:
-        self._token = steady_block.set(self._found)
+        self._token = steady_block.set(ref(self))
 
     def __exit__(self, *_: object) -> None:
         steady_block.reset(self._token)
+
+
+steady_block: ContextVar[ref[Block] | None] = ContextVar("mailqueue_steady", default=None)
+
+
+def current_steady() -> Steady | None:
+    """What the block of this thread has found, if there is one."""
+    reference = steady_block.get()
+    block = reference and reference()
+    return block.found if block else None
 
 
 def current_environment() -> Mapping[Any, Any]:

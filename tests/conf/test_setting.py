@@ -9,6 +9,7 @@ import pytest
 
 from mailqueue import configure, settings
 from mailqueue.errors import ImproperlyConfigured
+from tests.interruption import Interruption
 from tests.support import in_django
 
 
@@ -158,3 +159,19 @@ def test_a_list_from_the_environment_is_ones_own(monkeypatch):
     monkeypatch.setenv("ADMINS", "a@example.com,b@example.com")
     settings.ADMINS.append("c@example.com")
     assert settings.ADMINS == ["a@example.com", "b@example.com"]
+
+
+def test_a_block_that_an_exception_cuts_short_holds_nothing(monkeypatch):
+    """A signal's handler may raise before the block has been left, or before it has begun."""
+
+    def ask():
+        with settings.MAILQUEUE.steady():
+            assert settings.MAILQUEUE.QUEUE
+
+    counting = Interruption()
+    counting.during(ask)
+    for at in range(counting.passed):
+        Interruption(at).during(ask)
+        monkeypatch.setenv("MAILQUEUE_QUEUE", f"queue-{at}")
+        assert f"queue-{at}" == settings.MAILQUEUE.QUEUE
+    assert counting.passed > 5

@@ -199,7 +199,7 @@ def test_a_file_outlasts_an_answer_that_got_lost(stopped_journal, run_cli):
     message = letter()
     message.send()
     os.kill(stopped_journal._process.pid, signal.SIGCONT)
-    report.status()  # connections are open again
+    open_journal().beat("somebody")  # connections are open again, and the queue is known
     os.kill(stopped_journal._process.pid, signal.SIGSTOP)
     assert "did not answer" in current_spool().replay().reasons[0]
     assert [file.stem for file in files()] == [message.mailqueue_id]
