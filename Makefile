@@ -19,7 +19,7 @@ ONLY ?=
 SEED ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
 # Two at once would install into each other's environment.
 ALONE = $(PYTHON) examples/alone.py $(VENV).lock $(MAKE) --no-print-directory
-TEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup --durations=25
+TEST = $(BIN)/python -m pytest --numprocesses=auto --dist=loadgroup --durations=10
 
 # Where it is set, every process that a test starts would compile all of mailqueue anew.
 unexport PYTHONDONTWRITEBYTECODE

@@ -24,8 +24,8 @@ from mailqueue.queue.journal import open_journal
 from mailqueue.store import client
 from tests.interruption import Interruption, Outside
 
-# Where something is being thrown away (a `__del__`, a weak reference's callback, a socket that nobody
-# has yet), Python itself drops the exception, and tells of it.
+# Where something is thrown away (a `__del__`, a weak reference's callback, a socket that nobody has
+# yet), Python itself drops the exception, and tells of it.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
