@@ -37,16 +37,18 @@ class Proxy:
     """Forwards connections to a port of this machine, from a free one.
 
     After ``hold_replies`` nothing that the server says is passed on, while what the clients say
-    still is. After ``forget`` nothing at all is passed on over the connections of before, as where
-    a NAT has forgotten them: neither side is told. After ``fall_silent`` the same becomes of new
-    ones, as behind a firewall that drops what it sees; ``recover`` lets new ones through again.
-    ``lead_to`` has new connections end at another port, as a DNS name does after a failover.
-    ``cut`` closes those that there are, as a server does that ends.
+    still is. With ``to`` it begins with the next request that has this in it. After ``forget``
+    nothing at all is passed on over the connections of before, as where a NAT has forgotten them:
+    neither side is told. After ``fall_silent`` the same becomes of new ones, as behind a firewall
+    that drops what it sees; ``recover`` lets new ones through again. ``lead_to`` has new
+    connections end at another port, as a DNS name does after a failover. ``cut`` closes those that
+    there are, as a server does that ends.
     """
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._holding = self._forgetting = False
+        self._hold_at: bytes | None = None
         self._links: list[Link] = []
         self._unanswered: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -57,8 +59,8 @@ class Proxy:
         """How many there have been."""
         return len(self._links)
 
-    def hold_replies(self) -> None:
-        self._holding = True
+    def hold_replies(self, to: bytes = b"") -> None:
+        self._hold_at, self._holding = to or None, not to
 
     def forget(self) -> None:
         for link in self._links:
@@ -120,4 +122,7 @@ class _Holding(Link):
         self._proxy = proxy
 
     def pass_on(self, source: socket.socket, data: bytes) -> bool:
-        return (source is self.server and self._proxy._holding) or super().pass_on(source, data)
+        proxy = self._proxy
+        if source is self.client and proxy._hold_at is not None and proxy._hold_at in data:
+            proxy.hold_replies()
+        return (source is self.server and proxy._holding) or super().pass_on(source, data)

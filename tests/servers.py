@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,21 @@ class Valkey(ValkeyServer):
         assert self._process.poll() is None, self._read_log()
         return self.is_running()
 
+    def suspend(self) -> None:
+        """Have it take connections and answer nothing, until ``resume``."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it answer again."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def __exit__(self, *error: object) -> None:
         if self._process is not None:
+            self.resume()
             self.stop()
         self._held.release()
 

@@ -125,7 +125,7 @@ class Batch:
         return None
 
     def hurry(self, levels: int) -> None:
-        """Claim what is more urgent than the rest, of so many priorities, to be the next."""
+        """Claim what is more urgent than the rest to be next: the ``levels`` first priorities."""
         if any(claim.is_suspect for claim in self.claims.values()):
             return
         with suppress(JournalUnavailable):  # it shows when more are needed

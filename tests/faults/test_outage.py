@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -177,11 +176,11 @@ def test_an_answer_that_got_lost_is_told_apart_and_makes_no_second_copy(tmp_path
         monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()  # connections are open from here on
         message = letter()
-        os.kill(server._process.pid, signal.SIGSTOP)
+        server.suspend()
         try:
             error = timed_error(message, EnqueueUnknown)
         finally:
-            os.kill(server._process.pid, signal.SIGCONT)
+            server.resume()
         assert "may have been accepted or not" in error
         # What was sent to the stopped server is carried out as soon as it goes on.
         wait_until(lambda: len(report.find(report.Filter())) == 2, 5)

@@ -84,7 +84,9 @@ def test_killed_with_all_in_hand_a_worker_leaves_only_these_in_doubt(pool, count
     """They are sent again much later, and at most one more copy of each is made."""
     with ScriptedServer() as server:
         first = start(server)
-        server.script = AllAtOnce(AT_ONCE[pool], lambda: first.process.kill())
+        # The pool's processes too: a reply that they still heard would be on record.
+        everything = first.process.pid
+        server.script = AllAtOnce(AT_ONCE[pool], lambda: os.killpg(everything, signal.SIGKILL))
         send(count)
         wait_until(lambda: first.process.poll() is not None, 60, first.explain)
         first.kill()

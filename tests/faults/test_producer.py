@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -53,12 +52,12 @@ def test_an_answer_that_got_lost_makes_one_copy(
         worker = start_worker(MAILQUEUE_JOURNAL_URL=url)
         letter().send()
         message = letter("again@example.com")
-        os.kill(server._process.pid, signal.SIGSTOP)
+        server.suspend()
         try:
             with pytest.raises(EnqueueUnknown) as caught:
                 message.send()
         finally:
-            os.kill(server._process.pid, signal.SIGCONT)
+            server.resume()
         assert message.send() == 1
         assert caught.value.ids == (message.mailqueue_id,)
         wait_until(lambda: states() == {"sent": 2}, 30, worker.explain)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -55,11 +54,8 @@ def stopped_journal(tmp_path, monkeypatch) -> Iterator[Valkey]:
     with Valkey(tmp_path / "valkey") as server:
         monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
-        os.kill(server._process.pid, signal.SIGSTOP)
-        try:
-            yield server
-        finally:
-            os.kill(server._process.pid, signal.SIGCONT)
+        server.suspend()
+        yield server
 
 
 def letter(subject: str = "Hello") -> EmailMessage:
@@ -174,7 +170,7 @@ def test_after_an_unknown_end_the_spool_makes_no_second_message(stopped_journal,
     """The journal stops during the accept and takes it after all: the replay changes nothing."""
     message = letter()
     assert message.send() == 1
-    os.kill(stopped_journal._process.pid, signal.SIGCONT)
+    stopped_journal.resume()
     wait_until(lambda: len(report.find(report.Filter())) == 2, 5)
     assert flushed(run_cli)["accepted"] == 1
     assert len(report.find(report.Filter())) == 2
@@ -198,12 +194,12 @@ def test_a_file_outlasts_an_answer_that_got_lost(stopped_journal, run_cli):
     """It is removed when the journal has said that it has the message, and not before."""
     message = letter()
     message.send()
-    os.kill(stopped_journal._process.pid, signal.SIGCONT)
+    stopped_journal.resume()
     open_journal().beat("somebody")  # connections are open again, and the queue is known
-    os.kill(stopped_journal._process.pid, signal.SIGSTOP)
+    stopped_journal.suspend()
     assert "did not answer" in current_spool().replay().reasons[0]
     assert [file.stem for file in files()] == [message.mailqueue_id]
-    os.kill(stopped_journal._process.pid, signal.SIGCONT)
+    stopped_journal.resume()
     assert flushed(run_cli)["accepted"] == 1
     assert files() == []
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 from contextvars import ContextVar
 from pathlib import Path
@@ -66,11 +64,8 @@ def stopped_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with Valkey(tmp_path / "valkey") as server:
         monkeypatch.setenv("MAILQUEUE_BROKER_URL", server.url)
         letter().send()
-        os.kill(server._process.pid, signal.SIGSTOP)
-        try:
-            yield server
-        finally:
-            os.kill(server._process.pid, signal.SIGCONT)
+        server.suspend()
+        yield server
 
 
 def test_the_loop_goes_on_while_the_journal_is_silent(stopped_journal, monkeypatch):
@@ -114,7 +109,7 @@ def test_a_cancelled_call_ends_in_its_thread(stopped_journal):
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert not hasattr(message, "mailqueue_id")
-        os.kill(stopped_journal._process.pid, signal.SIGCONT)
+        stopped_journal.resume()
 
     asyncio.run(program())  # which waits for its threads
     assert fate(message.mailqueue_id).state == "queued"

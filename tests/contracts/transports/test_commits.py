@@ -18,6 +18,7 @@ from tests.proxy import Proxy
 from tests.scripted import CLOSE, Session
 from tests.support import wait_until
 
+COMMIT = b"\r\nadvance\r\n"  # the operation, as one argument of a call of the script
 LONG = "A line of the letter.\n" * 30_000  # 660 kB, more than is written at once
 
 
@@ -81,10 +82,9 @@ def test_no_end_goes_out_before_the_journals_answer(make_wire, redis_url) -> Non
     with Proxy(int(urlsplit(redis_url).port or 0)) as proxy, ThreadPoolExecutor() as threads:
         wire = make_wire(journal_url=f"redis://127.0.0.1:{proxy.port}/0")
         own = Journal(connect(redis_url, 30.0), "q")
-        wire.server.script = lambda _, phase, __: (
-            proxy.hold_replies() if phase == wire.kind.last_moment else None
-        )
-        delivery = threads.submit(wire.deliver, *wire.accept(*letters(2)))
+        ids = wire.accept(*letters(2))
+        proxy.hold_replies(to=COMMIT)
+        delivery = threads.submit(wire.deliver, *ids)
         wait_until(lambda: own.counts()["committing"] or delivery.done(), 30)
         assert not delivery.done(), delivery.result()
         proxy.__exit__()
